@@ -1,0 +1,250 @@
+//! The body of an error message: how a request ended when it was not `ok`, and every attempt at it.
+//!
+//! Owns the words of outcomes, ends and reasons as they travel. Must never decide any of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+/// A closed list of words: its label on the wire, in metrics and in the documents.
+macro_rules! labels {
+    ($(#[$docs:meta])* $name:ident { $($(#[$variant_docs:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$docs])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_docs])* #[serde(rename = $label)] $variant,)+
+        }
+
+        impl $name {
+            /// Every member, in the order of the documents.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The label as it travels.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+labels! {
+    /// How a request ended, `ok` excepted: that is an answer message.
+    OutcomeLabel {
+        /// The handler said no.
+        Failed = "failed",
+        /// The process died, or had to be killed as unfit, and the attempts are used up.
+        Crashed = "crashed",
+        /// A limit passed.
+        TimedOut = "timed_out",
+        /// The client cancelled or went away.
+        Cancelled = "cancelled",
+        /// Refused before it ran.
+        Rejected = "rejected",
+        /// The broker or the pool was shut down on purpose.
+        Closed = "closed",
+    }
+}
+
+labels! {
+    /// Which limit passed.
+    TimeoutWhich {
+        /// From acceptance to the first dispatch.
+        Queue = "queue",
+        /// From dispatch to answer.
+        Attempt = "attempt",
+        /// From the last progress.
+        Progress = "progress",
+        /// From the last byte that the process wrote.
+        Output = "output",
+        /// From acceptance to the outcome.
+        Deadline = "deadline",
+    }
+}
+
+labels! {
+    /// Why a request was refused before it ran.
+    RejectWhy {
+        /// The pool's queue is full.
+        QueueFull = "queue_full",
+        /// Every slot is busy and the pool does not queue.
+        AllWorkersBusy = "all_workers_busy",
+        /// The pool's crash loop opened its breaker.
+        Tripped = "tripped",
+        /// No pool serves the method.
+        UnknownMethod = "unknown_method",
+        /// The body is larger than allowed.
+        TooLarge = "too_large",
+        /// The client may not call the method.
+        NotAllowed = "not_allowed",
+        /// The request is quarantined.
+        Quarantined = "quarantined",
+        /// The broker or the pool takes no new work.
+        Draining = "draining",
+    }
+}
+
+labels! {
+    /// How an attempt ended.
+    AttemptEndLabel {
+        /// The handler answered.
+        Ok = "ok",
+        /// The handler said no.
+        Failed = "failed",
+        /// The process died, or the slot panicked.
+        Crashed = "crashed",
+        /// A limit passed.
+        TimedOut = "timed_out",
+        /// It was cancelled.
+        Cancelled = "cancelled",
+        /// It was ended by a shutdown.
+        Closed = "closed",
+    }
+}
+
+labels! {
+    /// How sure a crash reason is.
+    ConfidenceLabel {
+        /// The evidence leaves no other explanation.
+        Proven = "proven",
+        /// The evidence points there.
+        Inferred = "inferred",
+        /// The evidence says nothing.
+        Unknown = "unknown",
+    }
+}
+
+/// The body of an error message. Which optional fields are there depends on the outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// How the request ended.
+    pub outcome: OutcomeLabel,
+    /// The method asked for.
+    pub method: String,
+    /// `failed`: what the handler said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// `crashed`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonBody>,
+    /// `crashed`: the attempts allowed, the first included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u16>,
+    /// `crashed`: the crash report's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_id: Option<String>,
+    /// `timed_out`: which limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub which: Option<TimeoutWhich>,
+    /// `timed_out`: how long the limit was, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
+    /// `rejected`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<RejectWhy>,
+    /// `rejected`: when to try again, in milliseconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// More words, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The attempts made, in order.
+    #[serde(default)]
+    pub attempts: Vec<AttemptBody>,
+}
+
+impl ErrorBody {
+    /// An outcome with no more said: no optional field, no attempts.
+    #[must_use]
+    pub fn new(outcome: OutcomeLabel, method: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            method: method.into(),
+            failure: None,
+            reason: None,
+            max_attempts: None,
+            report_id: None,
+            which: None,
+            limit_ms: None,
+            why: None,
+            retry_after_ms: None,
+            message: None,
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// Why a process died, or a slot ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonBody {
+    /// The crash reason's label, such as `signal`. Text and not a closed list here, so that a client can show a
+    /// reason that is newer than itself.
+    pub label: String,
+    /// `exit`: the exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// `signal`: the signal's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u32>,
+    /// `signal`: whether the kernel dumped core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_dumped: Option<bool>,
+    /// How sure it is.
+    pub confidence: ConfidenceLabel,
+    /// A panic's message, a spawn's error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Where a panic happened, as `file:line:column`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+}
+
+impl ReasonBody {
+    /// A reason with no more said.
+    #[must_use]
+    pub fn new(label: impl Into<String>, confidence: ConfidenceLabel) -> Self {
+        Self {
+            label: label.into(),
+            code: None,
+            signal: None,
+            core_dumped: None,
+            confidence,
+            message: None,
+            location: None,
+        }
+    }
+}
+
+/// One attempt at a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptBody {
+    /// Which one, from 1.
+    pub number: u16,
+    /// The worker's stable name.
+    pub worker: String,
+    /// Which life of the worker.
+    pub incarnation: u64,
+    /// The process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// When it started, in milliseconds after the request was accepted.
+    pub start_ms: u64,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// How it ended.
+    pub end: AttemptEndLabel,
+    /// Why it ended, if it crashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonBody>,
+    /// The last of what the process wrote to stderr.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_tail: Option<String>,
+}

@@ -1,0 +1,152 @@
+//! The hello: the first frame of each side.
+//!
+//! Owns what two sides tell each other before anything else, and how they agree on a version. Must never
+//! require a field that version 1 does not: an old peer's hello stays readable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FrameLimit, VERSIONS};
+
+/// What the sender of a hello is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Asks for work.
+    Client,
+    /// Owns the workers.
+    Broker,
+    /// Does the work.
+    Worker,
+}
+
+/// The body of a hello message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Every version the sender speaks; the highest that both sides speak is used.
+    pub versions: Vec<u16>,
+    /// What the sender is.
+    pub role: Role,
+    /// The largest body the sender accepts, in bytes.
+    pub max_body: u64,
+    /// The sender's software, such as `lifeboat-client/0.1.0`.
+    pub software: String,
+    /// Optional abilities, by name. Version 1 has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// The sender's process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Said by a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerHello>,
+    /// Said by the broker to a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+    /// Said by the broker to a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}
+
+impl Hello {
+    /// A hello in every version this crate speaks, without features, pid or anything of a role's own. `max_body`
+    /// is in bytes, `software` a name and version such as `lifeboat-client/0.1.0`.
+    #[must_use]
+    pub fn new(role: Role, max_body: usize, software: impl Into<String>) -> Self {
+        Self {
+            versions: VERSIONS.to_vec(),
+            role,
+            max_body: max_body as u64,
+            software: software.into(),
+            features: Vec::new(),
+            pid: None,
+            worker: None,
+            assignment: None,
+            service: None,
+        }
+    }
+
+    /// The limit for frames sent to the sender of this hello.
+    #[must_use]
+    pub fn frame_limit(&self) -> FrameLimit {
+        FrameLimit::for_body(usize::try_from(self.max_body).unwrap_or(usize::MAX))
+    }
+}
+
+/// What a worker says of itself. Its hello means: ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerHello {
+    /// The methods it has handlers for.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// How many requests it executes at a time; 1 when missing.
+    #[serde(default = "one")]
+    pub slots: u32,
+}
+
+impl Default for WorkerHello {
+    /// No methods, one slot.
+    fn default() -> Self {
+        Self {
+            methods: Vec::new(),
+            slots: one(),
+        }
+    }
+}
+
+/// What the broker tells a worker about its place. A missing field has the default named with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Assignment {
+    /// The pool's name; empty when missing.
+    pub pool: String,
+    /// The worker's stable name; empty when missing.
+    pub worker: String,
+    /// Which life of the worker this process is; 0 when missing.
+    pub incarnation: u64,
+    /// Requests a slot may hold, the executing one included; 1 when missing.
+    pub prefetch: u32,
+    /// Time a handler has after a cancel, in milliseconds; 1000 when missing.
+    pub cancel_grace_ms: u64,
+    /// Time the process has to end after being told, in milliseconds; 5000 when missing.
+    pub stop_grace_ms: u64,
+}
+
+impl Default for Assignment {
+    fn default() -> Self {
+        Self {
+            pool: String::new(),
+            worker: String::new(),
+            incarnation: 0,
+            prefetch: 1,
+            cancel_grace_ms: 1000,
+            stop_grace_ms: 5000,
+        }
+    }
+}
+
+/// What the broker tells a client about its service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// Requests one connection may have open at a time; 65536 when missing.
+    pub max_in_flight: u32,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { max_in_flight: 65536 }
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// The highest version that both sides speak. `None`: send `refused` with `unsupported_version` and close.
+#[must_use]
+pub fn agree_version(ours: &[u16], theirs: &[u16]) -> Option<u16> {
+    ours.iter()
+        .copied()
+        .filter(|version| theirs.contains(version))
+        .max()
+}

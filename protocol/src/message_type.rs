@@ -1,0 +1,123 @@
+//! The closed list of message types and which of them carry a route.
+//!
+//! Owns the numbers. Must never give a number a second meaning: the list only grows.
+
+/// What a message is: the first element of its header, a CBOR unsigned integer of one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MessageType {
+    /// First frame of each side: versions, limits, features.
+    Hello = 0,
+    /// A request, from client to broker and from broker to worker.
+    Request = 1,
+    /// A handler's reply.
+    Answer = 2,
+    /// A handler said no; worker to broker.
+    Failure = 3,
+    /// Every outcome but `ok`; broker to client.
+    Error = 4,
+    /// Stop a request or an attempt.
+    Cancel = 5,
+    /// Reserved.
+    Progress = 6,
+    /// Reserved.
+    Partial = 7,
+    /// To a worker: finish what runs, then exit. To a client: no new requests, the broker shuts down.
+    Drain = 8,
+    /// No slot is left in a worker's process.
+    WorkersFailed = 9,
+    /// Reserved.
+    Heartbeat = 10,
+    /// The last frame before the sender closes: why.
+    Refused = 11,
+    /// The handler panicked: ends the attempt, retires the slot; worker to broker.
+    Panicked = 12,
+    /// The handler stopped because of a cancel: ends the attempt, frees the slot; worker to broker.
+    Cancelled = 13,
+}
+
+impl MessageType {
+    /// Every message type, the reserved ones included, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
+        Self::Hello,
+        Self::Request,
+        Self::Answer,
+        Self::Failure,
+        Self::Error,
+        Self::Cancel,
+        Self::Progress,
+        Self::Partial,
+        Self::Drain,
+        Self::WorkersFailed,
+        Self::Heartbeat,
+        Self::Refused,
+        Self::Panicked,
+        Self::Cancelled,
+    ];
+
+    /// The number as it travels, also its CBOR encoding.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The type with this number, if there is one.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if (number as usize) < Self::ALL.len() {
+            Some(Self::ALL[number as usize])
+        } else {
+            None
+        }
+    }
+
+    /// Whether the header's second element is a route.
+    #[must_use]
+    pub const fn has_route(self) -> bool {
+        match self {
+            Self::Request
+            | Self::Answer
+            | Self::Failure
+            | Self::Error
+            | Self::Cancel
+            | Self::Progress
+            | Self::Partial
+            | Self::Panicked
+            | Self::Cancelled => true,
+            Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => false,
+        }
+    }
+
+    /// Whether the number is kept for later; this version neither sends nor accepts it.
+    #[must_use]
+    pub const fn is_reserved(self) -> bool {
+        matches!(self, Self::Progress | Self::Partial | Self::Heartbeat)
+    }
+
+    /// The name used in the documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Request => "request",
+            Self::Answer => "answer",
+            Self::Failure => "failure",
+            Self::Error => "error",
+            Self::Cancel => "cancel",
+            Self::Progress => "progress",
+            Self::Partial => "partial",
+            Self::Drain => "drain",
+            Self::WorkersFailed => "workers_failed",
+            Self::Heartbeat => "heartbeat",
+            Self::Refused => "refused",
+            Self::Panicked => "panicked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for MessageType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
