@@ -70,25 +70,18 @@ pub enum EncodeError {
 pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     let mut reader = Reader::new(body, 0);
     let whole = reader.skip(MAX_DEPTH, Lengths::Any);
-    whole.map_err(|error| BodyError::Malformed {
-        at: error.at,
-        what: error.what,
-    })?;
+    whole.map_err(|error| BodyError::Malformed { at: error.at, what: error.what })?;
     let extra = body.len() - reader.at();
     if extra > 0 {
         return Err(BodyError::Trailing { extra });
     }
     ciborium::from_reader(body).map_err(|error| match error {
         ciborium::de::Error::Io(error) => BodyError::Shape(error.to_string()),
-        ciborium::de::Error::Syntax(at) => BodyError::Malformed {
-            at,
-            what: "not valid CBOR",
-        },
+        ciborium::de::Error::Syntax(at) => BodyError::Malformed { at, what: "not valid CBOR" },
         ciborium::de::Error::Semantic(_, what) => BodyError::Shape(what),
-        ciborium::de::Error::RecursionLimitExceeded => BodyError::Malformed {
-            at: 0,
-            what: "nested too deeply",
-        },
+        ciborium::de::Error::RecursionLimitExceeded => {
+            BodyError::Malformed { at: 0, what: "nested too deeply" }
+        }
     })
 }
 

@@ -71,10 +71,7 @@ impl<'a> Reader<'a> {
         let len = self.expect(TEXT, what)?;
         let at = self.at;
         let bytes = self.take(len)?;
-        std::str::from_utf8(bytes).map_err(|_| Malformed {
-            at,
-            what: "text that is not UTF-8",
-        })
+        std::str::from_utf8(bytes).map_err(|_| Malformed { at, what: "text that is not UTF-8" })
     }
 
     /// Passes over one whole item, of whatever kind, with at most `depth` levels of nesting.
@@ -113,10 +110,7 @@ impl<'a> Reader<'a> {
         lengths: Lengths,
     ) -> Result<(), Malformed> {
         if lengths == Lengths::Definite {
-            return Err(Malformed {
-                at,
-                what: "indefinite length in a header",
-            });
+            return Err(Malformed { at, what: "indefinite length in a header" });
         }
         let depth = inner(depth, at)?;
         match major {
@@ -127,10 +121,7 @@ impl<'a> Reader<'a> {
                     match chunk.argument {
                         Some(len) if chunk.major == major => self.take(len)?,
                         _ => {
-                            return Err(Malformed {
-                                at,
-                                what: "a chunk of another kind than its string",
-                            });
+                            return Err(Malformed { at, what: "a chunk of another kind than its string" });
                         }
                     };
                 }
@@ -147,10 +138,7 @@ impl<'a> Reader<'a> {
                 }
             }
             _ => {
-                return Err(Malformed {
-                    at,
-                    what: "a break outside an item of indefinite length",
-                });
+                return Err(Malformed { at, what: "a break outside an item of indefinite length" });
             }
         }
         Ok(())
@@ -166,10 +154,7 @@ impl<'a> Reader<'a> {
     fn expect(&mut self, major: u8, what: &'static str) -> Result<u64, Malformed> {
         let at = self.at;
         match self.head()? {
-            Head {
-                major: found,
-                argument: Some(argument),
-            } if found == major => Ok(argument),
+            Head { major: found, argument: Some(argument) } if found == major => Ok(argument),
             _ => Err(Malformed { at, what }),
         }
     }
@@ -188,55 +173,38 @@ impl<'a> Reader<'a> {
             27 => Some(u64::from_be_bytes(self.be()?)),
             31 if matches!(major, BYTES | TEXT | ARRAY | MAP | SIMPLE) => None,
             _ => {
-                return Err(Malformed {
-                    at,
-                    what: "a byte that begins no CBOR item",
-                });
+                return Err(Malformed { at, what: "a byte that begins no CBOR item" });
             }
         };
         if major == SIMPLE && first == 0xf8 && argument.is_some_and(|value| value < 32) {
-            return Err(Malformed {
-                at,
-                what: "a simple value in a form that is not allowed",
-            });
+            return Err(Malformed { at, what: "a simple value in a form that is not allowed" });
         }
         Ok(Head { major, argument })
     }
 
     #[inline]
     fn be<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let bytes = self
-            .bytes
-            .get(self.at..)
-            .and_then(<[u8]>::first_chunk)
-            .ok_or_else(|| self.truncated())?;
+        let bytes =
+            self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).ok_or_else(|| self.truncated())?;
         self.at += N;
         Ok(*bytes)
     }
 
     fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = usize::try_from(len)
-            .ok()
-            .and_then(|len| rest.get(..len))
-            .ok_or_else(|| self.truncated())?;
+        let taken =
+            usize::try_from(len).ok().and_then(|len| rest.get(..len)).ok_or_else(|| self.truncated())?;
         self.at += taken.len();
         Ok(taken)
     }
 
     fn truncated(&self) -> Malformed {
-        Malformed {
-            at: self.bytes.len(),
-            what: "ends inside an item",
-        }
+        Malformed { at: self.bytes.len(), what: "ends inside an item" }
     }
 }
 
 fn inner(depth: u32, at: usize) -> Result<u32, Malformed> {
-    depth.checked_sub(1).ok_or(Malformed {
-        at,
-        what: "nested too deeply",
-    })
+    depth.checked_sub(1).ok_or(Malformed { at, what: "nested too deeply" })
 }
 
 /// Appends an unsigned integer in its shortest form.

@@ -29,10 +29,7 @@ impl FrameCodec {
     /// A codec that accepts and sends frames up to `limit`.
     #[must_use]
     pub const fn new(limit: FrameLimit) -> Self {
-        Self {
-            accept: limit,
-            send: limit,
-        }
+        Self { accept: limit, send: limit }
     }
 
     /// Changes the limit for frames sent, when the peer's hello has said what it accepts.

@@ -111,16 +111,9 @@ impl Ext {
         // Nine bytes are the longest head of an item; each number is a head.
         const HEAD: usize = 9;
         let text = |text: &String| HEAD + text.len();
-        let trace = self
-            .traceparent
-            .iter()
-            .chain(&self.tracestate)
-            .map(|value| HEAD + text(value));
+        let trace = self.traceparent.iter().chain(&self.tracestate).map(|value| HEAD + text(value));
         let metadata = self.metadata.iter().map(|(name, value)| text(name) + text(value));
-        let retry = self
-            .retry
-            .iter()
-            .map(|retry| 7 * HEAD + retry.on.iter().map(text).sum::<usize>());
+        let retry = self.retry.iter().map(|retry| 7 * HEAD + retry.on.iter().map(text).sum::<usize>());
         13 * HEAD + trace.sum::<usize>() + metadata.sum::<usize>() + retry.sum::<usize>()
     }
 
@@ -192,10 +185,7 @@ impl Ext {
         if reader.at() == bytes.len() {
             Ok(ext)
         } else {
-            Err(ExtError::Malformed {
-                at: reader.at(),
-                what: "something after the map",
-            })
+            Err(ExtError::Malformed { at: reader.at(), what: "something after the map" })
         }
     }
 }
@@ -226,10 +216,7 @@ impl Limits {
 
 impl RetryExt {
     fn encode_into(&self, out: &mut Vec<u8>) {
-        put_map(
-            out,
-            usize::from(self.max_attempts.is_some()) + usize::from(!self.on.is_empty()),
-        );
+        put_map(out, usize::from(self.max_attempts.is_some()) + usize::from(!self.on.is_empty()));
         if let Some(max_attempts) = self.max_attempts {
             put_uint(out, 1);
             put_uint(out, max_attempts.into());
@@ -255,17 +242,12 @@ impl RetryExt {
                     let at = reader.at();
                     let attempts = reader.uint("a max_attempts that is no number")?;
                     let attempts = u16::try_from(attempts);
-                    let too_many = Malformed {
-                        at,
-                        what: "a max_attempts above 65535",
-                    };
+                    let too_many = Malformed { at, what: "a max_attempts above 65535" };
                     retry.max_attempts = Some(attempts.map_err(|_| too_many)?);
                 }
                 2 => {
                     for _ in 0..reader.array("what to retry on that is no array")? {
-                        retry
-                            .on
-                            .push(reader.text("what to retry on that is no text")?.to_owned());
+                        retry.on.push(reader.text("what to retry on that is no text")?.to_owned());
                     }
                 }
                 _ => reader.skip(MAX_UNKNOWN_DEPTH, Lengths::Definite)?,
@@ -293,15 +275,9 @@ struct Seen(u64);
 impl Seen {
     fn once(&mut self, key: u64, at: usize) -> Result<(), Malformed> {
         // Every key this version knows is below 64; it need not care whether a key it does not know comes twice.
-        let bit = u32::try_from(key)
-            .ok()
-            .and_then(|key| 1_u64.checked_shl(key))
-            .unwrap_or(0);
+        let bit = u32::try_from(key).ok().and_then(|key| 1_u64.checked_shl(key)).unwrap_or(0);
         if self.0 & bit != 0 {
-            return Err(Malformed {
-                at,
-                what: "a key said twice",
-            });
+            return Err(Malformed { at, what: "a key said twice" });
         }
         self.0 |= bit;
         Ok(())

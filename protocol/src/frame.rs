@@ -96,10 +96,7 @@ impl FrameError {
 /// of 0. After either the connection is of no further use.
 pub fn split_frame(bytes: &[u8], limit: FrameLimit) -> Result<Split<'_>, FrameError> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<LENGTH_PREFIX>() else {
-        return Ok(Split::Incomplete {
-            have: bytes.len(),
-            need: LENGTH_PREFIX,
-        });
+        return Ok(Split::Incomplete { have: bytes.len(), need: LENGTH_PREFIX });
     };
     let len = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
     if len == 0 {
@@ -110,10 +107,7 @@ pub fn split_frame(bytes: &[u8], limit: FrameLimit) -> Result<Split<'_>, FrameEr
     }
     Ok(match rest.split_at_checked(len) {
         Some((frame, rest)) => Split::Frame { frame, rest },
-        None => Split::Incomplete {
-            have: bytes.len(),
-            need: len.saturating_add(LENGTH_PREFIX),
-        },
+        None => Split::Incomplete { have: bytes.len(), need: len.saturating_add(LENGTH_PREFIX) },
     })
 }
 

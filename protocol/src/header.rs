@@ -172,24 +172,12 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
     let (message_type, elements) = read_type(frame)?;
     let header = match message_type {
         MessageType::Request => return decode_request(frame, elements),
-        MessageType::Answer => Header::Answer {
-            route: read_route(frame)?,
-        },
-        MessageType::Failure => Header::Failure {
-            route: read_route(frame)?,
-        },
-        MessageType::Error => Header::Error {
-            route: read_route(frame)?,
-        },
-        MessageType::Cancel => Header::Cancel {
-            route: read_route(frame)?,
-        },
-        MessageType::Panicked => Header::Panicked {
-            route: read_route(frame)?,
-        },
-        MessageType::Cancelled => Header::Cancelled {
-            route: read_route(frame)?,
-        },
+        MessageType::Answer => Header::Answer { route: read_route(frame)? },
+        MessageType::Failure => Header::Failure { route: read_route(frame)? },
+        MessageType::Error => Header::Error { route: read_route(frame)? },
+        MessageType::Cancel => Header::Cancel { route: read_route(frame)? },
+        MessageType::Panicked => Header::Panicked { route: read_route(frame)? },
+        MessageType::Cancelled => Header::Cancelled { route: read_route(frame)? },
         MessageType::Hello => Header::Hello,
         MessageType::Drain => Header::Drain,
         MessageType::WorkersFailed => Header::WorkersFailed,
@@ -198,26 +186,14 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
             return Err(HeaderError::Reserved(message_type));
         }
     };
-    let (known, at) = if message_type.has_route() {
-        (2, ROUTE_END)
-    } else {
-        (1, 2)
-    };
-    finish(
-        frame,
-        header,
-        Reader::new(frame, at),
-        elements.saturating_sub(known),
-    )
+    let (known, at) = if message_type.has_route() { (2, ROUTE_END) } else { (1, 2) };
+    finish(frame, header, Reader::new(frame, at), elements.saturating_sub(known))
 }
 
 fn decode_request(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError> {
     let route = read_route(frame)?;
     if elements < 3 {
-        return Err(HeaderError::Malformed {
-            at: 0,
-            what: "a request without a method",
-        });
+        return Err(HeaderError::Malformed { at: 0, what: "a request without a method" });
     }
     let mut reader = Reader::new(frame, ROUTE_END);
     let method = reader.text("no method (text) as third element of a request")?;
@@ -228,20 +204,12 @@ fn decode_request(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError
     if elements > 3 {
         let start = reader.at();
         if frame.get(start).is_some_and(|first| first >> 5 != 5) {
-            return Err(HeaderError::Malformed {
-                at: start,
-                what: "no map as fourth element of a request",
-            });
+            return Err(HeaderError::Malformed { at: start, what: "no map as fourth element of a request" });
         }
         reader.skip(MAX_HEADER_DEPTH, Lengths::Definite)?;
         ext = frame.get(start..reader.at());
     }
-    finish(
-        frame,
-        Header::Request { route, method, ext },
-        reader,
-        elements.saturating_sub(4),
-    )
+    finish(frame, Header::Request { route, method, ext }, reader, elements.saturating_sub(4))
 }
 
 /// Passes over the `unknown` elements that are left; what follows them is the body.
@@ -259,10 +227,7 @@ fn finish<'a>(
         return Err(HeaderError::TooLong { len: end });
     }
     match frame.get(end..) {
-        None | Some([]) => Err(HeaderError::Malformed {
-            at: frame.len(),
-            what: "no body after the header",
-        }),
+        None | Some([]) => Err(HeaderError::Malformed { at: frame.len(), what: "no body after the header" }),
         Some(body) => Ok(Message { header, body }),
     }
 }

@@ -86,10 +86,7 @@ pub struct WorkerHello {
 impl Default for WorkerHello {
     /// No methods, one slot.
     fn default() -> Self {
-        Self {
-            methods: Vec::new(),
-            slots: one(),
-        }
+        Self { methods: Vec::new(), slots: one() }
     }
 }
 
@@ -145,8 +142,5 @@ const fn one() -> u32 {
 /// The highest version that both sides speak. `None`: send `refused` with `unsupported_version` and close.
 #[must_use]
 pub fn agree_version(ours: &[u16], theirs: &[u16]) -> Option<u16> {
-    ours.iter()
-        .copied()
-        .filter(|version| theirs.contains(version))
-        .max()
+    ours.iter().copied().filter(|version| theirs.contains(version)).max()
 }

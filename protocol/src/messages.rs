@@ -24,12 +24,7 @@ impl Failure {
     /// A failure that is not retryable and has no details.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            retryable: false,
-            details: Value::Null,
-        }
+        Self { code: code.into(), message: message.into(), retryable: false, details: Value::Null }
     }
 }
 
@@ -68,10 +63,7 @@ impl Refused {
     /// A refusal.
     #[must_use]
     pub fn new(code: RefusedCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 

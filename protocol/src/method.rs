@@ -59,9 +59,5 @@ pub struct MethodNameError {
 /// [`MethodNameError`] when the name is empty or longer than [`MAX_METHOD`].
 pub const fn check_method(name: &str) -> Result<(), MethodNameError> {
     let len = name.len();
-    if len == 0 || len > MAX_METHOD {
-        Err(MethodNameError { len })
-    } else {
-        Ok(())
-    }
+    if len == 0 || len > MAX_METHOD { Err(MethodNameError { len }) } else { Ok(()) }
 }

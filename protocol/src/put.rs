@@ -96,11 +96,7 @@ pub fn put_control(
 /// Appends a message without a body, such as a cancel: its body is CBOR null. Not for requests or reserved types;
 /// a route goes with exactly the types that [have one](MessageType::has_route).
 pub fn put_empty(out: &mut Vec<u8>, message_type: MessageType, route: Option<Route>) {
-    debug_assert_eq!(
-        message_type.has_route(),
-        route.is_some(),
-        "a {message_type} message and its route"
-    );
+    debug_assert_eq!(message_type.has_route(), route.is_some(), "a {message_type} message and its route");
     let start = put_control_head(out, message_type, route);
     out.extend_from_slice(NULL_BODY);
     start.finish(out);

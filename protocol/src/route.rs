@@ -120,23 +120,14 @@ impl Route {
     /// A client's request: attempt 0, no flags.
     #[must_use]
     pub const fn request(id: u64, time_left: TimeLeft) -> Self {
-        Self {
-            id,
-            attempt: 0,
-            flags: RouteFlags::NONE,
-            time_left,
-        }
+        Self { id, attempt: 0, flags: RouteFlags::NONE, time_left }
     }
 
     /// The route of an answer to the attempt that this route dispatched: the same id and attempt, no flags and no
     /// time limit.
     #[must_use]
     pub const fn answer(self) -> Self {
-        Self {
-            flags: RouteFlags::NONE,
-            time_left: TimeLeft::NONE,
-            ..self
-        }
+        Self { flags: RouteFlags::NONE, time_left: TimeLeft::NONE, ..self }
     }
 
     /// The route as it travels.

@@ -30,10 +30,7 @@ where
     let newer = Value::Map(vec![(Value::from("x"), Value::Array(vec![Value::Null; 3]))]);
     map.insert(0, (Value::from("a key of tomorrow"), newer));
     map.push((Value::from(""), Value::from(1)));
-    assert_eq!(
-        &decode_body::<T>(&cbor(&Value::Map(map))).expect("its body with more keys"),
-        value
-    );
+    assert_eq!(&decode_body::<T>(&cbor(&Value::Map(map))).expect("its body with more keys"), value);
 }
 
 proptest! {
@@ -88,12 +85,7 @@ proptest! {
 fn missing_fields_have_the_documented_defaults() {
     let text = |text: &str| Value::from(text);
     let body = |pairs: &[(&str, Value)]| {
-        cbor(&Value::Map(
-            pairs
-                .iter()
-                .map(|(key, value)| (text(key), value.clone()))
-                .collect(),
-        ))
+        cbor(&Value::Map(pairs.iter().map(|(key, value)| (text(key), value.clone())).collect()))
     };
     let empty = || Value::Map(Vec::new());
     let hello: Hello = decode_body(&body(&[
@@ -108,10 +100,7 @@ fn missing_fields_have_the_documented_defaults() {
     ]))
     .unwrap();
     let expected = Hello {
-        worker: Some(WorkerHello {
-            methods: vec![],
-            slots: 1,
-        }),
+        worker: Some(WorkerHello { methods: vec![], slots: 1 }),
         assignment: Some(Assignment {
             pool: String::new(),
             worker: String::new(),
@@ -128,11 +117,8 @@ fn missing_fields_have_the_documented_defaults() {
     assert_eq!(failure, Failure::new("c", "m"));
     let error: ErrorBody = decode_body(&body(&[("outcome", text("closed")), ("method", text("m"))])).unwrap();
     assert_eq!(error, ErrorBody::new(OutcomeLabel::Closed, "m"));
-    let refused: Refused = decode_body(&body(&[
-        ("code", text("a code of tomorrow")),
-        ("message", text("m")),
-    ]))
-    .unwrap();
+    let refused: Refused =
+        decode_body(&body(&[("code", text("a code of tomorrow")), ("message", text("m"))])).unwrap();
     assert_eq!(refused, Refused::new(RefusedCode::Other, "m"));
     let missing = decode_body::<Failure>(&body(&[("code", text("c"))])).unwrap_err();
     assert!(missing.to_string().contains("message"), "{missing}");
@@ -151,27 +137,15 @@ fn nesting_and_claims_are_bounded() {
     assert!(decode_body::<Value>(&nested(MAX_DEPTH)).is_ok());
     for head in [0x81, 0x9f, 0xa1, 0xc1, 0xd8] {
         let deep = vec![head; 1_000_000];
-        assert!(
-            matches!(decode_body::<Value>(&deep), Err(BodyError::Malformed { .. })),
-            "{head:02x}"
-        );
+        assert!(matches!(decode_body::<Value>(&deep), Err(BodyError::Malformed { .. })), "{head:02x}");
     }
     // Strings, arrays and maps that claim 2^63 and more, with one byte behind them.
     for major in 2..=5_u8 {
         for argument in [[0xff; 8], [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]] {
             let claim = [&[major << 5 | 27][..], &argument, &[0]].concat();
-            assert!(matches!(
-                decode_body::<Value>(&claim),
-                Err(BodyError::Malformed { .. })
-            ));
-            assert!(matches!(
-                decode_body::<Vec<u8>>(&claim),
-                Err(BodyError::Malformed { .. })
-            ));
-            assert!(matches!(
-                decode_body::<String>(&claim),
-                Err(BodyError::Malformed { .. })
-            ));
+            assert!(matches!(decode_body::<Value>(&claim), Err(BodyError::Malformed { .. })));
+            assert!(matches!(decode_body::<Vec<u8>>(&claim), Err(BodyError::Malformed { .. })));
+            assert!(matches!(decode_body::<String>(&claim), Err(BodyError::Malformed { .. })));
         }
     }
 }
@@ -190,10 +164,7 @@ fn items_that_are_none_are_refused() {
         &[0x7f, 0x7f, 0xff], // a chunk that has chunks
         &[0xbf, 0x01, 0xff], // a key without a value
     ] {
-        assert!(
-            matches!(decode_body::<Value>(bytes), Err(BodyError::Malformed { .. })),
-            "{bytes:02x?}"
-        );
+        assert!(matches!(decode_body::<Value>(bytes), Err(BodyError::Malformed { .. })), "{bytes:02x?}");
     }
 }
 

@@ -67,19 +67,10 @@ fn messages_do_not_travel_the_wrong_way() {
 #[test]
 fn known_keys_with_wrong_values_do_not_conform() {
     let body = |pairs: &[(&str, Value)]| {
-        cbor(&Value::Map(
-            pairs
-                .iter()
-                .map(|(key, value)| (Value::from(*key), value.clone()))
-                .collect(),
-        ))
+        cbor(&Value::Map(pairs.iter().map(|(key, value)| (Value::from(*key), value.clone())).collect()))
     };
     let failure = |retryable: Value| {
-        body(&[
-            ("code", Value::from("c")),
-            ("message", Value::from("m")),
-            ("retryable", retryable),
-        ])
+        body(&[("code", Value::from("c")), ("message", Value::from("m")), ("retryable", retryable)])
     };
     assert!(validate_cbor_bytes("failure", CDDL, &failure(Value::from(true))).is_ok());
     assert!(validate_cbor_bytes("failure", CDDL, &failure(Value::from("yes"))).is_err());

@@ -37,19 +37,13 @@ fn every_dump_is_the_frozen_vector() {
 fn every_message_type_is_shown() {
     let dumps = dumps();
     let shown = |message_type: MessageType| {
-        let mut frames = dumps
-            .iter()
-            .map(|(_, bytes)| decode(only_frame(bytes)).expect("a message"));
+        let mut frames = dumps.iter().map(|(_, bytes)| decode(only_frame(bytes)).expect("a message"));
         frames.any(|message| message.header.message_type() == message_type)
     };
     for message_type in MessageType::ALL {
         let row = format!("| {} | `{message_type}` |", message_type.number());
         assert!(PAGE.contains(&row), "no row {row}");
-        assert_eq!(
-            shown(message_type),
-            !message_type.is_reserved(),
-            "a dump of {message_type}"
-        );
+        assert_eq!(shown(message_type), !message_type.is_reserved(), "a dump of {message_type}");
     }
 }
 

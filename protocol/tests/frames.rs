@@ -13,13 +13,7 @@ const LIMIT: FrameLimit = FrameLimit::for_body(1024);
 fn a_length_is_judged_by_its_four_bytes() {
     let four_gib = [0xff; 4];
     let error = split_frame(&four_gib, LIMIT).unwrap_err();
-    assert_eq!(
-        error,
-        FrameError::TooLarge {
-            len: u32::MAX as usize,
-            limit: 1024 + FRAME_OVERHEAD
-        }
-    );
+    assert_eq!(error, FrameError::TooLarge { len: u32::MAX as usize, limit: 1024 + FRAME_OVERHEAD });
     assert_eq!(error.refused_code(), RefusedCode::TooLarge);
     let error = split_frame(&[0; 4], LIMIT).unwrap_err();
     assert_eq!(error, FrameError::Empty);
@@ -27,29 +21,17 @@ fn a_length_is_judged_by_its_four_bytes() {
     // Exactly at the limit, and one above.
     let longest = u32::try_from(LIMIT.max_frame()).unwrap();
     let need = LIMIT.max_frame() + LENGTH_PREFIX;
-    assert_eq!(
-        split_frame(&longest.to_be_bytes(), LIMIT),
-        Ok(Split::Incomplete { have: 4, need })
-    );
+    assert_eq!(split_frame(&longest.to_be_bytes(), LIMIT), Ok(Split::Incomplete { have: 4, need }));
     assert!(split_frame(&(longest + 1).to_be_bytes(), LIMIT).is_err());
 }
 
 #[test]
 fn limits_leave_room_for_the_header_and_fit_the_prefix() {
     assert_eq!(FrameLimit::for_body(0).max_frame(), FRAME_OVERHEAD);
-    assert_eq!(
-        FrameLimit::for_body(DEFAULT_MAX_BODY).max_frame(),
-        DEFAULT_MAX_BODY + FRAME_OVERHEAD
-    );
-    assert_eq!(
-        FrameLimit::for_body(DEFAULT_MAX_BODY).max_body(),
-        DEFAULT_MAX_BODY
-    );
+    assert_eq!(FrameLimit::for_body(DEFAULT_MAX_BODY).max_frame(), DEFAULT_MAX_BODY + FRAME_OVERHEAD);
+    assert_eq!(FrameLimit::for_body(DEFAULT_MAX_BODY).max_body(), DEFAULT_MAX_BODY);
     assert_eq!(FrameLimit::for_body(usize::MAX).max_frame(), u32::MAX as usize);
-    let hello = Hello {
-        max_body: u64::MAX,
-        ..Hello::new(Role::Client, 0, "test")
-    };
+    let hello = Hello { max_body: u64::MAX, ..Hello::new(Role::Client, 0, "test") };
     assert_eq!(hello.frame_limit().max_frame(), u32::MAX as usize);
 }
 

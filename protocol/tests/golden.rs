@@ -15,10 +15,7 @@ use vectors::{CLIENT, WORKER, vectors};
 fn from_the_future() -> Vec<(&'static str, Header<'static>)> {
     vec![
         ("accept_hello_with_unknown_keys", Header::Hello),
-        (
-            "accept_answer_with_unknown_elements_and_flags",
-            Header::Answer { route: WORKER },
-        ),
+        ("accept_answer_with_unknown_elements_and_flags", Header::Answer { route: WORKER }),
         (
             "accept_request_with_unknown_ext_keys",
             Header::Request {
@@ -67,11 +64,7 @@ fn every_message_is_written_and_read_as_frozen() {
 fn every_message_type_has_a_vector_and_every_file_a_test() {
     let types: Vec<_> = vectors().iter().map(|vector| vector.message_type).collect();
     for message_type in MessageType::ALL {
-        assert_eq!(
-            types.contains(&message_type),
-            !message_type.is_reserved(),
-            "vectors of {message_type}"
-        );
+        assert_eq!(types.contains(&message_type), !message_type.is_reserved(), "vectors of {message_type}");
     }
     let mut tested: Vec<_> = vectors().iter().map(|vector| vector.name).collect();
     tested.extend(from_the_future().iter().map(|(name, _)| *name));
@@ -91,23 +84,11 @@ fn newer_peers_are_understood() {
     }
     let body = |name: &str| decode(only_frame(&files[name])).unwrap().body.to_vec();
     let hello: Hello = decode_body(&body("accept_hello_with_unknown_keys")).unwrap();
-    assert_eq!(
-        hello,
-        Hello {
-            versions: vec![1, 2],
-            ..Hello::new(Role::Worker, 1024, "w/9")
-        }
-    );
+    assert_eq!(hello, Hello { versions: vec![1, 2], ..Hello::new(Role::Worker, 1024, "w/9") });
     let refused: Refused = decode_body(&body("accept_refused_with_unknown_code")).unwrap();
     assert_eq!(refused, Refused::new(RefusedCode::Other, "no"));
     let ext = Ext::decode(&[0xa2, 1, 0x61, b't', 9, 0x81, 0xf5]).unwrap();
-    assert_eq!(
-        ext,
-        Ext {
-            traceparent: Some("t".into()),
-            ..Ext::default()
-        }
-    );
+    assert_eq!(ext, Ext { traceparent: Some("t".into()), ..Ext::default() });
 }
 
 #[test]

@@ -8,11 +8,8 @@ use proptest::prelude::*;
 
 /// The header of a request as ciborium would be told to write it.
 fn request_value(route: Route, method: &str, ext: Option<Value>, unknown: &[Value]) -> Value {
-    let mut elements = vec![
-        Value::from(1),
-        Value::from(route.to_bytes().to_vec()),
-        Value::from(method.to_owned()),
-    ];
+    let mut elements =
+        vec![Value::from(1), Value::from(route.to_bytes().to_vec()), Value::from(method.to_owned())];
     elements.extend(ext);
     elements.extend(unknown.iter().cloned());
     Value::Array(elements)
@@ -30,10 +27,7 @@ fn ext_value(ext: &Ext, unknown: &[(u64, Value)]) -> Value {
         ext.limits.progress_timeout_ms,
         ext.limits.output_timeout_ms,
     ];
-    let limits = limits
-        .iter()
-        .zip(1..)
-        .filter_map(|(limit, at)| Some((key(at), Value::from((*limit)?))));
+    let limits = limits.iter().zip(1..).filter_map(|(limit, at)| Some((key(at), Value::from((*limit)?))));
     let limits: Vec<_> = limits.collect();
     if !limits.is_empty() {
         map.push((key(3), Value::Map(limits)));
@@ -50,11 +44,7 @@ fn ext_value(ext: &Ext, unknown: &[(u64, Value)]) -> Value {
         }
         map.push((key(5), Value::Map(pairs)));
     }
-    map.extend(
-        unknown
-            .iter()
-            .map(|(number, value)| (key(*number), value.clone())),
-    );
+    map.extend(unknown.iter().map(|(number, value)| (key(*number), value.clone())));
     Value::Map(map)
 }
 

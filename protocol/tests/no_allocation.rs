@@ -57,10 +57,7 @@ fn the_hot_path_allocates_nothing() {
     let route = Route::request(7, TimeLeft::from_millis(1000));
     let ext = Ext {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        limits: Limits {
-            attempt_timeout_ms: Some(500),
-            ..Limits::default()
-        },
+        limits: Limits { attempt_timeout_ms: Some(500), ..Limits::default() },
         metadata: vec![("tenant".into(), "blue".into())],
         ..Ext::default()
     };
@@ -89,10 +86,7 @@ fn claims_allocate_nothing() {
     let limit = FrameLimit::for_body(DEFAULT_MAX_BODY);
     let claim = [0x9b, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0x00];
     let work = || {
-        assert!(matches!(
-            split_frame(&[0xff; 4], limit),
-            Err(FrameError::TooLarge { .. })
-        ));
+        assert!(matches!(split_frame(&[0xff; 4], limit), Err(FrameError::TooLarge { .. })));
         assert!(decode_body::<Vec<u64>>(&claim).is_err());
         assert!(decode_body::<Value>(&claim).is_err());
         assert!(Ext::decode(&[0xa1, 4, 0xbb, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).is_err());

@@ -28,33 +28,18 @@ fn the_route_has_one_form_only() {
         (&[0x83, 1, 0x70], 16),
     ] {
         let frame = [head, &route[..len], &[0x61, b'm', 0xf6]].concat();
-        assert!(
-            matches!(decode(&frame), Err(HeaderError::Malformed { .. })),
-            "{frame:02x?}"
-        );
+        assert!(matches!(decode(&frame), Err(HeaderError::Malformed { .. })), "{frame:02x?}");
     }
 }
 
 #[test]
 fn every_shorter_frame_is_refused() {
-    let ext = Ext {
-        traceparent: Some("00-aa-bb-01".into()),
-        ..Ext::default()
-    };
+    let ext = Ext { traceparent: Some("00-aa-bb-01".into()), ..Ext::default() };
     let mut out = Vec::new();
-    put_request(
-        &mut out,
-        Route::request(1, TimeLeft::NONE),
-        "resize",
-        &ext,
-        NULL_BODY,
-    );
+    put_request(&mut out, Route::request(1, TimeLeft::NONE), "resize", &ext, NULL_BODY);
     let frame = only_frame(&out);
     for len in 0..frame.len() {
-        assert!(
-            matches!(decode(&frame[..len]), Err(HeaderError::Malformed { .. })),
-            "at {len}"
-        );
+        assert!(matches!(decode(&frame[..len]), Err(HeaderError::Malformed { .. })), "at {len}");
         assert_eq!(read_route(&frame[..len]).is_ok(), len >= ROUTE_END, "at {len}");
     }
 }
@@ -62,29 +47,17 @@ fn every_shorter_frame_is_refused() {
 #[test]
 fn methods_have_1_to_255_bytes_of_utf8() {
     let long = [&[0x79, 1, 0][..], &[b'm'; 256], &[0xf6]].concat();
-    assert_eq!(
-        decode(&request(3, &long)),
-        Err(HeaderError::BadMethod { len: 256 })
-    );
-    assert_eq!(
-        decode(&request(3, &[0x60, 0xf6])),
-        Err(HeaderError::BadMethod { len: 0 })
-    );
+    assert_eq!(decode(&request(3, &long)), Err(HeaderError::BadMethod { len: 256 }));
+    assert_eq!(decode(&request(3, &[0x60, 0xf6])), Err(HeaderError::BadMethod { len: 0 }));
     let refused = |rest: &[u8], elements| {
         let frame = request(elements, rest);
         let error = decode(&frame).unwrap_err();
-        assert!(
-            matches!(error, HeaderError::Malformed { .. }),
-            "{rest:02x?}: {error}"
-        );
+        assert!(matches!(error, HeaderError::Malformed { .. }), "{rest:02x?}: {error}");
     };
     refused(&[0x62, 0xc3, 0x28, 0xf6], 3); // not UTF-8
     refused(&[0x41, b'm', 0xf6], 3); // bytes
     refused(&[0x7f, 0x61, b'm', 0xff, 0xf6], 3); // indefinite length
-    refused(
-        &[0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, b'm', 0xf6],
-        3,
-    ); // claims 16 EiB
+    refused(&[0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, b'm', 0xf6], 3); // claims 16 EiB
     refused(&[0x61, b'm'], 2); // an array that ends before the method
     refused(&[0x61, b'm', 0x80, 0xf6], 4); // ext is no map
     refused(&[0x61, b'm', 0xbf, 0xff, 0xf6], 4); // ext of indefinite length
@@ -101,18 +74,9 @@ fn unknown_and_reserved_types_are_told_apart() {
         assert_eq!(error, HeaderError::UnknownType(number.into()));
         assert_eq!(error.refused_code(), RefusedCode::UnknownMessage);
     }
-    assert_eq!(
-        decode(&[0x81, 0x18, 200, 0xf6]),
-        Err(HeaderError::UnknownType(200))
-    );
-    assert_eq!(
-        decode(&[0x81, 0x19, 1, 0, 0xf6]),
-        Err(HeaderError::UnknownType(256))
-    );
-    for message_type in MessageType::ALL
-        .into_iter()
-        .filter(|message_type| message_type.is_reserved())
-    {
+    assert_eq!(decode(&[0x81, 0x18, 200, 0xf6]), Err(HeaderError::UnknownType(200)));
+    assert_eq!(decode(&[0x81, 0x19, 1, 0, 0xf6]), Err(HeaderError::UnknownType(256)));
+    for message_type in MessageType::ALL.into_iter().filter(|message_type| message_type.is_reserved()) {
         let error = decode(&[0x81, message_type.number(), 0xf6]).unwrap_err();
         assert_eq!(error, HeaderError::Reserved(message_type));
         assert_eq!(error.refused_code(), RefusedCode::UnknownMessage);
@@ -132,30 +96,17 @@ fn skipping_is_bounded_in_depth_and_size() {
     assert!(deep.to_string().contains("nested too deeply"), "{deep}");
     // An array that claims 2^64-1 elements.
     let claims = [&[0x61, b'm', 0xa0, 0x9b][..], &[0xff; 8], &[0xf6]].concat();
-    assert!(matches!(
-        decode(&request(5, &claims)),
-        Err(HeaderError::Malformed { .. })
-    ));
+    assert!(matches!(decode(&request(5, &claims)), Err(HeaderError::Malformed { .. })));
     // A header that swallows more than a header may: 64 KiB.
     let padding = |len: u16| {
         let [high, low] = len.to_be_bytes();
-        [
-            &[0x61, b'm', 0xa0, 0x59, high, low][..],
-            &vec![0; len.into()],
-            &[0xf6],
-        ]
-        .concat()
+        [&[0x61, b'm', 0xa0, 0x59, high, low][..], &vec![0; len.into()], &[0xf6]].concat()
     };
     let fixed = request(5, &padding(0)).len() - 1;
     let longest = u16::try_from(FRAME_OVERHEAD - fixed).unwrap();
     assert!(decode(&request(5, &padding(longest))).is_ok());
     let error = decode(&request(5, &padding(longest + 1))).unwrap_err();
-    assert_eq!(
-        error,
-        HeaderError::TooLong {
-            len: FRAME_OVERHEAD + 1
-        }
-    );
+    assert_eq!(error, HeaderError::TooLong { len: FRAME_OVERHEAD + 1 });
     assert_eq!(error.refused_code(), RefusedCode::TooLarge);
 }
 
@@ -171,28 +122,14 @@ fn ext_refuses_what_it_cannot_mean() {
         (&[0xa1, 3, 0xa2, 1, 1, 1, 1], "a limit twice"),
         (&[0xa1, 3, 0xa1, 1, 0x20], "a negative limit"),
         (&[0xa1, 5, 0xa1, 1, 0x1a, 0, 1, 0, 0], "65536 attempts"),
-        (
-            &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            "a map that claims 2^64-1 entries",
-        ),
-        (
-            &[0xa1, 4, 0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            "metadata that claims as many",
-        ),
+        (&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a map that claims 2^64-1 entries"),
+        (&[0xa1, 4, 0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "metadata that claims as many"),
     ] {
         assert!(Ext::decode(bytes).is_err(), "{why}");
     }
     // Longer forms of the same numbers are fine: another library may write them.
-    let limits = Ext::decode(&[0xa1, 0x18, 3, 0xa1, 0x19, 0, 1, 0x1a, 0, 0, 0, 9])
-        .unwrap()
-        .limits;
-    assert_eq!(
-        limits,
-        Limits {
-            attempt_timeout_ms: Some(9),
-            ..Limits::default()
-        }
-    );
+    let limits = Ext::decode(&[0xa1, 0x18, 3, 0xa1, 0x19, 0, 1, 0x1a, 0, 0, 0, 9]).unwrap().limits;
+    assert_eq!(limits, Limits { attempt_timeout_ms: Some(9), ..Limits::default() });
 }
 
 #[test]
@@ -200,18 +137,12 @@ fn time_left_rounds_up_and_saturates() {
     use std::time::Duration;
     assert_eq!(TimeLeft::from_duration(Duration::ZERO).as_millis(), 0);
     assert_eq!(TimeLeft::from_duration(Duration::from_nanos(1)).as_millis(), 1);
-    assert_eq!(
-        TimeLeft::from_duration(Duration::from_millis(1500)).as_millis(),
-        1500
-    );
+    assert_eq!(TimeLeft::from_duration(Duration::from_millis(1500)).as_millis(), 1500);
     assert_eq!(TimeLeft::from_duration(Duration::MAX), TimeLeft::MAX);
     let edge = Duration::from_millis(u32::MAX.into());
     assert_eq!(TimeLeft::from_duration(edge), TimeLeft::MAX, "never `NONE`");
     assert_eq!(TimeLeft::NONE.as_duration(), None);
-    assert_eq!(
-        TimeLeft::MAX.as_duration(),
-        Some(Duration::from_millis(u64::from(u32::MAX) - 1))
-    );
+    assert_eq!(TimeLeft::MAX.as_duration(), Some(Duration::from_millis(u64::from(u32::MAX) - 1)));
 }
 
 #[test]
@@ -220,22 +151,10 @@ fn control_messages_check_type_and_route() {
     let route = Some(Route::request(1, TimeLeft::NONE));
     let refused = Refused::new(RefusedCode::Malformed, "no");
     let mut put = |message_type, route| put_control(&mut out, message_type, route, &refused).unwrap_err();
-    assert_eq!(
-        put(MessageType::Refused, route),
-        EncodeError::Route(MessageType::Refused)
-    );
-    assert_eq!(
-        put(MessageType::Error, None),
-        EncodeError::Route(MessageType::Error)
-    );
-    assert_eq!(
-        put(MessageType::Request, route),
-        EncodeError::NotControl(MessageType::Request)
-    );
-    assert_eq!(
-        put(MessageType::Heartbeat, None),
-        EncodeError::NotControl(MessageType::Heartbeat)
-    );
+    assert_eq!(put(MessageType::Refused, route), EncodeError::Route(MessageType::Refused));
+    assert_eq!(put(MessageType::Error, None), EncodeError::Route(MessageType::Error));
+    assert_eq!(put(MessageType::Request, route), EncodeError::NotControl(MessageType::Request));
+    assert_eq!(put(MessageType::Heartbeat, None), EncodeError::NotControl(MessageType::Heartbeat));
 
     struct Unwilling;
     impl serde::Serialize for Unwilling {

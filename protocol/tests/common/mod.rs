@@ -21,12 +21,8 @@ pub(crate) const ROUTED: [MessageType; 6] = [
 ];
 
 /// Messages without a route.
-pub(crate) const UNROUTED: [MessageType; 4] = [
-    MessageType::Hello,
-    MessageType::Drain,
-    MessageType::WorkersFailed,
-    MessageType::Refused,
-];
+pub(crate) const UNROUTED: [MessageType; 4] =
+    [MessageType::Hello, MessageType::Drain, MessageType::WorkersFailed, MessageType::Refused];
 
 /// The header that a message of this type must decode to, requests excepted.
 pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'static> {
@@ -99,20 +95,15 @@ fn limits() -> impl Strategy<Value = Limits> {
 pub(crate) fn exts() -> impl Strategy<Value = Ext> {
     let retry = (of(any::<u16>()), vec(texts(), 0..5));
     let retry = retry.prop_map(|(max_attempts, on)| RetryExt { max_attempts, on });
-    (
-        of(texts()),
-        of(texts()),
-        limits(),
-        vec((texts(), texts()), 0..30),
-        of(retry),
-    )
-        .prop_map(|(traceparent, tracestate, limits, metadata, retry)| Ext {
+    (of(texts()), of(texts()), limits(), vec((texts(), texts()), 0..30), of(retry)).prop_map(
+        |(traceparent, tracestate, limits, metadata, retry)| Ext {
             traceparent,
             tracestate,
             limits,
             metadata,
             retry,
-        })
+        },
+    )
 }
 
 /// CBOR values without floats (which need not equal themselves) and without tags (which ciborium may turn into
@@ -147,48 +138,17 @@ pub(crate) fn hellos() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![Just(Role::Client), Just(Role::Broker), Just(Role::Worker)];
     let worker = (vec(texts(), 0..5), any::<u32>());
     let worker = worker.prop_map(|(methods, slots)| WorkerHello { methods, slots });
-    let assignment = (
-        texts(),
-        texts(),
-        any::<u64>(),
-        any::<u32>(),
-        any::<u64>(),
-        any::<u64>(),
-    );
-    let assignment = assignment.prop_map(
-        |(pool, worker, incarnation, prefetch, cancel_grace_ms, stop_grace_ms)| Assignment {
-            pool,
-            worker,
-            incarnation,
-            prefetch,
-            cancel_grace_ms,
-            stop_grace_ms,
-        },
-    );
+    let assignment = (texts(), texts(), any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>());
+    let assignment =
+        assignment.prop_map(|(pool, worker, incarnation, prefetch, cancel_grace_ms, stop_grace_ms)| {
+            Assignment { pool, worker, incarnation, prefetch, cancel_grace_ms, stop_grace_ms }
+        });
     let service = any::<u32>().prop_map(|max_in_flight| Service { max_in_flight });
     let own = (of(worker), of(assignment), of(service));
-    (
-        vec(any::<u16>(), 0..5),
-        role,
-        any::<u64>(),
-        texts(),
-        vec(texts(), 0..4),
-        of(any::<u32>()),
-        own,
-    )
-        .prop_map(
-            |(versions, role, max_body, software, features, pid, (worker, assignment, service))| Hello {
-                versions,
-                role,
-                max_body,
-                software,
-                features,
-                pid,
-                worker,
-                assignment,
-                service,
-            },
-        )
+    (vec(any::<u16>(), 0..5), role, any::<u64>(), texts(), vec(texts(), 0..4), of(any::<u32>()), own)
+        .prop_map(|(versions, role, max_body, software, features, pid, (worker, assignment, service))| {
+            Hello { versions, role, max_body, software, features, pid, worker, assignment, service }
+        })
 }
 
 pub(crate) fn panics() -> impl Strategy<Value = Panicked> {
@@ -219,31 +179,19 @@ pub(crate) fn reasons() -> impl Strategy<Value = ReasonBody> {
 fn attempts() -> impl Strategy<Value = AttemptBody> {
     let end = prop::sample::select(AttemptEndLabel::ALL);
     let times = (any::<u64>(), any::<u64>());
-    (
-        any::<u16>(),
-        texts(),
-        any::<u64>(),
-        of(any::<u32>()),
-        times,
-        end,
-        of(reasons()),
-        of(texts()),
+    (any::<u16>(), texts(), any::<u64>(), of(any::<u32>()), times, end, of(reasons()), of(texts())).prop_map(
+        |(number, worker, incarnation, pid, (start_ms, duration_ms), end, reason, stderr_tail)| AttemptBody {
+            number,
+            worker,
+            incarnation,
+            pid,
+            start_ms,
+            duration_ms,
+            end,
+            reason,
+            stderr_tail,
+        },
     )
-        .prop_map(
-            |(number, worker, incarnation, pid, (start_ms, duration_ms), end, reason, stderr_tail)| {
-                AttemptBody {
-                    number,
-                    worker,
-                    incarnation,
-                    pid,
-                    start_ms,
-                    duration_ms,
-                    end,
-                    reason,
-                    stderr_tail,
-                }
-            },
-        )
 }
 
 pub(crate) fn errors() -> impl Strategy<Value = ErrorBody> {
@@ -251,32 +199,21 @@ pub(crate) fn errors() -> impl Strategy<Value = ErrorBody> {
     let timed_out = (of(prop::sample::select(TimeoutWhich::ALL)), of(any::<u64>()));
     let rejected = (of(prop::sample::select(RejectWhy::ALL)), of(any::<u64>()));
     let outcome = prop::sample::select(OutcomeLabel::ALL);
-    (
-        outcome,
-        methods(),
-        of(failures()),
-        crashed,
-        timed_out,
-        rejected,
-        of(texts()),
-        vec(attempts(), 0..4),
-    )
-        .prop_map(
-            |(outcome, method, failure, crashed, timed_out, rejected, message, attempts)| ErrorBody {
-                outcome,
-                method,
-                failure,
-                reason: crashed.0,
-                max_attempts: crashed.1,
-                report_id: crashed.2,
-                which: timed_out.0,
-                limit_ms: timed_out.1,
-                why: rejected.0,
-                retry_after_ms: rejected.1,
-                message,
-                attempts,
-            },
-        )
+    (outcome, methods(), of(failures()), crashed, timed_out, rejected, of(texts()), vec(attempts(), 0..4))
+        .prop_map(|(outcome, method, failure, crashed, timed_out, rejected, message, attempts)| ErrorBody {
+            outcome,
+            method,
+            failure,
+            reason: crashed.0,
+            max_attempts: crashed.1,
+            report_id: crashed.2,
+            which: timed_out.0,
+            limit_ms: timed_out.1,
+            why: rejected.0,
+            retry_after_ms: rejected.1,
+            message,
+            attempts,
+        })
 }
 
 /// The folder of the frozen vectors of version 1.
@@ -287,19 +224,10 @@ pub(crate) fn golden_files() -> std::collections::BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(GOLDEN).expect("the folder of the frozen vectors");
     let entries = entries.map(|entry| entry.expect("an entry of the folder").path());
     let read = |path: std::path::PathBuf| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a name in UTF-8");
-        let name = name
-            .strip_suffix(".hex")
-            .expect("only .hex files among the frozen vectors")
-            .to_owned();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
+        let name = name.strip_suffix(".hex").expect("only .hex files among the frozen vectors").to_owned();
         let text = std::fs::read_to_string(&path).expect("a readable file");
-        let digits = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(str::chars);
+        let digits = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::chars);
         let digits: Vec<_> = digits.filter(|digit| !digit.is_whitespace()).collect();
         let pairs = digits.chunks(2).map(String::from_iter);
         let bytes = pairs.map(|pair| u8::from_str_radix(&pair, 16).expect("hex"));

@@ -21,40 +21,22 @@ pub(crate) struct Vector {
 
 /// Between client and broker, and between broker and worker.
 pub(crate) const CLIENT: Route = Route::request(0x0102_0304_0506_0708, TimeLeft::from_millis(5000));
-pub(crate) const WORKER: Route = Route {
-    id: 42,
-    attempt: 2,
-    flags: RouteFlags::NONE,
-    time_left: TimeLeft::NONE,
-};
+pub(crate) const WORKER: Route =
+    Route { id: 42, attempt: 2, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
 
 fn request(name: &'static str, route: Route, method: &'static str, ext: Ext, body: Value) -> Vector {
     let mut bytes = Vec::new();
     let body = cbor(&body);
     put_request(&mut bytes, route, method, &ext, &body);
     let decodes = move |message: &Message<'_>| {
-        let Header::Request {
-            route: got,
-            method: named,
-            ext: map,
-        } = message.header
-        else {
+        let Header::Request { route: got, method: named, ext: map } = message.header else {
             panic!("{message:?}")
         };
         assert_eq!((got, named), (route, method));
-        assert_eq!(
-            map.map(|map| Ext::decode(map).expect("an ext map"))
-                .unwrap_or_default(),
-            ext
-        );
+        assert_eq!(map.map(|map| Ext::decode(map).expect("an ext map")).unwrap_or_default(), ext);
         assert_eq!(message.body, body);
     };
-    Vector {
-        name,
-        message_type: MessageType::Request,
-        bytes,
-        decodes: Box::new(decodes),
-    }
+    Vector { name, message_type: MessageType::Request, bytes, decodes: Box::new(decodes) }
 }
 
 fn answer(name: &'static str, route: Route, body: Value) -> Vector {
@@ -65,12 +47,7 @@ fn answer(name: &'static str, route: Route, body: Value) -> Vector {
         assert_eq!(message.header, Header::Answer { route });
         assert_eq!(message.body, body);
     };
-    Vector {
-        name,
-        message_type: MessageType::Answer,
-        bytes,
-        decodes: Box::new(decodes),
-    }
+    Vector { name, message_type: MessageType::Answer, bytes, decodes: Box::new(decodes) }
 }
 
 fn empty(name: &'static str, message_type: MessageType, route: Option<Route>) -> Vector {
@@ -80,12 +57,7 @@ fn empty(name: &'static str, message_type: MessageType, route: Option<Route>) ->
         assert_eq!(message.header, header_of(message_type, route.unwrap_or(WORKER)));
         assert_eq!(message.body, NULL_BODY);
     };
-    Vector {
-        name,
-        message_type,
-        bytes,
-        decodes: Box::new(decodes),
-    }
+    Vector { name, message_type, bytes, decodes: Box::new(decodes) }
 }
 
 fn control<T>(name: &'static str, message_type: MessageType, route: Option<Route>, value: T) -> Vector
@@ -98,12 +70,7 @@ where
         assert_eq!(message.header, header_of(message_type, route.unwrap_or(WORKER)));
         assert_eq!(decode_body::<T>(message.body).as_ref(), Ok(&value));
     };
-    Vector {
-        name,
-        message_type,
-        bytes,
-        decodes: Box::new(decodes),
-    }
+    Vector { name, message_type, bytes, decodes: Box::new(decodes) }
 }
 
 /// Every message that this version writes.
@@ -113,11 +80,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     all.extend(from_worker());
     all.extend(errors());
     all.extend([
-        empty(
-            "cancel",
-            MessageType::Cancel,
-            Some(Route::request(CLIENT.id, TimeLeft::NONE)),
-        ),
+        empty("cancel", MessageType::Cancel, Some(Route::request(CLIENT.id, TimeLeft::NONE))),
         empty("cancel_to_worker", MessageType::Cancel, Some(WORKER)),
         empty("drain", MessageType::Drain, None),
         control(
@@ -132,29 +95,21 @@ pub(crate) fn vectors() -> Vec<Vector> {
 
 fn hellos() -> Vec<Vector> {
     let hello = |name, hello| control(name, MessageType::Hello, None, hello);
-    let new = |role, software: &str| Hello {
-        pid: Some(4711),
-        ..Hello::new(role, DEFAULT_MAX_BODY, software)
-    };
+    let new =
+        |role, software: &str| Hello { pid: Some(4711), ..Hello::new(role, DEFAULT_MAX_BODY, software) };
     vec![
         hello("hello_minimal", Hello::new(Role::Client, 0, "")),
         hello("hello_client", new(Role::Client, "lifeboat-client/0.1.0")),
         hello(
             "hello_worker",
             Hello {
-                worker: Some(WorkerHello {
-                    methods: vec!["resize".into(), "thumbnail".into()],
-                    slots: 4,
-                }),
+                worker: Some(WorkerHello { methods: vec!["resize".into(), "thumbnail".into()], slots: 4 }),
                 ..new(Role::Worker, "lifeboat-worker/0.1.0")
             },
         ),
         hello(
             "hello_broker_to_client",
-            Hello {
-                service: Some(Service { max_in_flight: 65536 }),
-                ..new(Role::Broker, "lifeboat/0.1.0")
-            },
+            Hello { service: Some(Service { max_in_flight: 65536 }), ..new(Role::Broker, "lifeboat/0.1.0") },
         ),
         hello(
             "hello_broker_to_worker",
@@ -184,59 +139,24 @@ fn requests_and_answers() -> Vec<Vector> {
             output_timeout_ms: Some(23),
         },
         metadata: vec![("tenant".into(), "blue".into()), ("größe".into(), "".into())],
-        retry: Some(RetryExt {
-            max_attempts: Some(3),
-            on: vec!["crash".into(), "stall".into()],
-        }),
+        retry: Some(RetryExt { max_attempts: Some(3), on: vec!["crash".into(), "stall".into()] }),
     };
-    let trace_only = Ext {
-        traceparent: ext.traceparent.clone(),
-        ..Ext::default()
-    };
+    let trace_only = Ext { traceparent: ext.traceparent.clone(), ..Ext::default() };
     let picture = Value::Map(vec![
         (Value::from("width"), Value::from(64)),
         (Value::from("png"), Value::Bytes(vec![0x89, 0x50, 0x4e, 0x47])),
     ]);
-    let dispatched = Route {
-        time_left: TimeLeft::from_millis(9_998),
-        ..WORKER
-    };
-    let late = Route {
-        attempt: 1,
-        flags: RouteFlags::LATE,
-        ..CLIENT.answer()
-    };
+    let dispatched = Route { time_left: TimeLeft::from_millis(9_998), ..WORKER };
+    let late = Route { attempt: 1, flags: RouteFlags::LATE, ..CLIENT.answer() };
     let long_name = "a.method.whose.name.takes.two.bytes.of.length";
     vec![
         request("request", CLIENT, "resize", Ext::default(), picture.clone()),
-        request(
-            "request_no_time_limit",
-            Route::request(1, TimeLeft::NONE),
-            "m",
-            Ext::default(),
-            Value::Null,
-        ),
-        request(
-            "request_long_method",
-            CLIENT,
-            long_name,
-            Ext::default(),
-            Value::from("x"),
-        ),
+        request("request_no_time_limit", Route::request(1, TimeLeft::NONE), "m", Ext::default(), Value::Null),
+        request("request_long_method", CLIENT, long_name, Ext::default(), Value::from("x")),
         request("request_traced", CLIENT, "resize", trace_only, picture.clone()),
         request("request_full_ext", CLIENT, "resize", ext, picture),
-        request(
-            "request_to_worker",
-            dispatched,
-            "resize",
-            Ext::default(),
-            Value::Array(vec![]),
-        ),
-        answer(
-            "answer",
-            WORKER,
-            Value::Map(vec![(Value::from("height"), Value::from(48))]),
-        ),
+        request("request_to_worker", dispatched, "resize", Ext::default(), Value::Array(vec![])),
+        answer("answer", WORKER, Value::Map(vec![(Value::from("height"), Value::from(48))])),
         answer("answer_late", late, Value::Null),
     ]
 }
@@ -253,44 +173,24 @@ fn failure() -> Failure {
 fn from_worker() -> Vec<Vector> {
     let failed = |name, failure| control(name, MessageType::Failure, Some(WORKER), failure);
     let panicked = |name, panicked| control(name, MessageType::Panicked, Some(WORKER), panicked);
-    let reasons = vec![
-        "slot 0: index out of bounds at src/main.rs:3:7".into(),
-        "slot 1: boom".into(),
-    ];
+    let reasons = vec!["slot 0: index out of bounds at src/main.rs:3:7".into(), "slot 1: boom".into()];
     vec![
         failed("failure", failure()),
         failed("failure_plain", Failure::new("busy", "try another day")),
         panicked(
             "panicked",
-            Panicked {
-                message: "index out of bounds".into(),
-                location: Some("src/main.rs:3:7".into()),
-            },
+            Panicked { message: "index out of bounds".into(), location: Some("src/main.rs:3:7".into()) },
         ),
-        panicked(
-            "panicked_nowhere",
-            Panicked {
-                message: "boom".into(),
-                location: None,
-            },
-        ),
+        panicked("panicked_nowhere", Panicked { message: "boom".into(), location: None }),
         empty("cancelled", MessageType::Cancelled, Some(WORKER)),
-        control(
-            "workers_failed",
-            MessageType::WorkersFailed,
-            None,
-            WorkersFailed { reasons },
-        ),
+        control("workers_failed", MessageType::WorkersFailed, None, WorkersFailed { reasons }),
     ]
 }
 
 fn errors() -> Vec<Vector> {
     let error = |name, error: ErrorBody| {
         let made = u16::try_from(error.attempts.len()).expect("few attempts");
-        let route = Route {
-            attempt: made,
-            ..CLIENT.answer()
-        };
+        let route = Route { attempt: made, ..CLIENT.answer() };
         control(name, MessageType::Error, Some(route), error)
     };
     let new = |outcome| ErrorBody::new(outcome, "resize");
@@ -310,10 +210,7 @@ fn errors() -> Vec<Vector> {
         core_dumped: Some(true),
         ..ReasonBody::new("signal", ConfidenceLabel::Proven)
     };
-    let exit = ReasonBody {
-        code: Some(-1),
-        ..ReasonBody::new("exit", ConfidenceLabel::Inferred)
-    };
+    let exit = ReasonBody { code: Some(-1), ..ReasonBody::new("exit", ConfidenceLabel::Inferred) };
     let panicked = ReasonBody {
         message: Some("boom".into()),
         location: Some("src/main.rs:3:7".into()),

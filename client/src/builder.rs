@@ -1,0 +1,130 @@
+//! Settings of a client.
+//!
+//! Owns their defaults. Must never read a setting from anywhere but the caller and the socket's environment variables.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_protocol::DEFAULT_MAX_BODY;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::client::socket_from_env;
+use crate::driver::drive;
+use crate::shared::{LONGEST, Settings, Shared};
+use crate::{Client, ConnectError};
+
+/// The name that a broker's log shows for this library.
+const SOFTWARE: &str = concat!("lifeboat-client/", env!("CARGO_PKG_VERSION"));
+/// How long a client waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The first pause between tries to connect: a broker that restarts is back within a few of these.
+const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+/// The longest pause between tries to connect.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Settings of a [`Client`], and the way to connect it.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct ClientBuilder {
+    socket: Option<PathBuf>,
+    name: Option<String>,
+    timeout: Option<Duration>,
+    connect_timeout: Duration,
+    backoff: (Duration, Duration),
+    max_body: usize,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            socket: None,
+            name: None,
+            timeout: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            backoff: (BACKOFF_FIRST, BACKOFF_MAX),
+            max_body: DEFAULT_MAX_BODY,
+        }
+    }
+
+    /// The path of the broker's socket. Default: as [`Client::from_env`] says.
+    pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// What the broker's log and `lifeboat top` call this client. Default: only the library's name and version.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The timeout of calls that set none: from the call's start to its end, everything included. Default: none, the
+    /// broker's configured `deadline` alone holds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long [`connect`](Self::connect) and calls wait for a connection while the broker is not there, busy or
+    /// restarting. A call's own timeout holds beside it. Default: 30 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The pause between tries to connect: `first`, then doubled up to `max`, each shortened by chance by up to half.
+    /// Default: 10 ms and 1 s.
+    pub fn reconnect_backoff(mut self, first: Duration, max: Duration) -> Self {
+        self.backoff = (first, max);
+        self
+    }
+
+    /// The largest reply accepted, in bytes. What the broker accepts as a request is its own `max_body`. Default:
+    /// 16 MiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is no connection within `connect_timeout`, or the cause does not pass by waiting
+    /// (no permission, another version, refused).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, or on one without I/O and time.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let client = self.connect_lazily();
+        client.ready().await?;
+        Ok(client)
+    }
+
+    /// A client that connects when it is first called. For programs that must start before their broker.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn connect_lazily(self) -> Client {
+        let software = match &self.name {
+            Some(name) => format!("{SOFTWARE} ({name})"),
+            None => SOFTWARE.to_owned(),
+        };
+        let shared = Arc::new(Shared::new(Settings {
+            path: self.socket.unwrap_or_else(socket_from_env),
+            software,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout.min(LONGEST),
+            backoff_first: self.backoff.0.min(LONGEST),
+            backoff_max: self.backoff.1.min(LONGEST),
+            max_body: self.max_body,
+            direct: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
+        }));
+        tokio::spawn(drive(Arc::clone(&shared)));
+        Client::new(shared)
+    }
+}

@@ -1,0 +1,168 @@
+//! The client: a cheap handle on a connection that is made, kept and remade in the background.
+//!
+//! Owns what a program sees of it. Must never block.
+
+use std::borrow::Cow;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifeboat_protocol::Method;
+
+use crate::call::{Call, Exchange, RawCall};
+use crate::shared::Shared;
+use crate::{ClientBuilder, ConnectError, RawRequestBuilder, RequestBuilder};
+
+/// Where the broker listens when neither `LIFEBOAT_SOCKET` nor `XDG_RUNTIME_DIR` is set.
+const SYSTEM_SOCKET: &str = "/run/lifeboat/lifeboat.sock";
+
+/// A connection to the broker. Clones are cheap and share it; each call under way counts as a clone. When the last is
+/// dropped, the connection is closed.
+///
+/// The connection lives on the tokio runtime on which the client was made (it needs `enable_all`, or I/O and time).
+/// When it is lost it is made again as soon as somebody calls; see the [crate's documentation](crate) for what happens
+/// to calls meanwhile.
+#[derive(Debug, Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+/// Shared by the clones of a client and its calls.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Client {
+    /// Connects to the broker's socket at `path`, with default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is no connection within 30 s, or the cause does not pass by waiting.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::builder().socket(path).connect().await
+    }
+
+    /// Connects to the socket that the environment names: `LIFEBOAT_SOCKET`, else
+    /// `$XDG_RUNTIME_DIR/lifeboat/lifeboat.sock`, else `/run/lifeboat/lifeboat.sock`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    pub async fn from_env() -> Result<Self, ConnectError> {
+        Self::builder().connect().await
+    }
+
+    /// Settings before connecting.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    /// Calls a method: `client.call(Resize { width: 64 }).await?`. Sends nothing before it is first polled; dropping it
+    /// cancels the call. For options, or to know how many attempts it took, use [`request`](Self::request).
+    ///
+    /// Errors of the future: every [`CallError`](crate::CallError).
+    pub fn call<M: Method<Request = M>>(&self, request: M) -> Call<M> {
+        self.call_as::<M>(request)
+    }
+
+    /// [`call`](Self::call) for a method whose request is of another type than the one that names it.
+    pub fn call_as<M: Method>(&self, request: M::Request) -> Call<M> {
+        Call::new(self.request_as::<M>(request).into_exchange())
+    }
+
+    /// Calls a method with options: `client.request(Resize { .. }).timeout(limit).await?` returns a
+    /// [`Reply`](crate::Reply).
+    pub fn request<M: Method<Request = M>>(&self, request: M) -> RequestBuilder<M> {
+        self.request_as::<M>(request)
+    }
+
+    /// [`request`](Self::request) for a method whose request is of another type than the one that names it.
+    pub fn request_as<M: Method>(&self, request: M::Request) -> RequestBuilder<M> {
+        RequestBuilder::new(self, &request)
+    }
+
+    /// Calls a method by name with a body that is CBOR already (exactly one item; nothing at all stands for null), and
+    /// returns the reply's CBOR. For gateways and tools that do not know the types.
+    ///
+    /// Errors of the future: every [`CallError`](crate::CallError) but `Decode` of the reply.
+    pub fn call_raw(&self, method: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> RawCall {
+        RawCall::new(self.request_raw(method, body).into_exchange())
+    }
+
+    /// [`call_raw`](Self::call_raw) with options.
+    pub fn request_raw(
+        &self,
+        method: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> RawRequestBuilder {
+        RawRequestBuilder::new(self, method.into(), body.into())
+    }
+
+    /// Waits until there is a connection on which calls can be sent, making one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is none within the client's `connect_timeout`, or the cause does not pass by
+    /// waiting.
+    pub async fn ready(&self) -> Result<(), ConnectError> {
+        Exchange::connection(Arc::clone(&self.handle)).await
+    }
+
+    /// The path of the broker's socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.handle.shared.settings.path
+    }
+
+    /// How many outcomes came for requests that were not open: ended before, or never sent. They are dropped. Anything
+    /// but 0 is a defect of the broker.
+    #[must_use]
+    pub fn unexpected_answers(&self) -> u64 {
+        self.handle.shared.lock().table.unexpected
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { handle: Arc::new(Handle { shared }) }
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+}
+
+/// The socket that the environment names.
+pub(crate) fn socket_from_env() -> PathBuf {
+    choose_socket(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+}
+
+fn choose_socket(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    variable("LIFEBOAT_SOCKET")
+        .or_else(|| variable("XDG_RUNTIME_DIR").map(|dir| dir.join("lifeboat/lifeboat.sock")))
+        .unwrap_or_else(|| PathBuf::from(SYSTEM_SOCKET))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_the_socket() {
+        let path = |set: &[(&str, &str)]| {
+            choose_socket(|name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
+            })
+        };
+        let (socket, runtime) = (("LIFEBOAT_SOCKET", "/a/b.sock"), ("XDG_RUNTIME_DIR", "/run/user/7"));
+        assert_eq!(path(&[socket, runtime]), Path::new("/a/b.sock"));
+        assert_eq!(path(&[runtime]), Path::new("/run/user/7/lifeboat/lifeboat.sock"));
+        assert_eq!(path(&[]), Path::new(SYSTEM_SOCKET));
+    }
+}

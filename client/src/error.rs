@@ -1,0 +1,269 @@
+//! The error of a call, and truthful answers to what callers ask of it.
+//!
+//! Owns [`CallError`] and the table of what each member means for the caller. Must never guess in the caller's favour:
+//! where nobody knows whether the request ran, it says that it may have.
+
+use std::time::Duration;
+
+use ciborium::Value;
+use lifeboat_protocol::{BodyError, EncodeError, MethodNameError, RejectWhy, TimeoutWhich};
+use thiserror::Error;
+
+use crate::{AttemptReport, ConnectError, CrashReason, LostReason};
+
+/// How a call ended that did not end well.
+///
+/// | variant | [`may_have_executed`](Self::may_have_executed) | [`is_retryable`](Self::is_retryable) |
+/// |---|---|---|
+/// | `Failed` | yes | as the handler said |
+/// | `WorkerCrashed` | yes | yes |
+/// | `TimedOut` | if an attempt was made, or the broker never answered | yes |
+/// | `Cancelled` | if an attempt was made | no |
+/// | `Rejected` | no | `queue_full`, `all_workers_busy`, `tripped`, `draining`: yes; others: no |
+/// | `Closed` | if an attempt was made | yes |
+/// | `Disconnected` | as its field says | yes |
+/// | `Encode` | no | no |
+/// | `Decode` | yes | no |
+/// | `Connect` | no | if the cause [passes by itself](ConnectError::is_transient) |
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The handler said no; the worker is healthy.
+    #[error("'{method}' failed: {message} ({code})")]
+    Failed {
+        /// The method called.
+        method: String,
+        /// The application's code, for programs.
+        code: String,
+        /// What happened, for people.
+        message: String,
+        /// Whether the handler thinks that another attempt may succeed.
+        retryable: bool,
+        /// Whatever else the handler said; `Value::Null` if nothing.
+        details: Box<Value>,
+        /// All attempts, oldest first.
+        attempts: Vec<AttemptReport>,
+    },
+    /// The worker's process died while executing the request, or had to be killed as unfit, and the attempts are used
+    /// up.
+    #[error("{}", crash_text(reason, method, *attempt))]
+    WorkerCrashed {
+        /// Why the last attempt's process died.
+        #[source]
+        reason: CrashReason,
+        /// The method called.
+        method: String,
+        /// The last attempt's number: how many were made.
+        attempt: u16,
+        /// How many the policy allows, the first included.
+        max_attempts: u16,
+        /// All attempts, oldest first.
+        attempts: Vec<AttemptReport>,
+        /// The crash report's id, for `lifeboat report ID`.
+        report_id: Option<String>,
+    },
+    /// A limit passed, and the work has ended.
+    #[error("{}", timeout_text(method, *which, *limit, *unanswered))]
+    TimedOut {
+        /// The method called.
+        method: String,
+        /// Which limit.
+        which: TimeoutWhich,
+        /// The limit's length, if the broker said it.
+        limit: Option<Duration>,
+        /// All attempts, oldest first.
+        attempts: Vec<AttemptReport>,
+        /// What was streamed before; empty for a call that streams nothing.
+        output_so_far: Vec<u8>,
+        /// True when the broker did not say how the request ended, and this client gave up a while after the deadline.
+        /// Only then is it unknown whether the work has ended.
+        unanswered: bool,
+    },
+    /// The request was cancelled by somebody else than this call's owner, such as an operator.
+    #[error("'{method}' was cancelled")]
+    Cancelled {
+        /// The method called.
+        method: String,
+        /// All attempts, oldest first.
+        attempts: Vec<AttemptReport>,
+    },
+    /// The request was refused before it ran.
+    #[error("{}", reject_text(method, *why, message.as_deref()))]
+    Rejected {
+        /// The method called.
+        method: String,
+        /// Why.
+        why: RejectWhy,
+        /// When to try again, if the broker knows.
+        retry_after: Option<Duration>,
+        /// Why and what to do, for people.
+        message: Option<String>,
+        /// All attempts made before, oldest first; normally none.
+        attempts: Vec<AttemptReport>,
+    },
+    /// The broker or the pool was shut down on purpose.
+    #[error("'{method}' was ended by a planned shutdown")]
+    Closed {
+        /// The method called.
+        method: String,
+        /// All attempts, oldest first.
+        attempts: Vec<AttemptReport>,
+    },
+    /// The connection to the broker was lost before the request's end was known.
+    #[error("the connection to the broker was lost; the request {}", executed_text(*may_have_executed))]
+    Disconnected {
+        /// Whether the broker may have received the whole request.
+        may_have_executed: bool,
+        /// Why the connection was lost.
+        #[source]
+        source: LostReason,
+    },
+    /// The request cannot be sent as it is. Nothing was sent.
+    #[error("the request to '{method}' cannot be sent")]
+    Encode {
+        /// The method called.
+        method: String,
+        /// Why.
+        #[source]
+        source: RequestError,
+    },
+    /// The broker answered, but the answer is not of the expected type.
+    #[error("the answer of '{method}' cannot be read")]
+    Decode {
+        /// The method called.
+        method: String,
+        /// Why.
+        #[source]
+        source: BodyError,
+    },
+    /// There was no connection to the broker in time. Nothing was sent.
+    #[error("no connection to the broker")]
+    Connect(#[source] ConnectError),
+}
+
+/// Why a request cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Its value cannot be written as CBOR.
+    #[error(transparent)]
+    Body(#[from] EncodeError),
+    /// Its method has no name that can travel.
+    #[error(transparent)]
+    Method(#[from] MethodNameError),
+    /// Its metadata is too large.
+    #[error(
+        "metadata of about {len} bytes is more than the {limit} a header may hold; move it into the body"
+    )]
+    Metadata {
+        /// The header's length, at most, in bytes.
+        len: usize,
+        /// The longest allowed, in bytes.
+        limit: usize,
+    },
+}
+
+impl CallError {
+    /// All attempts known of, oldest first. Empty where the request never reached a worker, and where the client
+    /// cannot know (`Disconnected`, `Decode`).
+    #[must_use]
+    pub fn attempts(&self) -> &[AttemptReport] {
+        match self {
+            Self::Failed { attempts, .. }
+            | Self::WorkerCrashed { attempts, .. }
+            | Self::TimedOut { attempts, .. }
+            | Self::Cancelled { attempts, .. }
+            | Self::Rejected { attempts, .. }
+            | Self::Closed { attempts, .. } => attempts,
+            Self::Disconnected { .. } | Self::Encode { .. } | Self::Decode { .. } | Self::Connect(_) => &[],
+        }
+    }
+
+    /// Whether a handler may have begun with the request. `false` is certain: the request can be sent again without
+    /// any risk of doing it twice. See the table above.
+    #[must_use]
+    pub fn may_have_executed(&self) -> bool {
+        match self {
+            Self::Failed { .. } | Self::WorkerCrashed { .. } | Self::Decode { .. } => true,
+            Self::TimedOut { attempts, unanswered, .. } => *unanswered || !attempts.is_empty(),
+            Self::Cancelled { attempts, .. } | Self::Closed { attempts, .. } => !attempts.is_empty(),
+            Self::Disconnected { may_have_executed, .. } => *may_have_executed,
+            Self::Rejected { .. } | Self::Encode { .. } | Self::Connect(_) => false,
+        }
+    }
+
+    /// Whether the same request may succeed when it is sent again. It says nothing about whether that is safe: for
+    /// a request that is not idempotent ask [`may_have_executed`](Self::may_have_executed) too. See the table above.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Failed { retryable, .. } => *retryable,
+            Self::WorkerCrashed { .. }
+            | Self::TimedOut { .. }
+            | Self::Closed { .. }
+            | Self::Disconnected { .. } => true,
+            Self::Cancelled { .. } | Self::Encode { .. } | Self::Decode { .. } => false,
+            Self::Rejected { why, .. } => match why {
+                RejectWhy::QueueFull
+                | RejectWhy::AllWorkersBusy
+                | RejectWhy::Tripped
+                | RejectWhy::Draining => true,
+                RejectWhy::UnknownMethod
+                | RejectWhy::TooLarge
+                | RejectWhy::NotAllowed
+                | RejectWhy::Quarantined => false,
+            },
+            Self::Connect(error) => error.is_transient(),
+        }
+    }
+
+    /// Why the worker crashed, if it did.
+    #[must_use]
+    pub fn crash_reason(&self) -> Option<&CrashReason> {
+        match self {
+            Self::WorkerCrashed { reason, .. } => Some(reason),
+            Self::Failed { .. }
+            | Self::TimedOut { .. }
+            | Self::Cancelled { .. }
+            | Self::Rejected { .. }
+            | Self::Closed { .. }
+            | Self::Disconnected { .. }
+            | Self::Encode { .. }
+            | Self::Decode { .. }
+            | Self::Connect(_) => None,
+        }
+    }
+}
+
+/// The three texts are part of the contract with callers; change none of them.
+fn crash_text(reason: &CrashReason, method: &str, attempt: u16) -> String {
+    if attempt > 1 {
+        format!("Worker crashed after {attempt} attempts while processing '{method}'")
+    } else if reason.explains() {
+        format!("Worker crashed ({reason}) while processing '{method}'")
+    } else {
+        format!("Worker crashed unexpectedly while processing '{method}'")
+    }
+}
+
+fn timeout_text(method: &str, which: TimeoutWhich, limit: Option<Duration>, unanswered: bool) -> String {
+    let limit = limit.map(|limit| format!(" of {limit:?}")).unwrap_or_default();
+    let end = if unanswered { "; the broker did not say how it ended" } else { "" };
+    match which {
+        TimeoutWhich::Deadline => format!("'{method}' timed out: deadline{limit}{end}"),
+        TimeoutWhich::Queue | TimeoutWhich::Attempt | TimeoutWhich::Progress | TimeoutWhich::Output => {
+            format!("'{method}' timed out: {which}_timeout{limit}{end}")
+        }
+    }
+}
+
+fn reject_text(method: &str, why: RejectWhy, message: Option<&str>) -> String {
+    match message {
+        Some(message) => format!("'{method}' was rejected ({why}): {message}"),
+        None => format!("'{method}' was rejected ({why})"),
+    }
+}
+
+fn executed_text(may_have_executed: bool) -> &'static str {
+    if may_have_executed { "may have been executed" } else { "was not executed" }
+}

@@ -1,0 +1,126 @@
+//! Client SDK of Lifeboat, a crash-isolating worker broker: call code that may crash, hang or be killed, and always
+//! learn what became of the call.
+//!
+//! This crate owns the client's side of the wire: one connection, the calls on it, and the truth about each of them. It
+//! must never retry what may have been executed, and never leave a call without an end.
+//!
+//! # A first call
+//!
+//! A method is a name, the type that is sent and the type that comes back. Client and worker share it:
+//!
+//! ```no_run
+//! use lifeboat_client::{CallError, Client, Method};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Resize {
+//!     width: u32,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Thumb {
+//!     height: u32,
+//! }
+//!
+//! impl Method for Resize {
+//!     const NAME: &'static str = "resize";
+//!     type Request = Self;
+//!     type Reply = Thumb;
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let boat = Client::from_env().await?;
+//! let thumb = boat.call(Resize { width: 64 }).await?;
+//! println!("{} pixels high", thumb.height);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When it does not end well
+//!
+//! [`CallError`] says what happened; two of its methods answer what a caller has to decide:
+//!
+//! ```no_run
+//! # use lifeboat_client::{CallError, Client, Method};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Resize { width: u32 }
+//! # impl Method for Resize { const NAME: &'static str = "resize"; type Request = Self; type Reply = u32; }
+//! # async fn example(boat: Client) -> Result<(), CallError> {
+//! use std::time::Duration;
+//!
+//! let reply = boat
+//!     .request(Resize { width: 64 })
+//!     .timeout(Duration::from_secs(5))
+//!     .retry(3) // a resize may be done twice
+//!     .await;
+//! match reply {
+//!     Ok(reply) => println!("{} after {} attempts", *reply, reply.attempts()),
+//!     Err(CallError::WorkerCrashed { reason, report_id, .. }) => {
+//!         eprintln!("the worker died: {reason}; see report {report_id:?}");
+//!     }
+//!     Err(error) if error.is_retryable() && !error.may_have_executed() => eprintln!("later: {error}"),
+//!     Err(error) => return Err(error),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Time
+//!
+//! A call's timeout counts from when it is first polled, and includes everything: waiting for a connection, the queue,
+//! all attempts. What is left of it when the request is written travels with it, and at that time **the broker** ends
+//! the work and says how it ended. Its word normally wins: this client gives up by itself only 2 s after the deadline
+//! (the broker's `kill_timeout` of 1 s, and 1 s for the way), with [`CallError::TimedOut`] whose `unanswered` is true. A
+//! request that could not even be written before its deadline ends at its deadline, and was not executed.
+//!
+//! # When the connection is lost
+//!
+//! Every call that was written ends at once with [`CallError::Disconnected`] and `may_have_executed`. Calls not written,
+//! and one that was written only in part, are sent again on the next connection, within their deadlines; the broker
+//! never acts on half a request. The client connects again when there is something to send, with growing pauses. It
+//! waits while there is no socket, nobody listening or a full backlog, up to `connect_timeout` from each call's start.
+//!
+//! When a broker says that it shuts down, calls under way end there; new ones wait for its successor. A call that
+//! crosses that message on its way is rejected with `draining`, and was not executed.
+//!
+//! # Cancelling
+//!
+//! Dropping a call's future cancels it: taken back if it was not written, else the broker ends the work. Wrap a call in
+//! `tokio::spawn` to let it go on by itself.
+
+mod attempt;
+mod builder;
+mod call;
+mod client;
+mod connect_error;
+mod driver;
+mod error;
+mod handshake;
+mod inbox;
+mod outbox;
+mod outcome;
+mod readiness;
+mod reason;
+mod reply;
+mod request;
+mod session;
+mod shared;
+mod table;
+
+pub use attempt::AttemptReport;
+pub use builder::ClientBuilder;
+pub use bytes::Bytes;
+pub use call::{Call, RawCall, RawReplyFuture, ReplyFuture};
+pub use ciborium::Value;
+pub use client::Client;
+pub use connect_error::{ConnectError, LostReason, ProtocolError};
+pub use error::{CallError, RequestError};
+pub use lifeboat_protocol::{
+    AttemptEndLabel, BodyError, ConfidenceLabel, EncodeError, Method, MethodNameError, RefusedCode,
+    RejectWhy, TimeoutWhich,
+};
+pub use reason::CrashReason;
+pub use reply::Reply;
+pub use request::{RawRequestBuilder, RequestBuilder, RetryOn};

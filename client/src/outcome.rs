@@ -1,0 +1,67 @@
+//! From the broker's error message to the caller's error.
+//!
+//! Owns this translation. Must never fail: what the broker left out is left out for the caller too.
+
+use std::time::Duration;
+
+use lifeboat_protocol::{ErrorBody, Failure, OutcomeLabel, RejectWhy, Route, TimeoutWhich, decode_body};
+
+use crate::{AttemptReport, CallError, CrashReason};
+
+/// The error that an error message's body tells of. `method` is used where the body cannot be read.
+pub(crate) fn read_error(route: Route, body: &[u8], method: &str) -> CallError {
+    match decode_body::<ErrorBody>(body) {
+        Ok(body) => translate(route, body),
+        Err(source) => CallError::Decode { method: method.to_owned(), source },
+    }
+}
+
+fn translate(route: Route, body: ErrorBody) -> CallError {
+    let method = body.method;
+    let attempts: Vec<AttemptReport> = body.attempts.into_iter().map(AttemptReport::from).collect();
+    match body.outcome {
+        OutcomeLabel::Failed => {
+            let failure = body.failure.unwrap_or_else(|| {
+                Failure::new("unspecified", body.message.as_deref().unwrap_or("no message given"))
+            });
+            CallError::Failed {
+                method,
+                code: failure.code,
+                message: failure.message,
+                retryable: failure.retryable,
+                details: Box::new(failure.details),
+                attempts,
+            }
+        }
+        OutcomeLabel::Crashed => {
+            // A list of attempts may be cut at a bound; the route's number is not.
+            let listed = attempts.last().map_or(0, |attempt| attempt.number);
+            let attempt = route.attempt.max(listed).max(1);
+            CallError::WorkerCrashed {
+                reason: body.reason.map_or_else(CrashReason::unknown, CrashReason::from),
+                method,
+                attempt,
+                max_attempts: body.max_attempts.unwrap_or(attempt),
+                attempts,
+                report_id: body.report_id,
+            }
+        }
+        OutcomeLabel::TimedOut => CallError::TimedOut {
+            method,
+            which: body.which.unwrap_or(TimeoutWhich::Deadline),
+            limit: body.limit_ms.map(Duration::from_millis),
+            attempts,
+            output_so_far: Vec::new(),
+            unanswered: false,
+        },
+        OutcomeLabel::Cancelled => CallError::Cancelled { method, attempts },
+        OutcomeLabel::Rejected => CallError::Rejected {
+            method,
+            why: body.why.unwrap_or(RejectWhy::NotAllowed),
+            retry_after: body.retry_after_ms.map(Duration::from_millis),
+            message: body.message,
+            attempts,
+        },
+        OutcomeLabel::Closed => CallError::Closed { method, attempts },
+    }
+}

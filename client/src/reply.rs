@@ -1,0 +1,57 @@
+//! A reply with what is known about its request.
+
+use std::ops::{Deref, DerefMut};
+
+use lifeboat_protocol::{Route, RouteFlags};
+
+/// What [`RequestBuilder`](crate::RequestBuilder) returns: the handler's reply, and how it came about. Dereferences to
+/// the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply<T> {
+    value: T,
+    route: Route,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn new(value: T, route: Route) -> Self {
+        Self { value, route }
+    }
+
+    /// The reply itself.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// Attempts made, the one that answered included: 1 unless the request was retried.
+    #[must_use]
+    pub fn attempts(&self) -> u16 {
+        self.route.attempt
+    }
+
+    /// The request's number on this client's connections: unique for one [`Client`](crate::Client) and its clones.
+    #[must_use]
+    pub fn request_id(&self) -> u64 {
+        self.route.id
+    }
+
+    /// Whether the answer was written before the worker ended, but only after a limit had fired.
+    #[must_use]
+    pub fn late(&self) -> bool {
+        self.route.flags.contains(RouteFlags::LATE)
+    }
+}
+
+impl<T> Deref for Reply<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Reply<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}

@@ -1,0 +1,220 @@
+//! Calls with options.
+//!
+//! Owns what may be said about one request. Must never send anything: that begins when the builder is awaited.
+
+use std::borrow::Cow;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lifeboat_protocol::{Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method, encode_body};
+
+use crate::Client;
+use crate::call::{Exchange, RawReplyFuture, ReplyFuture};
+use crate::client::Handle;
+use crate::error::RequestError;
+use crate::table::Spec;
+
+/// What is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryOn {
+    /// The worker's process died.
+    Crash,
+    /// No progress, or no output, for longer than its limit.
+    Stall,
+    /// The attempt's time ran out.
+    Timeout,
+    /// The handler returned an error that it called retryable.
+    Failed,
+}
+
+impl RetryOn {
+    /// The word in configuration and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Stall => "stall",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The options both kinds of builder share.
+#[derive(Debug, Clone)]
+struct Options {
+    handle: Arc<Handle>,
+    method: Cow<'static, str>,
+    body: Result<Bytes, RequestError>,
+    timeout: Option<Duration>,
+    ext: Ext,
+}
+
+impl Options {
+    fn new(client: &Client, method: Cow<'static, str>, body: Result<Bytes, RequestError>) -> Self {
+        let handle = Arc::clone(client.handle());
+        let timeout = handle.shared.settings.timeout;
+        Self { handle, method, body, timeout, ext: Ext::default() }
+    }
+
+    fn retry(&mut self) -> &mut RetryExt {
+        self.ext.retry.get_or_insert_default()
+    }
+
+    fn into_exchange(self) -> Exchange {
+        // What else stands in a header: its fixed part, and the head of the method's name.
+        const FIXED: usize = Route::LEN + 16;
+        let header =
+            FIXED + self.method.len() + if self.ext.is_empty() { 0 } else { self.ext.max_encoded_len() };
+        let body = match (check_method(&self.method), self.body) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(_)) if header > FRAME_OVERHEAD => {
+                Err(RequestError::Metadata { len: header, limit: FRAME_OVERHEAD })
+            }
+            (Ok(()), Ok(body)) => Ok(body),
+        };
+        let spec = match body {
+            Ok(body) => Ok(Spec { method: self.method, ext: self.ext, body, resent: 0 }),
+            Err(error) => Err((self.method, error)),
+        };
+        Exchange::new(self.handle, spec, self.timeout)
+    }
+}
+
+/// A whole number of milliseconds, rounded up: a limit that is said never becomes none.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// The same setters for both builders.
+macro_rules! setters {
+    () => {
+        /// The timeout of the whole call: from when it is first polled to its end; waiting for a connection, queueing,
+        /// all attempts and pauses included. The broker ends the work at this time and says how it ended; see the
+        /// [crate's documentation](crate#time). It can only tighten the configured `deadline`. Default: the client's
+        /// [`timeout`](crate::ClientBuilder::timeout).
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.options.timeout = Some(timeout);
+            self
+        }
+
+        /// How long one attempt may take, from dispatch to answer. It can only tighten the configured one.
+        pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+            self.options.ext.limits.attempt_timeout_ms = Some(millis(timeout));
+            self
+        }
+
+        /// How long the request may wait for its first attempt. It can only tighten the configured one.
+        pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+            self.options.ext.limits.queue_timeout_ms = Some(millis(timeout));
+            self
+        }
+
+        /// How long the handler may go without reporting progress. It can only tighten the configured one.
+        pub fn progress_timeout(mut self, timeout: Duration) -> Self {
+            self.options.ext.limits.progress_timeout_ms = Some(millis(timeout));
+            self
+        }
+
+        /// How long the process may go without writing any output. It can only tighten the configured one.
+        pub fn output_timeout(mut self, timeout: Duration) -> Self {
+            self.options.ext.limits.output_timeout_ms = Some(millis(timeout));
+            self
+        }
+
+        /// Allows up to `max_attempts` attempts, the first included. Only for a request that may safely be done more
+        /// than once: an attempt that crashed may have done its work, or half of it. What is retried is as configured,
+        /// or as [`retry_on`](Self::retry_on) says.
+        pub fn retry(mut self, max_attempts: u16) -> Self {
+            self.options.retry().max_attempts = Some(max_attempts);
+            self
+        }
+
+        /// What is retried; see [`retry`](Self::retry).
+        pub fn retry_on(mut self, on: impl IntoIterator<Item = RetryOn>) -> Self {
+            self.options.retry().on = on.into_iter().map(|on| on.as_str().to_owned()).collect();
+            self
+        }
+
+        /// A pair that the handler can read beside the request. Said twice, the later value counts.
+        pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+            let (name, metadata) = (name.into(), &mut self.options.ext.metadata);
+            metadata.retain(|(other, _)| *other != name);
+            metadata.push((name, value.into()));
+            self
+        }
+
+        /// The caller's span, as W3C's `traceparent` and `tracestate` (may be empty).
+        pub fn trace_context(
+            mut self,
+            traceparent: impl Into<String>,
+            tracestate: impl Into<String>,
+        ) -> Self {
+            self.options.ext.traceparent = Some(traceparent.into());
+            self.options.ext.tracestate = Some(tracestate.into()).filter(|state: &String| !state.is_empty());
+            self
+        }
+
+        pub(crate) fn into_exchange(self) -> Exchange {
+            self.options.into_exchange()
+        }
+    };
+}
+
+/// A call with options; await it to send it. Made by [`Client::request`].
+#[derive(Debug, Clone)]
+#[must_use = "a request is sent only when it is awaited"]
+pub struct RequestBuilder<M> {
+    options: Options,
+    method: PhantomData<fn() -> M>,
+}
+
+impl<M: Method> RequestBuilder<M> {
+    pub(crate) fn new(client: &Client, request: &M::Request) -> Self {
+        let body = encode_body(request).map(Bytes::from).map_err(RequestError::from);
+        Self { options: Options::new(client, Cow::Borrowed(M::NAME), body), method: PhantomData }
+    }
+}
+
+impl<M> RequestBuilder<M> {
+    setters!();
+}
+
+impl<M: Method> IntoFuture for RequestBuilder<M> {
+    type Output = <ReplyFuture<M> as Future>::Output;
+    type IntoFuture = ReplyFuture<M>;
+
+    fn into_future(self) -> ReplyFuture<M> {
+        ReplyFuture::new(self.into_exchange())
+    }
+}
+
+/// A call by name and CBOR, with options; await it to send it. Made by [`Client::request_raw`].
+#[derive(Debug, Clone)]
+#[must_use = "a request is sent only when it is awaited"]
+pub struct RawRequestBuilder {
+    options: Options,
+}
+
+impl RawRequestBuilder {
+    pub(crate) fn new(client: &Client, method: Cow<'static, str>, body: Bytes) -> Self {
+        let body = if body.is_empty() { Bytes::from_static(NULL_BODY) } else { body };
+        Self { options: Options::new(client, method, Ok(body)) }
+    }
+
+    setters!();
+}
+
+impl IntoFuture for RawRequestBuilder {
+    type Output = <RawReplyFuture as Future>::Output;
+    type IntoFuture = RawReplyFuture;
+
+    fn into_future(self) -> RawReplyFuture {
+        RawReplyFuture::new(self.into_exchange())
+    }
+}

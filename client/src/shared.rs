@@ -1,0 +1,278 @@
+//! What a client's clones, its calls and its driver share: the table of calls and the way to wake the driver.
+//!
+//! Owns the one lock, what is done under it, and the socket as callers may use it. Must never hold the lock across an
+//! await, and must wake every waker after the lock is released.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::net::Shutdown;
+use tokio::time::Instant;
+
+use crate::outbox::Outbox;
+use crate::table::{Ended, Spec, Table, Window};
+use crate::{ConnectError, LostReason};
+
+/// Callers write requests up to this many bytes themselves when nothing else is under way: what a socket buffer always
+/// takes at once, so that the lock is held for one short write.
+const DIRECT: usize = 16 * 1024;
+
+/// Durations are cut to this (a century), so that adding them to a point in time cannot overflow.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// What the builder was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) path: PathBuf,
+    pub(crate) software: String,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) backoff_first: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) max_body: usize,
+    /// Callers write by themselves when nothing else is under way. Saves the wake-up of another thread, which costs more
+    /// than all the rest of a call; where the driver runs on the callers' thread there is none to save, and a write of
+    /// its own for the first call of a burst costs throughput (measured: a third of it, with 64 calls under way).
+    pub(crate) direct: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) table: Table,
+    /// The driver, while it sleeps.
+    driver: Option<Waker>,
+    /// The living connection's socket.
+    socket: Option<Arc<OwnedFd>>,
+    /// The driver has the outbox in hand and writes it, without the lock.
+    in_hand: bool,
+    /// The socket's buffer is full; the driver waits for room.
+    pub(crate) blocked: bool,
+    /// The last client is gone.
+    pub(crate) closed: bool,
+    /// The driver is gone, with its runtime.
+    stopped: bool,
+    /// When the driver will look at the limits by itself.
+    pub(crate) scan_armed: Option<Instant>,
+    /// What the last try to connect said.
+    pub(crate) last_error: Option<ConnectError>,
+}
+
+impl State {
+    /// Remembers the driver's waker until there is work.
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) {
+        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            self.driver = Some(cx.waker().clone());
+        }
+    }
+
+    /// Whether the driver has something to do now.
+    fn needs_driver(&self) -> bool {
+        let work = if self.table.window.is_some() {
+            self.table.has_work() && !self.blocked
+        } else {
+            self.table.has_demand()
+        };
+        let scan = self.table.next_scan.is_some_and(|next| self.scan_armed.is_none_or(|armed| next < armed));
+        self.closed || work || scan
+    }
+
+    fn take_driver(&mut self) -> Option<Waker> {
+        if self.needs_driver() { self.driver.take() } else { None }
+    }
+
+    /// Gives the outbox to the driver, to be written without the lock.
+    pub(crate) fn take_outbox(&mut self) -> Outbox {
+        self.in_hand = true;
+        std::mem::take(&mut self.table.outbox)
+    }
+
+    /// Takes it back. Nothing was put into the table's meanwhile: see [`Table::abandon`].
+    pub(crate) fn return_outbox(&mut self, outbox: Outbox, blocked: bool) {
+        debug_assert!(self.table.outbox.is_empty(), "the outbox is in the driver's hands");
+        self.in_hand = false;
+        self.blocked = blocked;
+        self.table.outbox = outbox;
+    }
+
+    /// Writes from the calling thread what can be written at once. What remains is the driver's, errors too: it meets
+    /// them itself when it writes on.
+    fn write_here(&mut self) {
+        if self.in_hand || self.blocked {
+            return;
+        }
+        if let Some(socket) = &self.socket
+            && !self.table.outbox.is_empty()
+        {
+            let _ = self.table.outbox.write_to(socket);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let table = Table::new(Instant::now(), settings.connect_timeout);
+        let state = State {
+            table,
+            driver: None,
+            socket: None,
+            in_hand: false,
+            blocked: false,
+            closed: false,
+            stopped: false,
+            scan_armed: None,
+            last_error: None,
+        };
+        Self { settings, state: Mutex::new(state) }
+    }
+
+    /// The lock. No panic can leave the table half changed, so a poisoned lock is as good as any.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a call, and writes it if nothing else is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::RuntimeStopped`] when nobody is there to carry it out.
+    pub(crate) fn start(
+        &self,
+        spec: Option<Box<Spec>>,
+        timeout: Option<Duration>,
+        waker: &Waker,
+    ) -> Result<u64, ConnectError> {
+        let now = Instant::now();
+        let deadline = timeout.map(|timeout| now + timeout.min(LONGEST));
+        let small = spec.as_ref().is_some_and(|spec| spec.body.len() <= DIRECT);
+        let mut woken = Vec::new();
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(ConnectError::RuntimeStopped);
+        }
+        let direct =
+            self.settings.direct && small && !state.in_hand && !state.blocked && state.table.is_quiet();
+        let id = state.table.register(now, spec, deadline, waker);
+        if direct {
+            state.table.pump(now, &mut woken);
+            state.write_here();
+        }
+        let driver = state.take_driver();
+        drop(state);
+        woken.into_iter().chain(driver).for_each(Waker::wake);
+        Ok(id)
+    }
+
+    /// Asks for a call's end.
+    pub(crate) fn poll(&self, id: u64, cx: &Context<'_>) -> Poll<Box<Ended>> {
+        match self.lock().table.poll(id, cx.waker()) {
+            Some(ended) => Poll::Ready(ended),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Nobody waits for a call any more.
+    pub(crate) fn abandon(&self, id: u64) {
+        let mut state = self.lock();
+        let in_hand = state.in_hand;
+        let spec = state.table.abandon(id, in_hand);
+        let driver = state.take_driver();
+        drop(state);
+        drop(spec);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// The last client is gone: writes the cancels that are left, as far as the socket takes them, and closes it.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        // While the driver writes it comes here itself, afterwards.
+        if !state.in_hand {
+            state.table.pump(Instant::now(), &mut Vec::new());
+            state.write_here();
+            // The driver drops the socket when it runs next; the broker need not wait for that.
+            if let Some(socket) = &state.socket {
+                let _ = rustix::net::shutdown(socket, Shutdown::Both);
+            }
+        }
+        let driver = state.take_driver();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// A connection is there.
+    pub(crate) fn connected(&self, socket: Arc<OwnedFd>, window: Window) {
+        let mut state = self.lock();
+        state.socket = Some(socket);
+        state.blocked = false;
+        state.last_error = None;
+        state.table.connected(window);
+    }
+
+    /// The connection is gone: ends what was written, keeps what was not.
+    pub(crate) fn disconnected(&self, lost: &LostReason) {
+        let mut woken = Vec::new();
+        let mut state = self.lock();
+        let socket = state.socket.take();
+        state.blocked = false;
+        state.table.disconnected(Instant::now(), lost, &mut woken);
+        drop(state);
+        drop(socket);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// A try to connect failed.
+    pub(crate) fn connect_failed(&self, error: ConnectError) {
+        let mut woken = Vec::new();
+        let mut state = self.lock();
+        if !error.is_transient() {
+            state.table.fail_waiting(&error, &mut woken);
+        }
+        state.last_error = Some(error);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// The driver ends, on purpose or with its runtime: nobody may wait for it.
+    pub(crate) fn stopped(&self) {
+        let mut woken = Vec::new();
+        let mut state = self.lock();
+        state.stopped = true;
+        let held = (state.driver.take(), state.socket.take());
+        state.table.disconnected(Instant::now(), &LostReason::RuntimeStopped, &mut woken);
+        state.table.fail_waiting(&ConnectError::RuntimeStopped, &mut woken);
+        drop(state);
+        drop(held);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends calls whose limits passed.
+    pub(crate) fn scan(&self) {
+        let mut woken = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let last_error = &state.last_error;
+        let no_connection = || ConnectError::TimedOut {
+            path: self.settings.path.clone(),
+            after: self.settings.connect_timeout,
+            last: last_error.clone().map(Box::new),
+        };
+        state.table.scan(Instant::now(), no_connection, &mut woken);
+        state.scan_armed = None;
+        drop(guard);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}

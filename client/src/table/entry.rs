@@ -1,0 +1,98 @@
+//! What the table keeps of a call, and how its end is told.
+//!
+//! Owns the shapes. Must never decide.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+use std::task::Waker;
+
+use bytes::Bytes;
+use lifeboat_protocol::{Ext, FrameLimit, Route};
+use tokio::time::Instant;
+
+use crate::{ConnectError, LostReason};
+
+/// What is sent for a call.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) method: Cow<'static, str>,
+    pub(crate) ext: Ext,
+    pub(crate) body: Bytes,
+    /// How often it was half written before.
+    pub(crate) resent: u8,
+}
+
+/// How a call ended, before it is turned into the caller's types (outside the lock).
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The handler's reply.
+    Answer(Route, Bytes),
+    /// The broker's error message.
+    Error(Route, Bytes),
+    /// There is a connection: the end of a call that asked for nothing else.
+    Connected,
+    /// Its deadline passed here.
+    TimedOut { unanswered: bool },
+    /// Its body is larger than the broker accepts.
+    TooLarge { len: usize, limit: usize },
+    /// The broker shuts down, and no other came in time.
+    Draining,
+    /// The connection went away.
+    Disconnected { may_have_executed: bool, lost: LostReason },
+    /// No connection in time.
+    Connect(ConnectError),
+}
+
+/// Where a call is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Not given to a connection. None: a call that only waits for a connection.
+    Waiting(Option<Box<Spec>>),
+    /// In the outbox, or written.
+    Sent,
+    /// Nobody waits for it any more, but the broker has not ended it: it counts in the window.
+    Abandoned,
+    /// To be picked up.
+    Ended(Box<Ended>),
+}
+
+/// A call.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) phase: Phase,
+    pub(super) waker: Option<Waker>,
+    pub(super) registered: Instant,
+    pub(super) deadline: Option<Instant>,
+    /// Whether the broker has yet to end it.
+    pub(super) owed: bool,
+}
+
+/// What a living connection allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) limit: FrameLimit,
+    pub(crate) max_in_flight: usize,
+    /// The broker said that it takes no new requests.
+    pub(crate) draining: bool,
+}
+
+/// Ids rise by one, so a multiplication spreads them well enough.
+#[derive(Debug, Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // 2^64 divided by the golden ratio (Knuth's multiplicative hashing).
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

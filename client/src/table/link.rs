@@ -1,0 +1,102 @@
+//! The table's side of connections that come and go.
+//!
+//! Owns which calls survive the end of a connection. Must never send again what may have been executed.
+
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+use super::{Ended, Phase, Table, Window};
+use crate::outbox::Unsent;
+use crate::{ConnectError, LostReason};
+
+/// How often a request that was half written when its connection broke is sent again before it is given up: such a
+/// request may be what breaks the connection.
+const MAX_RESENT: u8 = 3;
+
+impl Table {
+    /// A connection is there.
+    pub(crate) fn connected(&mut self, window: Window) {
+        self.window = Some(window);
+        self.useful = false;
+    }
+
+    /// The broker takes no new requests: those not begun to be written wait for its successor.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        let Some(window) = &mut self.window else { return };
+        window.draining = true;
+        if self.useful {
+            self.down_since = now;
+        }
+        for unsent in self.outbox.take_unstarted() {
+            self.in_flight -= 1;
+            self.wait_again(unsent);
+        }
+        self.scan_by(Some(now));
+    }
+
+    /// The connection is gone: what was written has an unknown end, what was not waits for the next connection.
+    pub(crate) fn disconnected(&mut self, now: Instant, lost: &LostReason, woken: &mut Vec<Waker>) {
+        self.window = None;
+        self.cancels.clear();
+        self.in_flight = 0;
+        if self.useful {
+            self.down_since = now;
+        }
+        let refused = matches!(lost, LostReason::Refused { .. });
+        for mut unsent in self.outbox.take_unsent() {
+            if unsent.partial && (refused || unsent.spec.resent >= MAX_RESENT) {
+                // The one being written may be why: sending it again and again would help nobody.
+                if let Some(entry) = self.calls.get_mut(&unsent.id) {
+                    entry.owed = false;
+                }
+                self.end_if_sent(
+                    unsent.id,
+                    Ended::Disconnected { may_have_executed: false, lost: lost.clone() },
+                    woken,
+                );
+                continue;
+            }
+            unsent.spec.resent += u8::from(unsent.partial);
+            self.wait_again(unsent);
+        }
+        let owed: Vec<u64> = self.calls.iter().filter(|(_, entry)| entry.owed).map(|(id, _)| *id).collect();
+        for id in owed {
+            let entry = self.calls.get_mut(&id).expect("listed from the same table just now");
+            entry.owed = false;
+            self.end_if_sent(id, Ended::Disconnected { may_have_executed: true, lost: lost.clone() }, woken);
+        }
+        self.scan_by(Some(now));
+    }
+
+    fn end_if_sent(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {
+        match self.calls.get(&id).map(|entry| &entry.phase) {
+            Some(Phase::Sent) => self.end(id, ended, woken),
+            Some(Phase::Abandoned) => drop(self.calls.remove(&id)),
+            Some(Phase::Waiting(_) | Phase::Ended(_)) | None => {}
+        }
+    }
+
+    /// A request that was sent but not written waits for the next connection.
+    fn wait_again(&mut self, unsent: Unsent) {
+        let Some(entry) = self.calls.get_mut(&unsent.id) else {
+            return;
+        };
+        entry.owed = false;
+        match entry.phase {
+            Phase::Sent => {
+                entry.phase = Phase::Waiting(Some(unsent.spec));
+                self.waiting.insert(unsent.id);
+            }
+            Phase::Abandoned => drop(self.calls.remove(&unsent.id)),
+            Phase::Waiting(_) | Phase::Ended(_) => {}
+        }
+    }
+
+    /// Ends every call that waits for a connection, because none will come; those sent have ended before.
+    pub(crate) fn fail_waiting(&mut self, error: &ConnectError, woken: &mut Vec<Waker>) {
+        while let Some(id) = self.waiting.pop_first() {
+            self.end(id, Ended::Connect(error.clone()), woken);
+        }
+    }
+}
