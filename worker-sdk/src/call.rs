@@ -1,0 +1,95 @@
+//! One attempt at one request, as the process knows it: shared by the slot that runs it, the watcher that may
+//! cancel it and every clone of its context.
+//!
+//! Owns the cancel state and how waiting for it works. Must never decide what a cancel means for the handler.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use lifeboat_protocol::{Ext, Route};
+use tokio::sync::Notify;
+
+/// Nothing happened.
+const GOING_ON: u8 = 0;
+/// The broker is gone: the handler has a bounded time.
+const BROKER_LOST: u8 = 1;
+/// The broker cancelled the request: an asynchronous handler is dropped at its next await.
+const CANCELLED: u8 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) route: Route,
+    /// Which of the process's methods.
+    pub(crate) method: usize,
+    pub(crate) deadline: Option<Instant>,
+    ext: Option<Bytes>,
+    decoded: OnceLock<Ext>,
+    state: AtomicU8,
+    changed: Notify,
+}
+
+impl Call {
+    pub(crate) fn new(route: Route, method: usize, ext: Option<Bytes>, received: Instant) -> Self {
+        Self {
+            route,
+            method,
+            deadline: route.time_left.as_duration().and_then(|left| received.checked_add(left)),
+            ext,
+            decoded: OnceLock::new(),
+            state: AtomicU8::new(GOING_ON),
+            changed: Notify::new(),
+        }
+    }
+
+    /// What travels beside the body. A map that cannot be read counts as empty: it came through the broker, which
+    /// reads it first.
+    pub(crate) fn ext(&self) -> &Ext {
+        self.decoded.get_or_init(|| {
+            let decoded = self.ext.as_deref().and_then(|bytes| Ext::decode(bytes).ok());
+            decoded.unwrap_or_default()
+        })
+    }
+
+    /// The broker cancelled it.
+    pub(crate) fn cancel(&self) {
+        self.raise(CANCELLED);
+    }
+
+    /// The broker went away.
+    pub(crate) fn lose_broker(&self) {
+        self.raise(BROKER_LOST);
+    }
+
+    fn raise(&self, state: u8) {
+        self.state.fetch_max(state, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether the handler should stop, for either reason.
+    pub(crate) fn should_stop(&self) -> bool {
+        self.state.load(Ordering::Acquire) != GOING_ON
+    }
+
+    /// Waits until the handler should stop.
+    pub(crate) async fn stopping(&self) {
+        self.wait(BROKER_LOST).await;
+    }
+
+    /// Waits until the broker cancels it.
+    pub(crate) async fn cancelled(&self) {
+        self.wait(CANCELLED).await;
+    }
+
+    async fn wait(&self, least: u8) {
+        loop {
+            // Made before the check, so that a change between the two is not missed.
+            let changed = self.changed.notified();
+            if self.state.load(Ordering::Acquire) >= least {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

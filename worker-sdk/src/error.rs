@@ -1,0 +1,182 @@
+//! What a handler says when it says no.
+//!
+//! Owns [`HandlerError`] and how other errors become one. Must never end the process: a handler's error leaves it
+//! healthy.
+
+use std::error::Error;
+use std::fmt;
+
+use lifeboat_protocol::{Failure, Value};
+use serde::Serialize;
+
+/// The longest message that travels, in bytes; what is longer is cut.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// The code of errors that were converted and name none.
+const DEFAULT_CODE: &str = "error";
+
+/// A handler's "no". The caller gets it as `Failed { code, message, retryable, details }`; the process is healthy
+/// and takes the next request.
+///
+/// It is **final by default**: an identical attempt is expected to fail again. Say
+/// [`retryable`](Self::retryable) where another attempt may do better; the broker then retries if the method's
+/// `retry.on` has `failed`.
+///
+/// Every error type converts into it (`?` works), with the code `error` and the texts of its whole source chain;
+/// so do `String`, `&str` and boxed errors.
+///
+/// ```
+/// use lifeboat_worker::HandlerError;
+///
+/// fn parse(text: &str) -> Result<u32, HandlerError> {
+///     if text.is_empty() {
+///         return Err(HandlerError::new("empty", "give a number").details([1, 2]));
+///     }
+///     Ok(text.parse()?)
+/// }
+///
+/// assert_eq!(parse("").unwrap_err().code(), "empty");
+/// assert_eq!(parse("x").unwrap_err().code(), "error");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct HandlerError {
+    code: String,
+    message: String,
+    retryable: bool,
+    details: Value,
+    cancelled: bool,
+}
+
+impl HandlerError {
+    /// An error with a code for programs and a message for people. Final, without details.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: false,
+            details: Value::Null,
+            cancelled: false,
+        }
+    }
+
+    /// Says that another attempt may succeed.
+    #[must_use]
+    pub const fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    /// Adds whatever else the caller should know. A value that cannot be encoded is replaced by a text saying so.
+    #[must_use]
+    pub fn details(mut self, details: impl Serialize) -> Self {
+        self.details = Value::serialized(&details).unwrap_or_else(|error| {
+            Value::Text(format!("the error's details could not be encoded: {error}"))
+        });
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether another attempt may succeed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    /// Whether it says that the handler stopped because of a cancel.
+    pub(crate) const fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// The message to the broker.
+    pub(crate) fn into_failure(self) -> Failure {
+        let Self { code, message, retryable, details, .. } = self;
+        Failure { code: cut(code), message: cut(message), retryable, details }
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let mut message = error.to_string();
+        let mut cancelled = error.is::<Cancelled>();
+        let mut source = error.source();
+        while let Some(error) = source {
+            cancelled |= error.is::<Cancelled>();
+            let text = error.to_string();
+            // Many errors already end with the text of their source.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            source = error.source();
+        }
+        let code = if cancelled { "cancelled" } else { DEFAULT_CODE };
+        Self { cancelled, ..Self::new(code, message) }
+    }
+}
+
+/// The request was cancelled, or its broker is gone; given by
+/// [`Context::check_cancel`](crate::Context::check_cancel). A handler that returns it, or an error with it among
+/// its sources, is reported as cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request was cancelled")]
+pub struct Cancelled;
+
+/// Cuts a text that is too long to travel, at a character's boundary.
+pub(crate) fn cut(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" [cut]");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner(#[source] Cancelled);
+
+    #[test]
+    fn conversion_keeps_the_source_chain_and_finds_a_cancel() {
+        let plain = HandlerError::from("text");
+        assert_eq!((plain.code(), plain.message(), plain.is_retryable()), ("error", "text", false));
+        let chained = HandlerError::from(Outer(Inner(Cancelled)));
+        assert_eq!(chained.message(), "outer: inner: the request was cancelled");
+        assert!(chained.is_cancelled());
+        assert!(!plain.is_cancelled());
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let failure = HandlerError::new("long", "ä".repeat(MAX_MESSAGE)).retryable().into_failure();
+        assert!(failure.message.len() < MAX_MESSAGE + 10);
+        assert!(failure.message.ends_with("ä [cut]"));
+        assert!(failure.retryable);
+    }
+}

@@ -1,0 +1,130 @@
+//! Which functions are handlers.
+//!
+//! Owns the forms a handler may have. Must never run one: that is the slot's work.
+
+use std::any::{TypeId, type_name};
+use std::future::Future;
+
+use lifeboat_protocol::Method;
+
+use crate::{Context, HandlerError, State};
+
+/// What a handler may take after its request: [`Context`] or [`State<S>`](State). Not meant to be implemented
+/// elsewhere.
+pub trait Argument: Sized {
+    /// The argument for one request.
+    #[doc(hidden)]
+    fn take(context: &Context) -> Self;
+
+    /// The state it needs, checked at start: the type and its name.
+    #[doc(hidden)]
+    fn need() -> Option<(TypeId, &'static str)> {
+        None
+    }
+}
+
+impl Argument for Context {
+    fn take(context: &Context) -> Self {
+        context.clone()
+    }
+}
+
+impl<S: Send + Sync + 'static> Argument for State<S> {
+    fn take(context: &Context) -> Self {
+        context.process().states.get().expect("every state a handler takes was found at start")
+    }
+
+    fn need() -> Option<(TypeId, &'static str)> {
+        Some((TypeId::of::<S>(), type_name::<S>()))
+    }
+}
+
+/// An asynchronous handler of the method `M`: an `async fn` or closure that takes `M::Request`, then up to three of
+/// [`Context`] and [`State<S>`](State) in any order, and returns `Result<M::Reply, E>` with any error type `E`.
+///
+/// It runs on the slot's thread, so its future need not be `Send`. It may block: the SDK's own reading goes on.
+/// Implemented for such functions; not meant to be implemented elsewhere. `Args` is always inferred.
+pub trait Handler<M: Method, Args>: Send + Sync + 'static {
+    /// The handler's error.
+    type Error: Into<HandlerError>;
+    /// The handler's future.
+    type Future: Future<Output = Result<M::Reply, Self::Error>>;
+
+    /// Calls it.
+    #[doc(hidden)]
+    fn call(&self, request: M::Request, context: &Context) -> Self::Future;
+
+    /// The states it needs.
+    #[doc(hidden)]
+    fn needs() -> Vec<(TypeId, &'static str)>;
+}
+
+/// A blocking handler of the method `M`: a plain `fn` or closure with the arguments of a [`Handler`] that returns
+/// `Result<M::Reply, E>`.
+///
+/// It runs on the slot's thread, the one that called [`Worker::run`](crate::Worker::run), with that thread's stack and
+/// outside any runtime. Implemented for such functions; not meant to be implemented elsewhere. `Args` is always
+/// inferred.
+pub trait BlockingHandler<M: Method, Args>: Send + Sync + 'static {
+    /// The handler's error.
+    type Error: Into<HandlerError>;
+
+    /// Calls it.
+    #[doc(hidden)]
+    fn call(&self, request: M::Request, context: &Context) -> Result<M::Reply, Self::Error>;
+
+    /// The states it needs.
+    #[doc(hidden)]
+    fn needs() -> Vec<(TypeId, &'static str)>;
+}
+
+macro_rules! handlers {
+    ($($argument:ident),*) => {
+        impl<M, F, Fut, E, $($argument),*> Handler<M, ($($argument,)*)> for F
+        where
+            M: Method,
+            F: Fn(M::Request, $($argument),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<M::Reply, E>>,
+            E: Into<HandlerError>,
+            $($argument: Argument,)*
+        {
+            type Error = E;
+            type Future = Fut;
+
+            fn call(&self, request: M::Request, context: &Context) -> Fut {
+                let _ = context;
+                self(request, $($argument::take(context)),*)
+            }
+
+            fn needs() -> Vec<(TypeId, &'static str)> {
+                let needs: &[Option<(TypeId, &'static str)>] = &[$($argument::need()),*];
+                needs.iter().copied().flatten().collect()
+            }
+        }
+
+        impl<M, F, E, $($argument),*> BlockingHandler<M, ($($argument,)*)> for F
+        where
+            M: Method,
+            F: Fn(M::Request, $($argument),*) -> Result<M::Reply, E> + Send + Sync + 'static,
+            E: Into<HandlerError>,
+            $($argument: Argument,)*
+        {
+            type Error = E;
+
+            fn call(&self, request: M::Request, context: &Context) -> Result<M::Reply, E> {
+                let _ = context;
+                self(request, $($argument::take(context)),*)
+            }
+
+            fn needs() -> Vec<(TypeId, &'static str)> {
+                let needs: &[Option<(TypeId, &'static str)>] = &[$($argument::need()),*];
+                needs.iter().copied().flatten().collect()
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A);
+handlers!(A, B);
+handlers!(A, B, C);

@@ -1,0 +1,235 @@
+//! What the worker says to the broker.
+//!
+//! Owns the form of every message a worker sends and the writing of it, whole, before anything else happens. Only
+//! the slot's thread writes. Must never read, and must never keep an answer back: bytes written survive the
+//! process that wrote them.
+
+use std::io::IoSlice;
+use std::os::unix::net::UnixStream;
+
+use bytes::Bytes;
+use lifeboat_protocol::{
+    FrameLimit, Hello, LENGTH_PREFIX, MessageType, Panicked, Refused, Route, WorkersFailed, encode_body_into,
+    put_answer_head, put_control, put_empty,
+};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use serde::Serialize;
+
+use crate::{HandlerError, WorkerError};
+
+/// Bodies up to this many bytes are copied behind their header; longer ones are written from where they are.
+const COPY_UP_TO: usize = 4 * 1024;
+
+/// The most memory kept between answers, in bytes.
+const KEEP: usize = 4 * 1024 * 1024;
+
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    /// A body that follows `bytes` in the same write.
+    body: Bytes,
+    limit: FrameLimit,
+}
+
+impl Outbox {
+    /// For a broker that accepts frames up to `limit`.
+    pub(crate) const fn new(limit: FrameLimit) -> Self {
+        Self { bytes: Vec::new(), body: Bytes::new(), limit }
+    }
+
+    /// Appends a reply, encoded in place.
+    ///
+    /// # Errors
+    ///
+    /// What to tell the caller instead, of a reply that cannot be encoded or is too long. Nothing is appended.
+    pub(crate) fn reply(&mut self, route: Route, reply: &impl Serialize) -> Result<(), HandlerError> {
+        let start = self.bytes.len();
+        put_answer_head(&mut self.bytes, route.answer(), 0);
+        let body = self.bytes.len();
+        let encoded = encode_body_into(&mut self.bytes, reply);
+        let checked = match encoded {
+            Ok(()) => self.check_length(self.bytes.len() - body),
+            Err(error) => {
+                Err(HandlerError::new("bad_reply", format!("the reply cannot be encoded: {error}")))
+            }
+        };
+        if checked.is_err() {
+            self.bytes.truncate(start);
+            return checked;
+        }
+        set_length(&mut self.bytes[start..]);
+        Ok(())
+    }
+
+    /// Appends a reply that is encoded already; a long one is not copied.
+    ///
+    /// # Errors
+    ///
+    /// What to tell the caller instead, of a reply that is empty or too long. Nothing is appended.
+    pub(crate) fn raw_reply(&mut self, route: Route, reply: Bytes) -> Result<(), HandlerError> {
+        if reply.is_empty() {
+            return Err(HandlerError::new("bad_reply", "the reply is empty; it must be one CBOR item"));
+        }
+        self.check_length(reply.len())?;
+        put_answer_head(&mut self.bytes, route.answer(), reply.len());
+        if reply.len() <= COPY_UP_TO {
+            self.bytes.extend_from_slice(&reply);
+        } else {
+            self.body = reply;
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, len: usize) -> Result<(), HandlerError> {
+        let limit = self.limit.max_body();
+        if len <= limit {
+            return Ok(());
+        }
+        let message = format!("the reply has {len} bytes, the broker accepts {limit}; raise `max_body`");
+        Err(HandlerError::new("reply_too_large", message))
+    }
+
+    /// Appends a handler's "no". Details too long for the broker are left out.
+    pub(crate) fn failure(&mut self, route: Route, error: HandlerError) {
+        let mut failure = error.into_failure();
+        let start = self.bytes.len();
+        let mut put = put_control(&mut self.bytes, MessageType::Failure, Some(route.answer()), &failure);
+        if put.is_err() || self.bytes.len() - start > self.limit.max_body() {
+            self.bytes.truncate(start);
+            failure.details = lifeboat_protocol::Value::Null;
+            put = put_control(&mut self.bytes, MessageType::Failure, Some(route.answer()), &failure);
+        }
+        debug_assert!(put.is_ok(), "texts and null can be encoded: {put:?}");
+    }
+
+    /// Appends that the handler stopped because of a cancel.
+    pub(crate) fn cancelled(&mut self, route: Route) {
+        put_empty(&mut self.bytes, MessageType::Cancelled, Some(route.answer()));
+    }
+
+    /// Appends that the handler panicked.
+    pub(crate) fn panicked(&mut self, route: Route, panicked: &Panicked) {
+        self.control(MessageType::Panicked, Some(route.answer()), panicked);
+    }
+
+    /// Appends that no slot is left.
+    pub(crate) fn workers_failed(&mut self, reasons: &[String]) {
+        self.control(MessageType::WorkersFailed, None, &WorkersFailed { reasons: reasons.to_vec() });
+    }
+
+    /// Appends a refusal.
+    pub(crate) fn refused(&mut self, refused: &Refused) {
+        self.control(MessageType::Refused, None, refused);
+    }
+
+    /// Appends the hello.
+    pub(crate) fn hello(&mut self, hello: &Hello) {
+        self.control(MessageType::Hello, None, hello);
+    }
+
+    fn control(&mut self, message: MessageType, route: Option<Route>, body: &impl Serialize) {
+        let put = put_control(&mut self.bytes, message, route, body);
+        debug_assert!(put.is_ok(), "texts and numbers can be encoded: {put:?}");
+    }
+
+    /// Forgets what was appended and not written.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.body = Bytes::new();
+    }
+
+    /// Writes all of it, waiting for room where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::BrokerLost`]; what was not written is forgotten.
+    pub(crate) fn flush(&mut self, socket: &UnixStream) -> Result<(), WorkerError> {
+        let written = write_all(socket, &self.bytes, &self.body);
+        self.clear();
+        if self.bytes.capacity() > KEEP {
+            self.bytes.shrink_to(KEEP);
+        }
+        written.map_err(|error| WorkerError::BrokerLost { why: format!("writing failed: {error}") })
+    }
+}
+
+/// Writes a frame's length into its prefix.
+fn set_length(frame: &mut [u8]) {
+    let len = u32::try_from(frame.len() - LENGTH_PREFIX)
+        .expect("the body was checked against the broker's limit, which four bytes can say");
+    frame[..LENGTH_PREFIX].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Writes `head`, then `body`, in one call where the socket has room for both.
+fn write_all(socket: &UnixStream, mut head: &[u8], mut body: &[u8]) -> Result<(), Errno> {
+    while !(head.is_empty() && body.is_empty()) {
+        let sent = if body.is_empty() {
+            send(socket, head, SendFlags::NOSIGNAL)
+        } else {
+            let slices = [IoSlice::new(head), IoSlice::new(body)];
+            sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
+        };
+        match sent {
+            Ok(sent) => {
+                let of_head = sent.min(head.len());
+                head = &head[of_head..];
+                body = &body[sent - of_head..];
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use lifeboat_protocol::{Failure, Header, TimeLeft, decode, decode_body};
+
+    use super::*;
+
+    fn sent(fill: impl FnOnce(&mut Outbox)) -> Vec<u8> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut outbox = Outbox::new(FrameLimit::for_body(100_000));
+        fill(&mut outbox);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).unwrap();
+            all
+        });
+        outbox.flush(&ours).unwrap();
+        drop(ours);
+        reader.join().unwrap()
+    }
+
+    #[test]
+    fn replies_have_their_length_whether_copied_gathered_or_encoded() {
+        let route = Route { attempt: 2, ..Route::request(9, TimeLeft::from_millis(5)) };
+        for text in ["short".to_owned(), "l".repeat(90_000)] {
+            let encoded = lifeboat_protocol::encode_body(&text).unwrap();
+            let typed = sent(|outbox| outbox.reply(route, &text).unwrap());
+            let raw = sent(|outbox| outbox.raw_reply(route, encoded.into()).unwrap());
+            assert_eq!(typed, raw);
+            let (length, frame) = typed.split_first_chunk::<4>().unwrap();
+            assert_eq!(usize::try_from(u32::from_be_bytes(*length)).unwrap(), frame.len());
+            let message = decode(frame).unwrap();
+            assert_eq!(message.header, Header::Answer { route: route.answer() });
+            assert_eq!(decode_body::<String>(message.body).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_the_broker_would_refuse_is_not_sent() {
+        let route = Route::request(1, TimeLeft::NONE);
+        let bytes = sent(|outbox| {
+            let too_long = outbox.reply(route, &"x".repeat(100_000)).unwrap_err();
+            assert_eq!(too_long.code(), "reply_too_large");
+            assert_eq!(outbox.raw_reply(route, Bytes::new()).unwrap_err().code(), "bad_reply");
+            outbox.failure(route, HandlerError::new("big", "details").details("d".repeat(200_000)));
+        });
+        let message = decode(&bytes[LENGTH_PREFIX..]).unwrap();
+        assert_eq!(decode_body::<Failure>(message.body).unwrap(), Failure::new("big", "details"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Panics of handlers: caught where the handler was called, with the place where they began.
+//!
+//! Owns the process's panic hook (the one that was there before is called first, so stderr reads as ever) and the
+//! catching. Must never let a panic of a handler pass, and must leave every other thread's panics alone.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Once;
+
+use lifeboat_protocol::Panicked;
+
+use crate::error::cut;
+
+thread_local! {
+    /// Where the latest panic of this thread began. Set by the hook, which alone is told.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+static HOOK: Once = Once::new();
+
+/// Begins to note where panics begin. Once per process; further calls do nothing.
+pub(crate) fn install_hook() {
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+            previous(info);
+            let location = info.location().map(ToString::to_string);
+            // A thread that is being torn down has no such place any more.
+            let _ = LOCATION.try_with(|place| place.replace(location));
+        }));
+    });
+}
+
+/// Runs `handler`; a panic of it becomes a value.
+pub(crate) fn catch<R>(handler: impl FnOnce() -> R) -> Result<R, Panicked> {
+    LOCATION.with(|place| place.take());
+    // The slot is retired after a panic, so nobody meets a state that the handler left half changed.
+    catch_unwind(AssertUnwindSafe(handler)).map_err(|payload| {
+        let message = describe(&*payload);
+        // Dropping it would run more of the handler's code, which may panic again.
+        std::mem::forget(payload);
+        Panicked { message: cut(message), location: LOCATION.with(|place| place.take()) }
+    })
+}
+
+fn describe(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&'static str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panicked with a value that is not text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_and_location_are_kept() {
+        install_hook();
+        let line = line!() + 1;
+        let panicked = catch(|| panic!("no {}", "luck")).map(|never: ()| never).unwrap_err();
+        assert_eq!(panicked.message, "no luck");
+        let location = panicked.location.unwrap();
+        assert!(location.starts_with(&format!("{}:{line}:", file!())), "{location}");
+
+        let other = catch(|| std::panic::panic_any(7_u8)).map(|never: ()| never).unwrap_err();
+        assert_eq!(other.message, "panicked with a value that is not text");
+        assert_eq!(catch(|| 5), Ok(5));
+    }
+}

@@ -1,0 +1,76 @@
+//! The tokio runtime of a process with asynchronous handlers.
+//!
+//! Owns the runtime, which lives on the slot's thread and turns only while a handler runs or while tasks that
+//! handlers spawned are alive. Must never carry the SDK's own protocol work on the usual path: a plain blocking
+//! read costs one system call, a read through the runtime three.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::io::unix::AsyncFd;
+
+use crate::call::Call;
+
+pub(crate) struct Runtime {
+    /// The socket as the runtime sees it, registered when first needed. Before the runtime: dropped first.
+    socket: Option<AsyncFd<Arc<UnixStream>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Runtime {
+    /// # Errors
+    ///
+    /// Those of creating the runtime's descriptors.
+    pub(crate) fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { socket: None, runtime })
+    }
+
+    /// Runs a handler's future to its end; `None` if it was dropped because of a cancel. A future that is ready
+    /// together with the cancel has its result.
+    pub(crate) fn run<F: Future>(&self, call: &Call, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut cancelled = pin!(call.cancelled());
+        self.runtime.block_on(poll_fn(|task| match future.as_mut().poll(task) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => cancelled.as_mut().poll(task).map(|()| None),
+        }))
+    }
+
+    /// Whether handlers left tasks behind that must go on between requests, such as the driver of a database
+    /// connection.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.runtime.metrics().num_alive_tasks() > 0
+    }
+
+    /// Turns the runtime until `read` says that it read something. `read` must not wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of registering the socket.
+    pub(crate) fn read_when_ready(
+        &mut self,
+        socket: &Arc<UnixStream>,
+        mut read: impl FnMut() -> bool,
+    ) -> io::Result<()> {
+        let entered = self.runtime.enter();
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            none => none.insert(crate::sys::register_readable(Arc::clone(socket))?),
+        };
+        drop(entered);
+        self.runtime.block_on(async {
+            loop {
+                let mut ready = socket.readable().await?;
+                if read() {
+                    return Ok(());
+                }
+                ready.clear_ready();
+            }
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The worker against a scripted broker, over a socket pair.
+//!
+//! Owns the scripted broker. Nothing here sleeps: every wait is for a condition and has a limit.
+
+#![expect(clippy::unnecessary_wraps, reason = "a handler returns a result, also where it cannot fail")]
+
+mod broker;
+mod cancel;
+mod ends;
+mod order;
+mod refusals;
+mod start;
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use lifeboat_protocol::Method;
+use serde::{Deserialize, Serialize};
+
+use crate::prelude::*;
+
+/// A method with numbers both ways.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Number(u64);
+
+impl Method for Number {
+    const NAME: &'static str = "number";
+    type Request = Self;
+    type Reply = Self;
+}
+
+/// A second one.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Text(String);
+
+impl Method for Text {
+    const NAME: &'static str = "text";
+    type Request = Self;
+    type Reply = Self;
+}
+
+async fn double(Number(number): Number) -> Result<Number, HandlerError> {
+    Ok(Number(2 * number))
+}
+
+/// The test's side of a handler that tells when it started and waits to be let go on.
+///
+/// That a request was read does not mean that it started: one `recv` of the worker may take what was sent since too.
+struct Gate {
+    started: Receiver<u64>,
+    release: Sender<()>,
+}
+
+impl Gate {
+    /// Waits until the handler runs with this number.
+    #[track_caller]
+    fn wait_started(&self, number: u64) {
+        assert_eq!(self.started.recv_timeout(broker::LIMIT), Ok(number));
+    }
+}
+
+fn gated() -> (Gate, impl Fn(Number) -> Result<Number, HandlerError> + Send + Sync) {
+    let (start, started) = channel();
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let handler = move |number: Number| {
+        start.send(number.0)?;
+        released.lock().expect("no handler panics here").recv_timeout(broker::LIMIT)?;
+        Ok(number)
+    };
+    (Gate { started, release }, handler)
+}

@@ -1,0 +1,205 @@
+//! Declaring a worker: its states and its handlers, and starting it.
+//!
+//! Owns the builder and the checks of what was declared. Must never serve with a declaration that would surprise:
+//! a method twice, a state missing, nothing to do.
+
+use std::fmt;
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+
+use bytes::Bytes;
+use lifeboat_protocol::{Method, check_method};
+
+use crate::adapter::{Async, Blocking, RawAsync, RawBlocking, Run};
+use crate::exit::complain;
+use crate::handler::{BlockingHandler, Handler};
+use crate::serve::{Program, serve};
+use crate::state::States;
+use crate::watch::Abandon;
+use crate::{Context, Exit, HandlerError, WorkerError};
+
+/// A worker's program: declare states and handlers, then [`run`](Self::run).
+///
+/// ```no_run
+/// use lifeboat_worker::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)] struct Echo(String);
+/// # impl Method for Echo { const NAME: &'static str = "echo"; type Request = Self; type Reply = Self; }
+///
+/// fn main() -> lifeboat_worker::Result {
+///     Worker::new().handle::<Echo>(async |echo: Echo| Ok::<_, HandlerError>(echo)).run()
+/// }
+/// ```
+#[must_use = "a worker does nothing before `run`"]
+pub struct Worker {
+    socket: Result<UnixStream, WorkerError>,
+    handlers: Vec<Declared>,
+    states: States,
+    max_body: Option<usize>,
+}
+
+/// One handler as declared.
+struct Declared {
+    method: String,
+    handler: Box<dyn Run>,
+}
+
+impl Worker {
+    /// A worker without handlers.
+    ///
+    /// Takes the broker's socket out of the environment at once and marks it close-on-exec, so that no process
+    /// started while the states are built holds it: make it the first thing in `main`. That there is no socket is
+    /// told by [`run`](Self::run).
+    pub fn new() -> Self {
+        Self {
+            socket: crate::inherit::inherited_socket(),
+            handlers: Vec::new(),
+            states: States::default(),
+            max_body: None,
+        }
+    }
+
+    /// Gives handlers something to share, as [`State<S>`](crate::State): one value per type. It is built before the
+    /// worker says that it is ready; an error there ends the process as a failed start, not as a crash.
+    pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
+        self.states.add(state);
+        self
+    }
+
+    /// The largest body accepted from the broker, in bytes. Default: whatever the broker accepts itself. The broker
+    /// is refused, and the process ends, if it sends more.
+    pub const fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// Adds an asynchronous handler that is given bodies as they came, each one CBOR item, and answers with one: for
+    /// gateways that pass them on. A reply that is no CBOR item reaches the caller as it is.
+    pub fn handle_raw<F, Fut, E>(self, method: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Bytes, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Bytes, E>> + 'static,
+        E: Into<HandlerError> + 'static,
+    {
+        self.declare(method.into(), RawAsync(handler))
+    }
+
+    /// Adds a blocking handler with bodies as in [`handle_raw`](Self::handle_raw).
+    pub fn handle_raw_blocking<F, E>(self, method: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Bytes, Context) -> Result<Bytes, E> + Send + Sync + 'static,
+        E: Into<HandlerError> + 'static,
+    {
+        self.declare(method.into(), RawBlocking(handler))
+    }
+
+    fn declare(mut self, method: String, handler: impl Run + 'static) -> Self {
+        self.handlers.push(Declared { method, handler: Box::new(handler) });
+        self
+    }
+
+    /// Serves until the broker, or a SIGTERM, asks the process to stop. Blocks; handlers run on this thread.
+    ///
+    /// A request that is running is finished and answered then; those that were not started are left to the broker,
+    /// which gives them to another worker. A second SIGTERM has its default effect.
+    ///
+    /// # Errors
+    ///
+    /// None: what went wrong is in the [`Exit`], which `main` returns for its exit code. The type lets `main` use
+    /// `?` on whatever it does before.
+    pub fn run(mut self) -> crate::Result {
+        let socket = std::mem::replace(&mut self.socket, Err(WorkerError::AlreadyTaken));
+        let served = socket.and_then(|socket| {
+            self.check().and_then(|program| serve(program, socket, true, Box::new(abandon)))
+        });
+        Ok(Exit::new(served))
+    }
+
+    /// Serves on a socket of your own until drained, for tests with a scripted broker and for embedding. Blocks.
+    /// Signals are left alone.
+    ///
+    /// When the broker is gone and a handler does not end within the `stop_grace` that the broker named, the
+    /// **process** ends with code 69, as under [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// Every [`WorkerError`] but those about the inherited socket.
+    pub fn serve(self, socket: UnixStream) -> Result<(), WorkerError> {
+        self.serve_with(socket, Box::new(abandon))
+    }
+
+    pub(crate) fn serve_with(self, socket: UnixStream, abandon: Abandon) -> Result<(), WorkerError> {
+        serve(self.check()?, socket, false, abandon)
+    }
+
+    fn check(self) -> Result<Program, WorkerError> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(WorkerError::InsideRuntime);
+        }
+        if self.handlers.is_empty() {
+            return Err(WorkerError::NoHandlers);
+        }
+        if let Some(type_name) = self.states.duplicate() {
+            return Err(WorkerError::DuplicateState { type_name });
+        }
+        let mut methods: Vec<String> = Vec::new();
+        let mut handlers = Vec::new();
+        for Declared { method, handler } in self.handlers {
+            if let Err(error) = check_method(&method) {
+                return Err(WorkerError::BadMethod { method, len: error.len });
+            }
+            if methods.contains(&method) {
+                return Err(WorkerError::DuplicateHandler { method });
+            }
+            if let Some((_, type_name)) = handler.needs().into_iter().find(|(id, _)| !self.states.has(*id)) {
+                return Err(WorkerError::MissingState { method, type_name });
+            }
+            methods.push(method);
+            handlers.push(handler);
+        }
+        Ok(Program { methods, handlers, states: self.states, max_body: self.max_body })
+    }
+}
+
+/// Ends the process beside a handler that did not stop.
+fn abandon(error: &WorkerError) {
+    complain(error);
+    // Not `std::process::exit`: its clean-up would run beside that handler, and could wait for it.
+    signal_hook::low_level::exit(error.exit_code().into());
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods: Vec<&str> = self.handlers.iter().map(|declared| &*declared.method).collect();
+        f.debug_struct("Worker").field("methods", &methods).finish_non_exhaustive()
+    }
+}
+
+/// Adds typed handlers to a [`Worker`]: `.handle::<Resize>(resize)`. Import it along with the worker.
+///
+/// A trait only because `Args`, the form of the handler, is then inferred while the method is named.
+pub trait Handle<Args> {
+    /// Adds an asynchronous handler of the method `M`; see [`Handler`] for its forms.
+    #[must_use = "a worker does nothing before `run`"]
+    fn handle<M: Method + 'static>(self, handler: impl Handler<M, Args>) -> Worker;
+
+    /// Adds a blocking handler of the method `M`; see [`BlockingHandler`] for its forms.
+    #[must_use = "a worker does nothing before `run`"]
+    fn handle_blocking<M: Method + 'static>(self, handler: impl BlockingHandler<M, Args>) -> Worker;
+}
+
+impl<Args: 'static> Handle<Args> for Worker {
+    fn handle<M: Method + 'static>(self, handler: impl Handler<M, Args>) -> Self {
+        self.declare(M::NAME.to_owned(), Async::<_, M, Args>::new(handler))
+    }
+
+    fn handle_blocking<M: Method + 'static>(self, handler: impl BlockingHandler<M, Args>) -> Self {
+        self.declare(M::NAME.to_owned(), Blocking::<_, M, Args>::new(handler))
+    }
+}
