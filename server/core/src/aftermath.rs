@@ -1,0 +1,151 @@
+//! What a death leads to: it is told, and what the process held is settled.
+//!
+//! It owns who pays: the executing attempt alone, and not even that one where a limit of it had passed or a shutdown
+//! wanted its end; the rest goes back free of charge. It must never judge: it is given the verdict.
+
+use std::sync::Arc;
+
+use crate::action::{AttemptCause, Outcome};
+use crate::core::Core;
+use crate::evidence::Evidence;
+use crate::fact::{Death, Fact, RetryCause};
+use crate::ids::RequestId;
+use crate::judge::{End, Verdict};
+use crate::process::Held;
+use crate::reason::{AttemptEnd, Confidence, CrashReason, StopReason, TimeoutWhich};
+use crate::retry::Trigger;
+use crate::settle::Retriable;
+
+impl<Q, A> Core<Q, A> {
+    /// Tells the verdict and settles everything that the process held. Once per process.
+    pub(crate) fn conclude(&mut self, index: usize, verdict: Verdict, evidence: Evidence) {
+        let process = self.process(index);
+        let line = std::mem::take(&mut process.line);
+        let awaiting = std::mem::take(&mut process.awaiting_death);
+        process.concluded_as_planned = matches!(verdict.end, End::Planned(_));
+        let death = match verdict.end {
+            End::Crash(reason) => {
+                let executing =
+                    line.front().filter(|held| held.started).or_else(|| awaiting.first()).copied();
+                let requeued = line.iter().filter(|held| !held.started && held.settled.is_none()).count();
+                let death = self.crashed(index, reason, verdict.confidence, evidence, executing, requeued);
+                Some(death)
+            }
+            End::Planned(reason) => {
+                self.stopped(index, reason, evidence);
+                None
+            }
+        };
+        for held in awaiting {
+            self.settle_timed_out(held, death.as_ref());
+        }
+        for held in line {
+            if held.settled.is_some() {
+                continue;
+            }
+            if held.started {
+                self.settle_executing(held, death.as_ref());
+            } else {
+                self.requeue_free(held.request);
+            }
+        }
+    }
+
+    fn stopped(&mut self, index: usize, reason: StopReason, evidence: Evidence) {
+        let pool = self.pool_of(index);
+        let process = self.process(index).key;
+        self.out.tell(Fact::WorkerStopped { pool, process, reason, evidence: Box::new(evidence) });
+    }
+
+    fn crashed(
+        &mut self,
+        index: usize,
+        reason: CrashReason,
+        confidence: Confidence,
+        evidence: Evidence,
+        executing: Option<Held>,
+        requeued: usize,
+    ) -> Arc<Death> {
+        let now = self.now;
+        let stable_after = self.pool_settings(index).restart.stable_after;
+        let worker = &mut self.workers[index];
+        let process = worker.process.as_mut().expect("the caller concludes this worker's process");
+        let first_sign_at = process.first_sign_at.unwrap_or(now);
+        let label = reason.label();
+        let death = Arc::new(Death {
+            pool: worker.pool,
+            process: process.key,
+            pid: process.pid,
+            killed_by_broker: if let CrashReason::Killed(why) = &reason { Some(*why) } else { None },
+            reason,
+            confidence,
+            evidence,
+            intent: process.intent,
+            connection: process.connection.clone(),
+            started_at: process.ordered_at,
+            first_sign_at,
+            judged_at: now,
+            productive: process.is_productive(first_sign_at, stable_after),
+            executing: executing.map(|held| (held.request, held.attempt, held.method)),
+            requeued: u32::try_from(requeued).unwrap_or(u32::MAX),
+        });
+        if process.panicked {
+            // The panic was counted when it was told; the process's end is its consequence.
+            worker.last_crash = Some((now, label));
+        } else {
+            worker.note_crash(now, label);
+        }
+        self.out.tell(Fact::WorkerCrashed(Arc::clone(&death)));
+        death
+    }
+
+    /// The attempt that was executing pays, unless the process was ended because a limit of it had passed.
+    fn settle_executing(&mut self, held: Held, death: Option<&Arc<Death>>) {
+        let id = held.request;
+        let limit = self.requests.open_record(id).limit;
+        let by_broker = death.is_none_or(|death| death.killed_by_broker.is_some());
+        if limit.is_some() && by_broker {
+            self.settle_timed_out(held, death);
+            return;
+        }
+        let Some(death) = death else {
+            self.end_attempt(id, AttemptEnd::Closed, None);
+            self.end_request(id, Outcome::Closed);
+            return;
+        };
+        self.end_attempt(id, AttemptEnd::Crashed, Some(AttemptCause::Death(Arc::clone(death))));
+        let max_attempts = self.requests.open_record(id).max_attempts;
+        let ask = Retriable {
+            trigger: Trigger::Crash,
+            cause: RetryCause::Crash(death.reason.label_index()),
+            otherwise: Outcome::Crashed { max_attempts },
+        };
+        self.retry_or_end(id, ask);
+    }
+
+    fn settle_timed_out(&mut self, held: Held, death: Option<&Arc<Death>>) {
+        let id = held.request;
+        let cause = death.map(|death| AttemptCause::Death(Arc::clone(death)));
+        self.end_attempt(id, AttemptEnd::TimedOut, cause);
+        let which = self.requests.open_record(id).limit.unwrap_or(TimeoutWhich::Deadline);
+        let otherwise = self.timed_out(id, which);
+        match death {
+            Some(death) if which != TimeoutWhich::Deadline => {
+                let cause = RetryCause::Crash(death.reason.label_index());
+                self.retry_or_end(id, Retriable { trigger: Trigger::Timeout, cause, otherwise });
+            }
+            Some(_) | None => self.end_request(id, otherwise),
+        }
+    }
+
+    /// A request that never started goes back to the queue, free of charge.
+    fn requeue_free(&mut self, id: RequestId) {
+        if self.is_draining() {
+            self.end_request(id, Outcome::Closed);
+            return;
+        }
+        let pool = self.requests.open_record(id).pool;
+        self.out.tell(Fact::RequeuedFree { pool, request: id });
+        self.put_back(id);
+    }
+}

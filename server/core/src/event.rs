@@ -1,0 +1,153 @@
+//! What the shell tells the core: facts, in the past tense.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::evidence::{ConnectionEnd, Evidence};
+use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+
+/// Something happened. `Q` is the handle of a request's payload, `A` that of an answer's; the core never looks inside.
+#[derive(Clone, Debug)]
+pub enum Event<Q, A> {
+    /// A client finished its handshake.
+    ClientOpened {
+        /// Which.
+        client: ClientId,
+    },
+    /// A client's connection ended, for whatever cause.
+    ClientClosed {
+        /// Which.
+        client: ClientId,
+    },
+    /// A client sent a request. Ignored if the client is not open or the tag does not rise: the shell refuses those
+    /// before.
+    RequestReceived(NewRequest<Q>),
+    /// A client cancelled a request, or tried to.
+    CancelReceived {
+        /// Whose request.
+        client: ClientId,
+        /// The client's number for it.
+        tag: ClientTag,
+    },
+    /// A process was started. Told before anything else about it.
+    Spawned {
+        /// Which.
+        process: ProcessKey,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A process could not be started. A `Release` follows.
+    SpawnFailed {
+        /// Which.
+        process: ProcessKey,
+        /// Which step failed and why.
+        error: String,
+    },
+    /// A process sent an acceptable hello: it can serve.
+    Ready {
+        /// Which.
+        process: ProcessKey,
+    },
+    /// A process ended an attempt.
+    Answered {
+        /// Which process.
+        process: ProcessKey,
+        /// The request it names.
+        request: RequestId,
+        /// The attempt it names.
+        attempt: AttemptNumber,
+        /// What it says.
+        answer: Answer<A>,
+    },
+    /// A process said that it has no slot left and is leaving.
+    WorkersFailed {
+        /// Which.
+        process: ProcessKey,
+        /// Its reasons, joined.
+        reasons: String,
+    },
+    /// A process's connection ended or broke.
+    ConnectionEnded {
+        /// Which.
+        process: ProcessKey,
+        /// How.
+        how: ConnectionEnd,
+    },
+    /// A process's leader has exited (it is a zombie, not yet reaped) and its socket has been drained: every
+    /// complete frame that it wrote was told before this.
+    Exited {
+        /// Which.
+        process: ProcessKey,
+    },
+    /// The evidence of an exited process; its tree is verified dead and its leader reaped.
+    EvidenceGathered {
+        /// Which.
+        process: ProcessKey,
+        /// What was found.
+        evidence: Box<Evidence>,
+    },
+    /// A process uses more memory than its limit.
+    MemoryExceeded {
+        /// Which.
+        process: ProcessKey,
+        /// Its resident set, in bytes.
+        resident: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The broker was asked to shut down: drain, then end.
+    ShutdownRequested,
+    /// The broker was asked to end at once.
+    ShutdownHurried,
+}
+
+/// A request as a client sent it.
+#[derive(Clone, Debug)]
+pub struct NewRequest<Q> {
+    /// Who sent it.
+    pub client: ClientId,
+    /// The client's number for it.
+    pub tag: ClientTag,
+    /// The method, where the configuration serves it.
+    pub method: Option<MethodId>,
+    /// The handle of its payload.
+    pub payload: Q,
+    /// The memory that the payload pins, in bytes.
+    pub bytes: usize,
+    /// The client's own limits. They tighten, never loosen.
+    pub limits: ClientLimits,
+}
+
+/// A client's own limits for one request; `None` is no wish.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientLimits {
+    /// From acceptance to outcome.
+    pub timeout: Option<Duration>,
+    /// From dispatch to answer.
+    pub attempt_timeout: Option<Duration>,
+    /// How many attempts in all.
+    pub max_attempts: Option<NonZeroU16>,
+}
+
+/// How a process ended an attempt.
+#[derive(Clone, Debug)]
+pub enum Answer<A> {
+    /// With an answer.
+    Ok(A),
+    /// The handler said no.
+    Failed {
+        /// The handle of what it said.
+        answer: A,
+        /// It says that another attempt may succeed.
+        retryable: bool,
+    },
+    /// The handler panicked; its slot is retired.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// Source file, line and column, where known.
+        location: Option<String>,
+    },
+    /// The handler stopped because it was asked to.
+    Cancelled,
+}

@@ -1,0 +1,125 @@
+//! The raw facts about a death, as the shell gathered them. Nothing here is a conclusion.
+
+use std::time::Duration;
+
+use crate::reason::{KillReason, StopReason};
+use crate::time::Timestamp;
+
+/// What was found when a process's leader had exited: wait status, resource use, counters, last words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// What the kernel says of the leader's end.
+    pub wait: WaitStatus,
+    /// What the process used, from the reaping call.
+    pub usage: Usage,
+    /// What the kernel's out-of-memory counters say.
+    pub oom: OomEvidence,
+    /// The last bytes of the process's stderr (at most 16 KiB), lossily as text.
+    pub stderr_tail: String,
+    /// Descendants that were still alive and had to be killed after the leader's end.
+    pub descendants_killed: u32,
+    /// Descendants that could not be killed.
+    pub descendants_leaked: u32,
+}
+
+/// How the kernel says a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitStatus {
+    /// It could not be had (somebody else reaped the process).
+    #[default]
+    Unknown,
+    /// Exited by itself.
+    Exited {
+        /// The exit code, 0 to 255.
+        code: i32,
+    },
+    /// Ended by a signal.
+    Signaled {
+        /// The signal's number.
+        signal: i32,
+        /// A core was dumped.
+        core_dumped: bool,
+    },
+}
+
+/// What a process and its reaped descendants used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The largest resident set, in bytes; 0 where it is not known: a process that never grew past what the broker
+    /// itself had used inherits the broker's peak in the kernel's books, and that is not told as its own.
+    pub max_rss_bytes: u64,
+    /// CPU time in user code.
+    pub user_time: Duration,
+    /// CPU time in the kernel.
+    pub system_time: Duration,
+}
+
+/// What the kernel's out-of-memory counters said at the leader's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OomEvidence {
+    /// No counter could be read.
+    #[default]
+    NotWatched,
+    /// No counter rose.
+    NotSeen,
+    /// A counter rose that other processes share.
+    SharedCounterRose,
+    /// The counter of this worker's own cgroup rose.
+    OwnCounterRose,
+}
+
+/// What the broker had decided to do to a process, recorded before any signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// What was decided.
+    pub what: IntentKind,
+    /// When.
+    pub at: Timestamp,
+    /// The strongest signal sent so far, if any.
+    pub signal_sent: Option<StopSignal>,
+}
+
+/// What the broker had decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntentKind {
+    /// A planned end.
+    Stop(StopReason),
+    /// The broker's own kill.
+    Kill(KillReason),
+    /// Killed for not being ready within `start_timeout`.
+    StartTimeout,
+    /// Killed for what its connection did: the connection's end says what.
+    Connection,
+    /// Killed for missing its heartbeats.
+    Unresponsive,
+    /// Killed for staying although its slots had failed.
+    SlotsFailed,
+}
+
+/// The two signals that the broker sends to a process tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopSignal {
+    /// SIGTERM: please leave.
+    Terminate,
+    /// SIGKILL: the whole tree, at once.
+    Kill,
+}
+
+/// How a process's connection ended, if it ended before the process did or beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// The peer closed it: end of file.
+    Closed,
+    /// Reading failed.
+    ReadError {
+        /// The system's error number.
+        errno: i32,
+    },
+    /// Writing failed. Bytes may still be readable.
+    WriteError {
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The peer sent what cannot be accepted; the text says what.
+    Violation(String),
+}

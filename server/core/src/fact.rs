@@ -1,0 +1,243 @@
+//! What observers count, log, trace and keep. Nothing is counted in two places: metrics, logs, spans and reports are
+//! all fed by these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::evidence::{ConnectionEnd, Evidence, Intent};
+use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::reason::{
+    AttemptEnd, Confidence, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
+};
+use crate::time::Timestamp;
+
+/// Something worth counting.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A request ended. Told exactly once per received request.
+    RequestEnded(RequestEnded),
+    /// An attempt ended.
+    AttemptEnded {
+        /// The pool.
+        pool: PoolId,
+        /// The method.
+        method: MethodId,
+        /// The request.
+        request: RequestId,
+        /// Its number.
+        attempt: AttemptNumber,
+        /// Where it ran.
+        process: ProcessKey,
+        /// How it ended.
+        end: AttemptEnd,
+        /// From its start (its dispatch, or with prefetch its turn) to its end.
+        duration: Duration,
+    },
+    /// A request was given to a process for the first time.
+    FirstDispatched {
+        /// The pool.
+        pool: PoolId,
+        /// The method.
+        method: MethodId,
+        /// From acceptance to this dispatch.
+        waited: Duration,
+    },
+    /// A request will be tried again.
+    Retried {
+        /// The pool.
+        pool: PoolId,
+        /// The method.
+        method: MethodId,
+        /// The request.
+        request: RequestId,
+        /// The attempt that will be made.
+        next: AttemptNumber,
+        /// Why the one before ended; see [`RetryCause::label_at`].
+        cause: RetryCause,
+        /// How long it will wait first.
+        backoff: Duration,
+    },
+    /// A limit passed.
+    LimitPassed {
+        /// The pool.
+        pool: PoolId,
+        /// The method.
+        method: MethodId,
+        /// The request.
+        request: RequestId,
+        /// Which limit.
+        which: TimeoutWhich,
+    },
+    /// A request that never started was put back free of charge.
+    RequeuedFree {
+        /// The pool.
+        pool: PoolId,
+        /// The request.
+        request: RequestId,
+    },
+    /// An answer of a superseded or unknown attempt was refused.
+    AnswerRefused {
+        /// The pool.
+        pool: PoolId,
+        /// Who sent it.
+        process: ProcessKey,
+    },
+    /// A process was ordered.
+    WorkerStarting {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        process: ProcessKey,
+    },
+    /// A process is ready.
+    WorkerReady {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        process: ProcessKey,
+        /// Its process id.
+        pid: u32,
+        /// From the order to ready.
+        took: Duration,
+    },
+    /// A rung of the ladder was climbed.
+    Signalled {
+        /// The pool.
+        pool: PoolId,
+        /// Which process.
+        process: ProcessKey,
+        /// What the broker intends, with the signal it just sent.
+        intent: Intent,
+    },
+    /// A process ended outside the plan.
+    WorkerCrashed(Arc<Death>),
+    /// A process ended as planned.
+    WorkerStopped {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        process: ProcessKey,
+        /// Why.
+        reason: StopReason,
+        /// Its evidence.
+        evidence: Box<Evidence>,
+    },
+    /// A worker waits before its next incarnation.
+    WorkerBackingOff {
+        /// The pool.
+        pool: PoolId,
+        /// Which worker.
+        worker: WorkerId,
+        /// For how long.
+        wait: Duration,
+        /// How many unproductive incarnations in a row.
+        unproductive: u32,
+    },
+    /// Descendants of a process could not be killed.
+    DescendantsLeaked {
+        /// The pool.
+        pool: PoolId,
+        /// Whose.
+        process: ProcessKey,
+        /// How many.
+        count: u32,
+    },
+    /// A process that was called unkillable has died after all.
+    UnkillableDied {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        process: ProcessKey,
+    },
+    /// A shutdown began.
+    DrainBegan,
+}
+
+/// A request's end.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEnded {
+    /// The pool; `None` where no pool serves the method.
+    pub pool: Option<PoolId>,
+    /// The method; `None` where the configuration does not serve it.
+    pub method: Option<MethodId>,
+    /// Who asked.
+    pub client: ClientId,
+    /// Its id; `None` where it was refused before it got one.
+    pub request: Option<RequestId>,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Why it was refused.
+    pub rejected: Option<RejectWhy>,
+    /// From acceptance to outcome.
+    pub duration: Duration,
+    /// How many attempts were made.
+    pub attempts: u16,
+    /// It ended later than its deadline and `kill_timeout`: a broken promise.
+    pub past_deadline: bool,
+    /// The answer came after a limit had fired.
+    pub late: bool,
+}
+
+/// A process's unplanned end: the verdict, and the evidence beside it.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// The pool.
+    pub pool: PoolId,
+    /// Which process.
+    pub process: ProcessKey,
+    /// Its process id, where it got one.
+    pub pid: Option<u32>,
+    /// Why.
+    pub reason: CrashReason,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The raw facts.
+    pub evidence: Evidence,
+    /// What the broker had decided before.
+    pub intent: Option<Intent>,
+    /// How its connection ended, if that was seen.
+    pub connection: Option<ConnectionEnd>,
+    /// When the process was ordered.
+    pub started_at: Timestamp,
+    /// When the first sign of its death was seen.
+    pub first_sign_at: Timestamp,
+    /// When it was judged.
+    pub judged_at: Timestamp,
+    /// The broker killed it.
+    pub killed_by_broker: Option<KillReason>,
+    /// It had answered `ok` or was stable: its replacement starts at once.
+    pub productive: bool,
+    /// The request it was executing, and the attempt.
+    pub executing: Option<(RequestId, AttemptNumber, MethodId)>,
+    /// Requests it held that had not started and were put back.
+    pub requeued: u32,
+}
+
+/// Why a request is tried again: a metric label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetryCause {
+    /// The attempt crashed or was killed, with this label of [`CrashReason::LABELS`].
+    Crash(usize),
+    /// The handler failed and called it retryable.
+    Failed,
+}
+
+impl RetryCause {
+    /// How many labels there are.
+    pub const COUNT: usize = CrashReason::LABELS.len() + 1;
+
+    /// The place of its label, below [`RetryCause::COUNT`].
+    #[must_use]
+    pub const fn label_index(&self) -> usize {
+        match self {
+            Self::Crash(index) => *index,
+            Self::Failed => CrashReason::LABELS.len(),
+        }
+    }
+
+    /// The label at a place.
+    #[must_use]
+    pub const fn label_at(index: usize) -> &'static str {
+        if index < CrashReason::LABELS.len() { CrashReason::LABELS[index] } else { "failed" }
+    }
+}

@@ -1,0 +1,220 @@
+//! What must hold between any two entry points, numbered.
+//!
+//! It owns the checks alone. Debug builds run the cheap ones after every entry point and the full sweep every 1 024
+//! entry points; the simulator calls the sweep at will. It must never repair anything.
+
+use crate::core::Core;
+use crate::ids::RequestId;
+use crate::pool::Pool;
+use crate::process::{Phase, Process, Rung};
+use crate::queue;
+use crate::request::{NIL, Record, RequestPhase};
+use crate::shutdown::Stage;
+use crate::timers::{self, Timer, TimerOwner};
+use crate::view::TimerKind;
+use crate::worker::Worker;
+
+impl<Q, A> Core<Q, A> {
+    /// The checks that cost next to nothing.
+    pub(crate) fn check_cheap_invariants(&self) {
+        assert!(self.dirty.is_empty(), "I1: no pool is left to be looked at");
+        if self.stage == Stage::Finished {
+            assert_eq!(self.processes, 0, "I2: nothing runs after the end");
+            assert_eq!(self.requests.open(), 0, "I2: every request has its outcome at the end");
+        }
+    }
+
+    /// Sweeps every invariant. Costs as much as there are open requests and workers.
+    ///
+    /// # Panics
+    /// If one does not hold: a bug in the core.
+    pub fn check_invariants(&self) {
+        self.check_cheap_invariants();
+        self.check_requests();
+        self.check_clients();
+        for worker in &self.workers {
+            self.check_worker(worker);
+        }
+        let running = self.workers.iter().filter(|worker| worker.process.is_some()).count();
+        assert_eq!(self.processes, running, "I3: processes are counted");
+        for pool in &self.pools {
+            self.check_pool(pool);
+        }
+        self.check_timers();
+    }
+
+    fn check_requests(&self) {
+        assert_eq!(self.requests.open(), self.requests.iter().count(), "I4: open requests are counted");
+        for record in self.requests.iter() {
+            let id = record.id;
+            assert!(record.attempts <= record.max_attempts, "I5: {id} has had more attempts than it may");
+            match record.phase {
+                RequestPhase::Held { process } => {
+                    let holder = self.workers[usize::from(process.worker.0)].process(process);
+                    let holder = holder.unwrap_or_else(|| panic!("I6: {id} is held by a present process"));
+                    let line = holder.line.iter().filter(|held| held.settled.is_none());
+                    let places = line.chain(&holder.awaiting_death).filter(|held| held.request == id).count();
+                    assert_eq!(places, 1, "I6: {id} has one place in its process");
+                }
+                RequestPhase::Queued | RequestPhase::Backoff { .. } => {
+                    assert!(record.deadline_armed, "I7: {id} waits, so its deadline is ahead");
+                    assert!(!self.is_draining(), "I8: nothing waits during a shutdown");
+                    assert!(!record.attempt_armed, "I9: {id} waits, so no attempt timer runs");
+                }
+                RequestPhase::Ended => panic!("I4: {id} has ended"),
+            }
+        }
+    }
+
+    fn check_clients(&self) {
+        let mut linked = 0;
+        for (client, place, first) in self.clients.lists() {
+            let (mut index, mut last_tag) = (first, None);
+            while index != NIL {
+                let record = self
+                    .requests
+                    .peek(index)
+                    .unwrap_or_else(|| panic!("I10: {client:?} lists open requests"));
+                assert_eq!((record.client, record.client_slot), (client, place), "I10: and its own alone");
+                assert!(last_tag < Some(record.tag), "I10: in the order of their tags");
+                last_tag = Some(record.tag);
+                linked += 1;
+                index = record.client_next;
+            }
+        }
+        let connected = self.requests.iter().filter(|record| record.client_slot != NIL).count();
+        assert_eq!(linked, connected, "I10: every request of a connected client is listed");
+    }
+
+    fn check_worker(&self, worker: &Worker) {
+        let Some(process) = &worker.process else {
+            assert!(
+                self.is_draining() || worker.backoff_until.is_some(),
+                "I11: {} has a process, or waits for its next one",
+                worker.name
+            );
+            return;
+        };
+        let key = process.key;
+        assert!(worker.backoff_until.is_none(), "I11: {key} exists, so its worker does not back off");
+        let prefetch = self.settings.pool(worker.pool).prefetch.get();
+        assert!(process.line.len() <= usize::from(prefetch), "I12: {key} holds no more than prefetch");
+        for (place, held) in process.line.iter().enumerate() {
+            assert!(place == 0 || !held.started, "I13: {key} executes the front of its line alone");
+            let open = self.requests.get(held.request).is_some_and(|record| {
+                record.phase == RequestPhase::Held { process: key } && held.settled.is_none()
+            });
+            assert_eq!(open, held.settled.is_none(), "I14: {key} holds {} as its record says", held.request);
+        }
+        for held in &process.awaiting_death {
+            let limit = self.requests.get(held.request).and_then(|record| record.limit);
+            assert!(limit.is_some(), "I15: {} awaits a death because a limit passed", held.request);
+        }
+        check_bounded(process);
+        let room = process.phase == Phase::Serving && process.line.len() < usize::from(prefetch);
+        let lane = self.pools[usize::from(worker.pool.0)].lanes.lane_of(worker.member);
+        let expected = room.then_some(process.line.len());
+        assert_eq!(lane.map(usize::from), expected, "I16: {key} is in the lane of its load");
+        if self.stage == Stage::Serving {
+            return;
+        }
+        assert!(
+            !matches!(process.phase, Phase::Spawning | Phase::Starting | Phase::Serving),
+            "I8: {key} is being ended during a shutdown"
+        );
+    }
+
+    fn check_pool(&self, pool: &Pool) {
+        let waiting = self.requests.iter().filter(|record| record.pool == pool.id && waits(record));
+        let (depth, bytes) = waiting.fold((0, 0), |(n, bytes), record| (n + 1, bytes + record.bytes));
+        assert_eq!(pool.queue.depth(), depth, "I17: {:?} counts who waits", pool.id);
+        assert_eq!(pool.queue.bytes(), bytes, "I17: and the memory they pin");
+        let (places, live) = pool.queue.fresh_places();
+        assert!(places <= 2 * live + queue::SMALL, "I18: settled requests do not pile up in the queue");
+        let is_up = |id: crate::ids::WorkerId| self.workers[usize::from(id.0)].is_up();
+        let up = pool.workers().filter(|id| is_up(*id)).count();
+        assert_eq!(usize::from(pool.up), up, "I19: {:?} counts who is up", pool.id);
+        assert!(
+            pool.lanes.is_empty() || live == 0,
+            "I20: no new request waits while a process of {:?} has room",
+            pool.id
+        );
+        assert_eq!(pool.match_returned(is_up), None, "I20: nor one that came back and may go there");
+    }
+
+    fn check_timers(&self) {
+        assert!(self.timers.fronts_are_alive(&self.requests), "I21: the front of every class is alive");
+        for (places, counted, alive) in self.timers.census(&self.requests) {
+            assert_eq!(counted, alive, "I22: living limits are counted");
+            assert!(places <= 2 * alive + timers::SMALL, "I22: and the dead do not pile up");
+        }
+        for timer in self.timers.others() {
+            assert!(
+                timer.at > self.now || self.entries == 0 || self.is_due(timer),
+                "I23: {timer:?} is ahead"
+            );
+            assert!(self.is_owned(timer), "I24: {timer:?} is known to its owner");
+        }
+    }
+
+    /// A timer may be due between two entry points: the shell tells events before it tells the time.
+    fn is_due(&self, timer: &Timer) -> bool {
+        self.timers.next().is_some_and(|(at, _)| at <= timer.at)
+    }
+
+    fn is_owned(&self, timer: &Timer) -> bool {
+        let Timer { at, kind, owner } = *timer;
+        match owner {
+            TimerOwner::Request(id, attempt) => self.requests.get(id).is_some_and(|record| match kind {
+                TimerKind::Deadline => record.deadline_armed && record.deadline == at,
+                TimerKind::RetryBackoff => record.phase == RequestPhase::Backoff { until: at },
+                TimerKind::AttemptTimeout => record.attempt_armed && record.attempt() == attempt,
+                TimerKind::StartTimeout
+                | TimerKind::Ladder
+                | TimerKind::ExitGrace
+                | TimerKind::KillTimeout
+                | TimerKind::RestartBackoff
+                | TimerKind::StableAfter
+                | TimerKind::DrainTimeout => false,
+            }),
+            TimerOwner::Process(key) => {
+                let process = self.workers[usize::from(key.worker.0)].process(key);
+                process.is_some_and(|process| {
+                    process.timer == Some((at, kind))
+                        || (kind == TimerKind::StableAfter && process.stable_timer == Some(at))
+                })
+            }
+            TimerOwner::Worker(id) => self.workers[usize::from(id.0)].backoff_until == Some(at),
+            TimerOwner::Broker => matches!(self.stage, Stage::Draining { until } if until == Some(at)),
+        }
+    }
+}
+
+/// Every wait for a process has a bound, but for those in which the shell owes an answer and the ones that the drain
+/// timeout bounds.
+fn check_bounded(process: &Process) {
+    let Process { key, phase, timer, intent, .. } = process;
+    let kind = timer.map(|(_, kind)| kind);
+    let expected = match phase {
+        Phase::Spawning | Phase::Starting => Some(TimerKind::StartTimeout),
+        Phase::Cancelling | Phase::Ending(Rung::Asked | Rung::Leaving | Rung::Terminated) => {
+            Some(TimerKind::Ladder)
+        }
+        Phase::Ending(Rung::ConnectionLost) => Some(TimerKind::ExitGrace),
+        Phase::Ending(Rung::Killed) => Some(TimerKind::KillTimeout),
+        Phase::Collecting => kind.filter(|kind| *kind == TimerKind::KillTimeout),
+        Phase::Serving | Phase::Ending(Rung::Unborn | Rung::Draining) => None,
+    };
+    assert_eq!(kind, expected, "I25: {key} in {phase:?} is waited for with a bound");
+    if matches!(phase, Phase::Ending(Rung::Terminated | Rung::Killed)) {
+        let signalled = intent.is_some_and(|intent| intent.signal_sent.is_some());
+        assert!(signalled, "I26: {key} was sent a signal with an intent");
+    }
+}
+
+fn waits<Q>(record: &Record<Q>) -> bool {
+    matches!(record.phase, RequestPhase::Queued | RequestPhase::Backoff { .. })
+}
+
+/// Ids order by acceptance: the queue relies on it.
+const _: () = assert!(RequestId::new(2, 0).0 > RequestId::new(1, u32::MAX >> (32 - RequestId::INDEX_BITS)).0);

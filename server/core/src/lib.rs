@@ -1,0 +1,46 @@
+//! Lifeboat's pure core: it is told events, with the time, and answers with actions and facts.
+//!
+//! It owns every decision that is hard to get right: who runs where, who has died and why, who is retried, who waits,
+//! who is refused. It must never read a clock, start a process, touch a socket, allocate by a peer's word or depend
+//! on iteration order; the shell around it (the broker's other rooms) does all that and is told what to do.
+//!
+//! See [`Core`] for the contract.
+
+pub mod action;
+pub mod event;
+pub mod evidence;
+pub mod fact;
+pub mod ids;
+pub mod judge;
+pub mod reason;
+pub mod restart;
+pub mod retry;
+pub mod settings;
+pub mod time;
+pub mod view;
+
+mod abandon;
+mod aftermath;
+mod answer;
+mod clients;
+mod core;
+mod death;
+mod dispatch;
+mod intake;
+mod invariants;
+mod ladder;
+mod lanes;
+mod life;
+mod limits;
+mod output;
+mod pool;
+mod process;
+mod queue;
+mod request;
+mod settle;
+mod shutdown;
+mod snapshot;
+mod timers;
+mod worker;
+
+pub use crate::core::Core;

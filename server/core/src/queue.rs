@@ -1,0 +1,178 @@
+//! The bounded waiting line of one pool.
+//!
+//! It owns which requests wait, in what order and how much memory they pin, and says when the line is full. It must
+//! never choose a process. New requests wait in the order of acceptance; requests that come back (re-queued, or due
+//! for their next attempt) go before all of them, in the order of acceptance too. That is always the right order: a
+//! request that comes back was dispatched, so it is older than every request that never was.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::ids::{RequestId, WorkerId};
+use crate::request::{RequestPhase, Requests};
+use crate::settings::QueueSettings;
+
+/// Garbage that is never worth collecting.
+pub(crate) const SMALL: usize = 32;
+
+/// The waiting line of one pool.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    bounds: QueueSettings,
+    /// Requests that were never dispatched, oldest first; those that were settled meanwhile stay until they are met.
+    fresh: VecDeque<RequestId>,
+    /// How many of `fresh` still wait.
+    fresh_live: usize,
+    /// Requests that came back, by the worker they avoid.
+    returned: BTreeMap<Option<WorkerId>, BTreeSet<RequestId>>,
+    /// Requests that wait for their next attempt.
+    backing_off: BTreeSet<RequestId>,
+    /// How many requests wait, backoff included.
+    depth: usize,
+    /// Memory that they pin.
+    bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(bounds: QueueSettings) -> Self {
+        Self {
+            bounds,
+            fresh: VecDeque::new(),
+            fresh_live: 0,
+            returned: BTreeMap::new(),
+            backing_off: BTreeSet::new(),
+            depth: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Requests that wait, backoff included.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Memory that they pin.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a new request may wait. Requests that come back are never refused, but count.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.depth < self.bounds.max_requests && self.bytes.saturating_add(bytes) <= self.bounds.max_bytes
+    }
+
+    /// Whether no request waits for a process.
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.fresh_live == 0 && self.returned.is_empty()
+    }
+
+    pub(crate) fn push_fresh(&mut self, id: RequestId, bytes: usize) {
+        self.fresh.push_back(id);
+        self.fresh_live += 1;
+        self.enter(bytes);
+    }
+
+    pub(crate) fn push_returned(&mut self, id: RequestId, avoid: Option<WorkerId>, bytes: usize) {
+        self.returned.entry(avoid).or_default().insert(id);
+        self.enter(bytes);
+    }
+
+    pub(crate) fn push_backoff(&mut self, id: RequestId, bytes: usize) {
+        self.backing_off.insert(id);
+        self.enter(bytes);
+    }
+
+    /// The oldest request that came back, of those whose avoided worker `allows`.
+    pub(crate) fn first_returned(
+        &self,
+        allows: impl Fn(Option<WorkerId>) -> bool,
+    ) -> Option<(RequestId, Option<WorkerId>)> {
+        self.returned
+            .iter()
+            .filter_map(|(avoid, ids)| ids.first().map(|id| (*id, *avoid)))
+            .filter(|(_, avoid)| allows(*avoid))
+            .min_by_key(|(id, _)| *id)
+    }
+
+    /// Whether requests wait that came back.
+    pub(crate) fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
+    /// The oldest request that was never dispatched.
+    pub(crate) fn first_fresh<Q>(&mut self, requests: &Requests<Q>) -> Option<RequestId> {
+        while let Some(id) = self.fresh.front() {
+            if waits(requests, *id) {
+                return Some(*id);
+            }
+            self.fresh.pop_front();
+        }
+        None
+    }
+
+    /// Takes a waiting request out, wherever it waits. The record's phase still says where that is.
+    pub(crate) fn remove<Q>(&mut self, requests: &Requests<Q>, id: RequestId) {
+        let record = requests.get(id).expect("the caller holds an open request");
+        let bytes = record.bytes;
+        match record.phase {
+            RequestPhase::Backoff { .. } => {
+                self.backing_off.remove(&id);
+            }
+            RequestPhase::Queued if record.dispatched => {
+                if let Some(ids) = self.returned.get_mut(&record.avoid) {
+                    ids.remove(&id);
+                    if ids.is_empty() {
+                        self.returned.remove(&record.avoid);
+                    }
+                }
+            }
+            RequestPhase::Queued => {
+                self.fresh_live -= 1;
+                if self.fresh.front() == Some(&id) {
+                    self.fresh.pop_front();
+                }
+            }
+            RequestPhase::Held { .. } | RequestPhase::Ended => return,
+        }
+        self.depth -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Drops settled requests from the line once they outnumber the waiting ones.
+    pub(crate) fn tidy<Q>(&mut self, requests: &Requests<Q>) {
+        if self.fresh.len() > 2 * self.fresh_live + SMALL {
+            self.fresh.retain(|id| waits(requests, *id));
+        }
+    }
+
+    /// Every waiting request, backoff included.
+    pub(crate) fn everyone<Q>(&self, requests: &Requests<Q>) -> Vec<RequestId> {
+        let returned = self.returned.values().flatten();
+        let mut all: Vec<RequestId> = returned.chain(&self.backing_off).copied().collect();
+        all.extend(self.fresh.iter().filter(|id| waits(requests, **id)));
+        all.sort_unstable();
+        all
+    }
+
+    /// The oldest waiting request, backoff included.
+    pub(crate) fn oldest<Q>(&self, requests: &Requests<Q>) -> Option<RequestId> {
+        let returned = self.returned.values().filter_map(BTreeSet::first).min();
+        let fresh = self.fresh.iter().find(|id| waits(requests, **id));
+        [returned, self.backing_off.first(), fresh].into_iter().flatten().min().copied()
+    }
+
+    /// How many places the line of new requests has, and how many of them are taken by requests that wait: for the
+    /// invariants.
+    pub(crate) fn fresh_places(&self) -> (usize, usize) {
+        (self.fresh.len(), self.fresh_live)
+    }
+
+    fn enter(&mut self, bytes: usize) {
+        self.depth += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// Whether a request in the line of new requests still waits there.
+fn waits<Q>(requests: &Requests<Q>, id: RequestId) -> bool {
+    requests.get(id).is_some_and(|record| record.phase == RequestPhase::Queued && !record.dispatched)
+}

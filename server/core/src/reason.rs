@@ -1,0 +1,420 @@
+//! Why things ended: the closed enums that core, wire, metrics and docs share, with their labels.
+
+use std::fmt;
+
+/// Why a process, or an attempt alone, ended outside the plan. Judged once, by [`judge`](crate::judge::judge).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CrashReason {
+    /// The process could not be started; the text says which step failed and why.
+    SpawnFailed(String),
+    /// Died, or ran past `start_timeout`, before it was ready.
+    StartFailed(StartFailure),
+    /// Exited by itself, code 0 included, while it should have been serving.
+    Exit {
+        /// The exit code, 0 to 255; -1 where the wait status could not be had (the confidence is then `unknown`).
+        code: i32,
+    },
+    /// Killed by a signal that the process or its code raised.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// The kernel says that a core was dumped.
+        core_dumped: bool,
+    },
+    /// Killed by the kernel for want of memory.
+    Oom,
+    /// Ran past its CPU time limit.
+    CpuLimit,
+    /// Wrote past its file size limit.
+    FileSizeLimit,
+    /// Made a system call that its sandbox forbids.
+    SandboxViolation,
+    /// SIGKILL that nobody here sent.
+    KilledFromOutside,
+    /// SIGTERM, SIGINT or SIGHUP that nobody here sent.
+    StoppedFromOutside {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Closed its connection and lived on; killed.
+    ConnectionClosed,
+    /// Its connection broke and it lived on; killed.
+    ConnectionError {
+        /// The system's error number.
+        errno: i32,
+    },
+    /// Sent bytes that cannot be accepted; killed.
+    ProtocolViolation(String),
+    /// Every slot failed; the worker said so and left.
+    SlotsExhausted(String),
+    /// Missed its heartbeats; killed.
+    Unresponsive,
+    /// The handler panicked: the attempt ended, the slot is retired.
+    SlotPanicked {
+        /// The panic's message.
+        message: String,
+        /// Source file, line and column, where known.
+        location: Option<String>,
+    },
+    /// The broker's own kill.
+    Killed(KillReason),
+}
+
+/// How a process failed before it was ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFailure {
+    /// Exited with this code before it was ready.
+    Exit {
+        /// The exit code.
+        code: i32,
+    },
+    /// A signal ended it before it was ready.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// The kernel says that a core was dumped.
+        core_dumped: bool,
+    },
+    /// Not ready within `start_timeout`; killed.
+    TimedOut,
+    /// Its hello could not be accepted, or it closed its connection; killed. The text says why.
+    BadHello(String),
+}
+
+/// Why the broker killed a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KillReason {
+    /// An attempt ran past `attempt_timeout`.
+    AttemptTimeout,
+    /// No progress for `progress_timeout`.
+    ProgressStall,
+    /// No output for `output_timeout`.
+    OutputStall,
+    /// A request ran past its deadline.
+    Deadline,
+    /// The process used more memory than its limit.
+    MemoryLimit,
+    /// The client cancelled and the handler did not stop within `cancel_grace`.
+    Cancelled,
+    /// A person asked for it.
+    Operator,
+    /// Not dead `kill_timeout` after SIGKILL.
+    Unkillable,
+}
+
+impl KillReason {
+    /// The label used in metrics, spans and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::AttemptTimeout => "attempt_timeout",
+            Self::ProgressStall => "progress_stall",
+            Self::OutputStall => "output_stall",
+            Self::Deadline => "deadline",
+            Self::MemoryLimit => "memory_limit",
+            Self::Cancelled => "cancelled",
+            Self::Operator => "operator",
+            Self::Unkillable => "unkillable",
+        }
+    }
+}
+
+impl CrashReason {
+    /// Every label, in the order of the documentation: metrics make one series of each from the start.
+    pub const LABELS: [&'static str; 24] = [
+        "spawn_failed",
+        "start_failed",
+        "exit",
+        "signal",
+        "oom",
+        "cpu_limit",
+        "file_size_limit",
+        "sandbox_violation",
+        "killed_from_outside",
+        "stopped_from_outside",
+        "connection_closed",
+        "connection_error",
+        "protocol_violation",
+        "slots_exhausted",
+        "unresponsive",
+        "slot_panicked",
+        "attempt_timeout",
+        "progress_stall",
+        "output_stall",
+        "deadline",
+        "memory_limit",
+        "cancelled",
+        "operator",
+        "unkillable",
+    ];
+
+    /// The label used in metrics, spans and on the wire; one of [`CrashReason::LABELS`].
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        Self::LABELS[self.label_index()]
+    }
+
+    /// The place of [`CrashReason::label`] in [`CrashReason::LABELS`]: counters are arrays indexed by it.
+    #[must_use]
+    pub const fn label_index(&self) -> usize {
+        match self {
+            Self::SpawnFailed(_) => 0,
+            Self::StartFailed(_) => 1,
+            Self::Exit { .. } => 2,
+            Self::Signal { .. } => 3,
+            Self::Oom => 4,
+            Self::CpuLimit => 5,
+            Self::FileSizeLimit => 6,
+            Self::SandboxViolation => 7,
+            Self::KilledFromOutside => 8,
+            Self::StoppedFromOutside { .. } => 9,
+            Self::ConnectionClosed => 10,
+            Self::ConnectionError { .. } => 11,
+            Self::ProtocolViolation(_) => 12,
+            Self::SlotsExhausted(_) => 13,
+            Self::Unresponsive => 14,
+            Self::SlotPanicked { .. } => 15,
+            Self::Killed(kill) => match kill {
+                KillReason::AttemptTimeout => 16,
+                KillReason::ProgressStall => 17,
+                KillReason::OutputStall => 18,
+                KillReason::Deadline => 19,
+                KillReason::MemoryLimit => 20,
+                KillReason::Cancelled => 21,
+                KillReason::Operator => 22,
+                KillReason::Unkillable => 23,
+            },
+        }
+    }
+}
+
+/// Why a process ended as planned. Never a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopReason {
+    /// Served its number of requests.
+    RecycleRequests,
+    /// Reached its age.
+    RecycleAge,
+    /// Was idle for long.
+    RecycleIdle,
+    /// Used more memory than a healthy process should keep.
+    RecycleMemory,
+    /// The configuration changed.
+    Reload,
+    /// Fewer workers are needed.
+    ScaleIn,
+    /// Its pool is being drained.
+    Drain,
+    /// The broker shuts down.
+    Shutdown,
+}
+
+impl StopReason {
+    /// The label used in metrics and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RecycleRequests => "recycle_requests",
+            Self::RecycleAge => "recycle_age",
+            Self::RecycleIdle => "recycle_idle",
+            Self::RecycleMemory => "recycle_memory",
+            Self::Reload => "reload",
+            Self::ScaleIn => "scale_in",
+            Self::Drain => "drain",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// The evidence allows no other reading.
+    Proven,
+    /// The evidence points there; another reading is possible.
+    Inferred,
+    /// The evidence does not say.
+    Unknown,
+}
+
+impl Confidence {
+    /// The label used in logs and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Inferred => "inferred",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How one attempt at a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptEnd {
+    /// The handler answered.
+    Ok,
+    /// The handler said no.
+    Failed,
+    /// The process died, or its slot did, while executing it.
+    Crashed,
+    /// A limit passed.
+    TimedOut,
+    /// The client cancelled or went away.
+    Cancelled,
+    /// Ended by a shutdown.
+    Closed,
+}
+
+impl AttemptEnd {
+    /// Every end, in the order of their labels' index.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::Failed, Self::Crashed, Self::TimedOut, Self::Cancelled, Self::Closed];
+
+    /// The label used in metrics, spans and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// How a request ended, without details: a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutcomeKind {
+    /// The handler answered.
+    Ok,
+    /// The handler said no; the process is healthy.
+    Failed,
+    /// The process died while executing, and attempts are used up.
+    Crashed,
+    /// A limit passed.
+    TimedOut,
+    /// The client cancelled or went away.
+    Cancelled,
+    /// Refused before it ran.
+    Rejected,
+    /// The broker was shut down on purpose.
+    Closed,
+}
+
+impl OutcomeKind {
+    /// Every outcome, in the order of their labels' index.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Crashed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Rejected,
+        Self::Closed,
+    ];
+
+    /// The label used in metrics, spans and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Which limit a request ran past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimeoutWhich {
+    /// Waited in the queue for longer than `queue_timeout`.
+    Queue,
+    /// An attempt ran past `attempt_timeout`.
+    Attempt,
+    /// No progress for `progress_timeout`.
+    Progress,
+    /// No output for `output_timeout`.
+    Output,
+    /// The request's own deadline.
+    Deadline,
+}
+
+impl TimeoutWhich {
+    /// Every limit, in the order of their labels' index.
+    pub const ALL: [Self; 5] = [Self::Queue, Self::Attempt, Self::Progress, Self::Output, Self::Deadline];
+
+    /// The label used in metrics, spans and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Attempt => "attempt",
+            Self::Progress => "progress",
+            Self::Output => "output",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// Why a request was refused before it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectWhy {
+    /// The pool's queue is full, by count or by bytes.
+    QueueFull,
+    /// Every worker is busy and the pool does not queue.
+    AllWorkersBusy,
+    /// The pool's crash loop opened its breaker.
+    Tripped,
+    /// No pool serves the method.
+    UnknownMethod,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// This client may not call this method.
+    NotAllowed,
+    /// The body has crashed workers before.
+    Quarantined,
+    /// The broker or the pool is shutting down.
+    Draining,
+}
+
+impl RejectWhy {
+    /// Every reason, in the order of their labels' index.
+    pub const ALL: [Self; 8] = [
+        Self::QueueFull,
+        Self::AllWorkersBusy,
+        Self::Tripped,
+        Self::UnknownMethod,
+        Self::TooLarge,
+        Self::NotAllowed,
+        Self::Quarantined,
+        Self::Draining,
+    ];
+
+    /// The label used in metrics, spans and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::AllWorkersBusy => "all_workers_busy",
+            Self::Tripped => "tripped",
+            Self::UnknownMethod => "unknown_method",
+            Self::TooLarge => "too_large",
+            Self::NotAllowed => "not_allowed",
+            Self::Quarantined => "quarantined",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}

@@ -1,0 +1,185 @@
+//! Validated settings: what the configuration says, in a form that cannot be impossible.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::ids::{MethodId, PoolId};
+
+/// Everything the core needs to know. Built by the configuration room; fixed while the broker lives.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The pools; [`PoolId`] is the place in this list.
+    pub pools: Vec<PoolSettings>,
+    /// The methods of all pools, and one named `_other` per pool that accepts any method; [`MethodId`] is the place
+    /// in this list.
+    pub methods: Vec<MethodSettings>,
+    /// From the beginning of a shutdown until running attempts are ended; default 30 s.
+    pub drain_timeout: Duration,
+    /// How many requests may be open at once, over all clients; at most 1 048 576.
+    pub max_open_requests: u32,
+}
+
+impl Settings {
+    /// The settings of a pool.
+    #[must_use]
+    pub fn pool(&self, id: PoolId) -> &PoolSettings {
+        &self.pools[usize::from(id.0)]
+    }
+
+    /// The settings of a method.
+    #[must_use]
+    pub fn method(&self, id: MethodId) -> &MethodSettings {
+        &self.methods[usize::from(id.0)]
+    }
+}
+
+/// A named set of workers running the same command under the same limits.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// The pool's name; its workers are `NAME-0`, `NAME-1`, ...
+    pub name: String,
+    /// How many workers are kept running.
+    pub workers: NonZeroU16,
+    /// How many requests a process may hold, the executing one included; default 1.
+    pub prefetch: NonZeroU16,
+    /// The bounds of the waiting line.
+    pub queue: QueueSettings,
+    /// How dead workers come back.
+    pub restart: RestartSettings,
+    /// From spawn to ready; default 10 s.
+    pub start_timeout: Duration,
+    /// From the cancel frame to SIGTERM; default 1 s; zero is at once.
+    pub cancel_grace: Duration,
+    /// From SIGTERM to SIGKILL; default 5 s; zero is at once.
+    pub stop_grace: Duration,
+    /// From SIGKILL until a process is called unkillable; default 1 s.
+    pub kill_timeout: Duration,
+    /// What happens to the requests of a client that went away.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// The bounds of a pool's waiting line.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueSettings {
+    /// How many requests may wait; default 1024.
+    pub max_requests: usize,
+    /// How many bytes of memory the waiting requests may pin; default 64 MiB.
+    pub max_bytes: usize,
+}
+
+/// How dead workers come back. Only unproductive incarnations back off.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartSettings {
+    /// The first wait; default 100 ms. Doubles with each unproductive incarnation, with jitter.
+    pub initial: Duration,
+    /// The longest wait; default 30 s. Equal to `initial` for a fixed delay.
+    pub max: Duration,
+    /// An incarnation that stayed ready this long is productive even without an answer; default 30 s.
+    pub stable_after: Duration,
+}
+
+/// What happens to the requests of a client that went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// They are cancelled.
+    Cancel,
+    /// They run to their end; their outcome is counted and dropped.
+    Finish,
+}
+
+/// A method and its policy.
+#[derive(Clone, Debug)]
+pub struct MethodSettings {
+    /// The method's name, or `_other`.
+    pub name: String,
+    /// The one pool that serves it.
+    pub pool: PoolId,
+    /// From dispatch to answer; `None` is the rest of the deadline.
+    pub attempt_timeout: Option<Duration>,
+    /// From acceptance to outcome, backoff included; default 5 min.
+    pub deadline: Duration,
+    /// Which ends of an attempt lead to another one.
+    pub retry: RetryPolicy,
+}
+
+/// Which ends of an attempt lead to another one, how often and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RetryPolicy {
+    /// No retry (the default).
+    Never,
+    /// Retry, within the deadline.
+    Retry {
+        /// Which ends are retried.
+        on: RetryOn,
+        /// How many attempts in all, the first included; default 2.
+        max_attempts: NonZeroU16,
+        /// The wait before each further attempt.
+        backoff: Backoff,
+    },
+}
+
+impl RetryPolicy {
+    /// How many attempts a request may have in all.
+    #[must_use]
+    pub const fn max_attempts(&self) -> NonZeroU16 {
+        match self {
+            Self::Never => NonZeroU16::MIN,
+            Self::Retry { max_attempts, .. } => *max_attempts,
+        }
+    }
+}
+
+/// Which ends of an attempt are retried. Default: crashes alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryOn {
+    /// The process died while executing it.
+    pub crash: bool,
+    /// No progress or no output for too long.
+    pub stall: bool,
+    /// The attempt's own time limit passed.
+    pub timeout: bool,
+    /// The handler said no and called it retryable.
+    pub failed: bool,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self { crash: true, stall: false, timeout: false, failed: false }
+    }
+}
+
+/// The wait before each further attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// Before the second attempt; default 0.
+    pub first: Duration,
+    /// Before the third attempt; default 100 ms.
+    pub then: Duration,
+    /// Each later wait is this many times the one before; default 2; at least 1.
+    pub factor: f64,
+    /// No wait is longer; default 10 s.
+    pub max: Duration,
+    /// Whether waits are spread.
+    pub jitter: Jitter,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::ZERO,
+            then: Duration::from_millis(100),
+            factor: 2.0,
+            max: Duration::from_secs(10),
+            jitter: Jitter::Full,
+        }
+    }
+}
+
+/// How waits are spread, so that what failed together does not come back together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Exactly the wait.
+    None,
+    /// Anything from zero to the wait.
+    Full,
+}

@@ -1,0 +1,211 @@
+//! Ends: of attempts and of requests.
+//!
+//! It owns the promise that every accepted request reaches exactly one outcome: the only place where a record is
+//! ended, and where a further attempt is granted. It must never touch a process.
+
+use crate::action::{Action, AttemptCause, AttemptRecord, Outcome, Settlement};
+use crate::core::Core;
+use crate::fact::{Fact, RequestEnded, RetryCause};
+use crate::ids::{AttemptNumber, ClientId, ClientTag, PoolId, RequestId};
+use crate::reason::{AttemptEnd, OutcomeKind};
+use crate::request::{NIL, RequestPhase};
+use crate::retry::{self, Ask, Decision, Trigger};
+use crate::time::Timestamp;
+use crate::timers::{Timer, TimerOwner};
+use crate::view::TimerKind;
+
+/// What the shell's coarse clock may add to a time before a promise counts as broken.
+const CLOCK_SLACK: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The outcome of a request whose last attempt ended, with what the retry policy is asked first.
+pub(crate) struct Retriable<A> {
+    pub(crate) trigger: Trigger,
+    pub(crate) cause: RetryCause,
+    /// The outcome, should there be no further attempt.
+    pub(crate) otherwise: Outcome<A>,
+}
+
+impl<Q, A> Core<Q, A> {
+    /// Ends the present attempt of a held request: timers, facts, history. The request itself stays open.
+    pub(crate) fn end_attempt(&mut self, id: RequestId, end: AttemptEnd, cause: Option<AttemptCause>) {
+        self.disarm_attempt(id);
+        let now = self.now;
+        let record = self.requests.open_record(id);
+        let RequestPhase::Held { process } = record.phase else {
+            debug_assert!(false, "only a held request has an attempt");
+            return;
+        };
+        let (pool, method, attempt) = (record.pool, record.method, record.attempt());
+        let started_at = record.started_at;
+        let duration = now - started_at;
+        if end != AttemptEnd::Ok {
+            let pid = self.workers[usize::from(process.worker.0)].process(process).and_then(|life| life.pid);
+            let number = attempt;
+            record.history.push(AttemptRecord {
+                number,
+                process,
+                pid,
+                started_at,
+                ended_at: now,
+                end,
+                cause,
+            });
+        }
+        self.pools[usize::from(pool.0)].note_attempt(duration);
+        self.out.tell(Fact::AttemptEnded { pool, method, request: id, attempt, process, end, duration });
+    }
+
+    /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash.
+    pub(crate) fn retry_or_end(&mut self, id: RequestId, ask: Retriable<A>) {
+        let Retriable { trigger, cause, otherwise } = ask;
+        if self.is_draining() {
+            let outcome = if trigger == Trigger::Crash { Outcome::Closed } else { otherwise };
+            self.end_request(id, outcome);
+            return;
+        }
+        let now = self.now;
+        let fraction = self.rng.f64();
+        let record = self.requests.open_record(id);
+        let method = &self.settings.methods[usize::from(record.method.0)];
+        let decision = retry::decide(&Ask {
+            policy: &method.retry,
+            max_attempts: record.max_attempts,
+            attempts: record.attempts,
+            trigger,
+            now,
+            deadline: record.deadline,
+            fraction,
+        });
+        match decision {
+            Decision::Again { wait } => {
+                let (pool, method, next) = (record.pool, record.method, record.next_attempt());
+                if let RequestPhase::Held { process } = record.phase {
+                    record.avoid = Some(process.worker);
+                }
+                record.limit = None;
+                self.out.tell(Fact::Retried { pool, method, request: id, next, cause, backoff: wait });
+                if wait.is_zero() {
+                    self.put_back(id);
+                } else {
+                    self.back_off(id, now + wait);
+                }
+            }
+            Decision::GiveUp(_) => self.end_request(id, otherwise),
+        }
+    }
+
+    fn back_off(&mut self, id: RequestId, until: Timestamp) {
+        let record = self.requests.open_record(id);
+        record.phase = RequestPhase::Backoff { until };
+        let owner = TimerOwner::Request(id, record.attempt());
+        let queue = &mut self.pools[usize::from(record.pool.0)].queue;
+        queue.push_backoff(id, record.bytes);
+        self.timers.arm(Timer { at: until, kind: TimerKind::RetryBackoff, owner });
+    }
+
+    /// Ends a request with an answer.
+    pub(crate) fn end_ok(&mut self, id: RequestId, answer: A) {
+        let late = self.requests.open_record(id).limit.is_some();
+        if let Some((client, tag, attempts)) = self.close_record(id, OutcomeKind::Ok, late) {
+            self.out.act(Action::Reply { client, tag, attempts, late, answer });
+        }
+    }
+
+    /// Ends a request without an answer.
+    pub(crate) fn end_request(&mut self, id: RequestId, outcome: Outcome<A>) {
+        let record = self.requests.open_record(id);
+        let attempts = std::mem::take(&mut record.history);
+        let (method, accepted_at) = (Some(record.method), record.accepted_at);
+        let kind = match &outcome {
+            Outcome::Failed { .. } => OutcomeKind::Failed,
+            Outcome::Crashed { .. } => OutcomeKind::Crashed,
+            Outcome::TimedOut { .. } => OutcomeKind::TimedOut,
+            Outcome::Cancelled => OutcomeKind::Cancelled,
+            Outcome::Rejected { .. } => OutcomeKind::Rejected,
+            Outcome::Closed => OutcomeKind::Closed,
+        };
+        if let Some((client, tag, _)) = self.close_record(id, kind, false) {
+            let settlement = Box::new(Settlement { method, accepted_at, outcome, attempts });
+            self.out.act(Action::Settle { client, tag, settlement });
+        }
+    }
+
+    /// Takes a request out of every list and tells its end. Gives the client to be told, if it is still there.
+    fn close_record(
+        &mut self,
+        id: RequestId,
+        outcome: OutcomeKind,
+        late: bool,
+    ) -> Option<(ClientId, ClientTag, AttemptNumber)> {
+        let queued = self.leave_queue(id);
+        self.disarm_attempt(id);
+        self.disarm_deadline(id);
+        let connected = self.requests.open_record(id).client_slot != NIL;
+        self.clients.unlink(&mut self.requests, id);
+        self.requests.end(id);
+        if let Some(pool) = queued {
+            self.pools[usize::from(pool.0)].queue.tidy(&self.requests);
+        }
+        let record = self.requests.kept(id)?;
+        let kill_timeout = self.settings.pool(record.pool).kill_timeout;
+        self.out.tell(Fact::RequestEnded(RequestEnded {
+            pool: Some(record.pool),
+            method: Some(record.method),
+            client: record.client,
+            request: Some(id),
+            outcome,
+            rejected: None,
+            duration: self.now - record.accepted_at,
+            attempts: record.attempts,
+            past_deadline: self.now > record.deadline + kill_timeout + CLOCK_SLACK,
+            late,
+        }));
+        connected.then(|| (record.client, record.tag, record.attempt()))
+    }
+
+    /// Takes a request out of its pool's queue, if it is there.
+    fn leave_queue(&mut self, id: RequestId) -> Option<PoolId> {
+        let record = self.requests.open_record(id);
+        if let RequestPhase::Backoff { until } = record.phase {
+            let owner = TimerOwner::Request(id, record.attempt());
+            self.timers.cancel(Timer { at: until, kind: TimerKind::RetryBackoff, owner });
+        }
+        if matches!(record.phase, RequestPhase::Held { .. }) {
+            return None;
+        }
+        let pool = record.pool;
+        self.pools[usize::from(pool.0)].queue.remove(&self.requests, id);
+        Some(pool)
+    }
+
+    fn disarm_deadline(&mut self, id: RequestId) {
+        let record = self.requests.open_record(id);
+        if !std::mem::replace(&mut record.deadline_armed, false) {
+            return;
+        }
+        if record.deadline_by_class {
+            let class = self.classes[usize::from(record.method.0)].deadline;
+            self.timers.cancel_limit(class, id, &self.requests);
+        } else {
+            let owner = TimerOwner::Request(id, AttemptNumber(0));
+            self.timers.cancel(Timer { at: record.deadline, kind: TimerKind::Deadline, owner });
+        }
+    }
+
+    pub(crate) fn disarm_attempt(&mut self, id: RequestId) {
+        let record = self.requests.open_record(id);
+        if !std::mem::replace(&mut record.attempt_armed, false) {
+            return;
+        }
+        let class = self.classes[usize::from(record.method.0)].attempt;
+        match class.filter(|_| record.attempt_by_class) {
+            Some(class) => self.timers.cancel_limit(class, id, &self.requests),
+            None => {
+                let limit = record.attempt_limit.unwrap_or_default();
+                let owner = TimerOwner::Request(id, record.attempt());
+                let at = record.started_at + limit;
+                self.timers.cancel(Timer { at, kind: TimerKind::AttemptTimeout, owner });
+            }
+        }
+    }
+}

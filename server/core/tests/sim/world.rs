@@ -1,0 +1,188 @@
+//! What is outside the core: clients and processes with a life and a will of their own.
+//!
+//! The world keeps to the shell's contract and to nothing else: whole frames that a process wrote are told before its
+//! exit, `Spawned` is told before anything else of a process, `Collect` is answered. All else is up to chance.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use fastrand::Rng;
+use lifeboat_core::action::Action;
+use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
+use lifeboat_core::evidence::ConnectionEnd;
+use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+use lifeboat_core::settings::Settings;
+
+use super::process::{Process, chance};
+use super::setup::Temper;
+
+#[derive(Debug)]
+struct Client {
+    id: ClientId,
+    open: BTreeSet<ClientTag>,
+}
+
+pub(crate) struct World {
+    processes: Vec<Process>,
+    clients: Vec<Client>,
+    /// Processes that are gone: news of them may still be on the way.
+    ghosts: VecDeque<ProcessKey>,
+    next_client: u64,
+    next_tag: u64,
+    methods: u16,
+    draining: bool,
+}
+
+impl World {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let methods = u16::try_from(settings.methods.len()).unwrap();
+        Self {
+            processes: Vec::new(),
+            clients: Vec::new(),
+            ghosts: VecDeque::new(),
+            next_client: 0,
+            next_tag: 0,
+            methods,
+            draining: false,
+        }
+    }
+
+    /// After the end nothing lives but what could not be killed.
+    pub(crate) fn assert_nothing_lives(&self) {
+        for process in &self.processes {
+            assert!(process.killed, "{} was left behind", process.key);
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, rng: &mut Rng, temper: &Temper, action: &Action<u64>) {
+        match action {
+            Action::Spawn { process } => self.processes.push(Process::new(*process)),
+            Action::Dispatch { process, request, attempt, .. } => {
+                if let Some(process) = self.find(*process) {
+                    process.held.push_back((*request, *attempt));
+                }
+            }
+            Action::SendCancel { process, request, .. } => {
+                if let Some(process) = self.find(*process) {
+                    process.cancelled.insert(*request);
+                }
+            }
+            Action::SendDrain { process } => {
+                if let Some(process) = self.find(*process) {
+                    process.drained = true;
+                }
+            }
+            Action::Signal { process, signal } => {
+                if let Some(process) = self.find(*process) {
+                    process.signalled(rng, temper, *signal);
+                }
+            }
+            Action::Collect { process } => {
+                self.find(*process).expect("only an existing process is collected").collect = true;
+            }
+            Action::Release { process } => {
+                self.processes.retain(|other| other.key != *process);
+                self.ghosts.push_back(*process);
+                self.ghosts.truncate(8);
+            }
+            Action::Reply { client, tag, .. } | Action::Settle { client, tag, .. } => {
+                if let Some(client) = self.clients.iter_mut().find(|other| other.id == *client) {
+                    client.open.remove(tag);
+                }
+            }
+            Action::AnnounceDrain => self.draining = true,
+            Action::Finished => {}
+        }
+    }
+
+    /// Something that happens now, if anything does.
+    pub(crate) fn next_event(
+        &mut self,
+        rng: &mut Rng,
+        temper: &Temper,
+        ending: bool,
+    ) -> Option<Event<u64, u64>> {
+        let client_turn = if ending { 50 } else { 3 };
+        if rng.u32(0..client_turn) == 0 {
+            return self.client_event(rng, temper);
+        }
+        if !self.ghosts.is_empty() && rng.u32(0..300) == 0 {
+            return self.ghosts.pop_front().map(|process| late_news(rng, process));
+        }
+        if self.processes.is_empty() {
+            return None;
+        }
+        let place = rng.usize(0..self.processes.len());
+        self.processes[place].next_event(rng, temper, ending)
+    }
+
+    fn client_event(&mut self, rng: &mut Rng, temper: &Temper) -> Option<Event<u64, u64>> {
+        if (self.clients.len() as u64) < temper.clients {
+            self.next_client += 1;
+            let id = ClientId(self.next_client);
+            self.clients.push(Client { id, open: BTreeSet::new() });
+            return Some(Event::ClientOpened { client: id });
+        }
+        let place = rng.usize(0..self.clients.len());
+        if chance(rng, temper.disconnects) {
+            let client = self.clients.swap_remove(place).id;
+            return Some(Event::ClientClosed { client });
+        }
+        let client = &mut self.clients[place];
+        if chance(rng, temper.cancels) {
+            let open: Vec<ClientTag> = client.open.iter().copied().collect();
+            let tag = match open.len() {
+                0 => ClientTag(self.next_tag),
+                n => open[rng.usize(0..n)],
+            };
+            return Some(Event::CancelReceived { client: client.id, tag });
+        }
+        if client.open.len() >= temper.appetite || (self.draining && rng.u32(0..10) > 0) {
+            return None;
+        }
+        self.next_tag += 1;
+        let tag = ClientTag(self.next_tag);
+        client.open.insert(tag);
+        Some(Event::RequestReceived(new_request(rng, client.id, tag, self.methods)))
+    }
+
+    fn find(&mut self, key: ProcessKey) -> Option<&mut Process> {
+        self.processes.iter_mut().find(|process| process.key == key)
+    }
+}
+
+fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) -> NewRequest<u64> {
+    let millis = |ms: u64| Some(Duration::from_millis(ms));
+    let limits = if rng.u8(0..3) > 0 {
+        ClientLimits::default()
+    } else {
+        ClientLimits {
+            timeout: [None, millis(1), millis(20), millis(100), millis(5000)][rng.usize(0..5)],
+            attempt_timeout: [None, millis(1), millis(8), millis(30)][rng.usize(0..4)],
+            max_attempts: NonZeroU16::new(rng.u16(0..4)),
+        }
+    };
+    NewRequest {
+        client,
+        tag,
+        method: (rng.u32(0..100) > 0).then(|| MethodId(rng.u16(0..methods))),
+        payload: tag.0,
+        bytes: rng.usize(0..200),
+        limits,
+    }
+}
+
+/// News of the dead, told too late.
+fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
+    let (request, attempt) = (RequestId(1 << RequestId::INDEX_BITS), AttemptNumber(1));
+    match rng.u32(0..7) {
+        0 => Event::Ready { process },
+        1 => Event::Answered { process, request, attempt, answer: Answer::Ok(0) },
+        2 => Event::Exited { process },
+        3 => Event::ConnectionEnded { process, how: ConnectionEnd::Closed },
+        4 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
+        5 => Event::WorkersFailed { process, reasons: String::new() },
+        _ => Event::EvidenceGathered { process, evidence: Box::default() },
+    }
+}
