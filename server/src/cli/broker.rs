@@ -1,0 +1,305 @@
+//! A broker in this process: its three planes, started and ended together.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use lifeboat_core::fact::Death;
+use lifeboat_core::time::Timestamp;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::data_plane::{DataPlane, Stop};
+use super::process_link::ProcessLink;
+use crate::config::{Config, HttpListen, WorkerCommand};
+use crate::engine::Clock;
+use crate::http;
+use crate::link::lock::{self, BindError, Seat};
+use crate::link::{LinkSettings, SEND_BUFFER};
+use crate::observe::{Observer, Query, WallClock};
+use crate::process::{PlaneError, PlaneOptions, ProcessPlane, SpawnSpec};
+
+/// Questions of the control plane that may wait to be answered.
+const QUERIES: usize = 64;
+
+/// Descriptors kept for everything but clients and workers.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Descriptors of one worker: socket, two pidfds, two pipes, and a writer's duplicate.
+const DESCRIPTORS_PER_WORKER: u64 = 6;
+
+/// No broker takes more clients than this, however many descriptors it may have.
+const MOST_CLIENTS: u64 = 16_384;
+
+/// Why a broker could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The clients' socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The HTTP address cannot be had.
+    #[error("the HTTP address {address} cannot be had: {source}; choose another `broker.http`, or \"off\"")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The process plane cannot be started.
+    #[error(transparent)]
+    Processes(#[from] PlaneError),
+    /// A thread cannot be started.
+    #[error("the {name} thread cannot be started: {source}; raise the limit on threads (ulimit -u)")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Too few descriptors for the configured workers.
+    #[error(
+        "{workers} workers need {needed} file descriptors and this process may have {limit}; raise the limit (ulimit -n)"
+    )]
+    Descriptors {
+        /// How many workers the configuration has.
+        workers: usize,
+        /// What they and the broker need.
+        needed: u64,
+        /// The hard limit.
+        limit: u64,
+    },
+}
+
+/// A broker that runs in this process.
+///
+/// Dropping it ends the broker at once; [`RunningBroker::drain`] and [`RunningBroker::join`] end it in order.
+#[derive(Debug)]
+pub struct RunningBroker {
+    socket: PathBuf,
+    http: Option<SocketAddr>,
+    stops: mpsc::UnboundedSender<Stop>,
+    data: Option<JoinHandle<io::Result<()>>>,
+    control: Option<JoinHandle<io::Result<()>>>,
+    control_stop: CancellationToken,
+    /// Gives the socket's path back, last of all.
+    _seat: Seat,
+}
+
+/// What an embedding program may wish beside the configuration.
+#[derive(Debug, Default)]
+pub struct BrokerOptions {
+    /// Seeds jitter; random if `None`.
+    pub seed: Option<u64>,
+    /// This process has no children but the broker's: orphans without any mark are then a worker's, and are ended. A
+    /// program that starts processes of its own must leave it off.
+    pub owns_all_children: bool,
+    /// Told every unplanned death. When the channel is full, deaths are dropped and the drops are logged.
+    pub deaths: Option<mpsc::Sender<Arc<Death>>>,
+}
+
+/// Starts a broker. Returns once its socket accepts clients and its first processes are ordered.
+///
+/// # Errors
+///
+/// When the socket or the HTTP address cannot be had, or the system refuses threads or descriptors.
+pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, StartError> {
+    let Config { broker, settings, commands, .. } = config;
+    let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
+    let max_clients = descriptors_for_clients(workers)?;
+    let (seat, listener) = lock::take(&broker.socket)?;
+    let http_listener = match broker.http {
+        HttpListen::At(address) => Some(listen(address)?),
+        HttpListen::Off => None,
+    };
+    let http = http_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+
+    let (report, reports) = mpsc::unbounded_channel();
+    let plane = ProcessPlane::start(PlaneOptions {
+        owns_all_children: options.owns_all_children,
+        ..PlaneOptions::new(report)
+    })?;
+    let specs = commands.into_iter().map(spawn_spec).collect();
+    let mut clock = Clock::start();
+    let mut observer = Observer::new(&settings, WallClock::starting_at(Timestamp::ZERO));
+    if let Some(deaths) = options.deaths {
+        observer.tell_deaths(deaths);
+    }
+    clock.read();
+    let (stops, stop_orders) = mpsc::unbounded_channel();
+    let (ask, queries) = mpsc::channel(QUERIES);
+    let data_plane = DataPlane {
+        link: LinkSettings { max_body: broker.max_body, client_backlog: broker.client_backlog, max_clients },
+        settings,
+        workers,
+        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+        clock,
+        observer,
+        processes: ProcessLink::new(plane, specs),
+        reports,
+        queries,
+        stops: stop_orders,
+        listener,
+    };
+    let data = spawn_thread("data plane", || data_plane.run())?;
+    let control_stop = CancellationToken::new();
+    let control = match http_listener {
+        Some(listener) => Some(serve_http(listener, ask, control_stop.clone())?),
+        None => None,
+    };
+    Ok(RunningBroker {
+        socket: broker.socket,
+        http,
+        stops,
+        data: Some(data),
+        control,
+        control_stop,
+        _seat: seat,
+    })
+}
+
+impl RunningBroker {
+    /// Where clients connect.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where HTTP listens, with the port that was chosen; `None` if it is off.
+    #[must_use]
+    pub const fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Begins a shutdown: no new requests, running ones are finished. A second call changes nothing.
+    pub fn drain(&self) {
+        self.stop(Stop::Drain);
+    }
+
+    /// Ends at once: every process is killed, open requests are `closed`.
+    pub fn stop_now(&self) {
+        self.stop(Stop::Now);
+    }
+
+    /// What [`RunningBroker::drain`] and [`RunningBroker::stop_now`] do, for another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stops.clone())
+    }
+
+    /// Blocks until the shutdown is complete and nothing of the broker runs.
+    ///
+    /// # Errors
+    ///
+    /// When a plane could not run.
+    pub fn join(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn stop(&self, stop: Stop) {
+        // A data plane that is gone has stopped.
+        self.stops.send(stop).unwrap_or_default();
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let data = join_thread(self.data.take());
+        self.control_stop.cancel();
+        let control = join_thread(self.control.take());
+        data.and(control)
+    }
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        if self.data.is_some() {
+            self.stop(Stop::Now);
+            if let Err(error) = self.end() {
+                tracing::error!(%error, "the broker did not end in order");
+            }
+        }
+    }
+}
+
+/// Ends a broker from another thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(mpsc::UnboundedSender<Stop>);
+
+impl Stopper {
+    /// Begins a shutdown, as [`RunningBroker::drain`].
+    pub fn drain(&self) {
+        self.0.send(Stop::Drain).unwrap_or_default();
+    }
+
+    /// Ends at once, as [`RunningBroker::stop_now`].
+    pub fn stop_now(&self) {
+        self.0.send(Stop::Now).unwrap_or_default();
+    }
+}
+
+fn spawn_spec(command: WorkerCommand) -> SpawnSpec {
+    let WorkerCommand { program, argv, env, current_dir, memory_limit } = command;
+    let arguments = argv.into_iter().skip(1).map(Into::into);
+    SpawnSpec {
+        command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
+        env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        current_dir,
+        memory_limit,
+        send_buffer: SEND_BUFFER,
+        ..SpawnSpec::default()
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| StartError::Http { address, source })
+}
+
+fn serve_http(
+    listener: TcpListener,
+    ask: mpsc::Sender<Query>,
+    stop: CancellationToken,
+) -> Result<JoinHandle<io::Result<()>>, StartError> {
+    spawn_thread("control plane", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            http::serve(listener, ask, stop).await;
+            Ok(())
+        })
+    })
+}
+
+fn spawn_thread<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(run).map_err(|source| StartError::Thread { name, source })
+}
+
+fn join_thread(thread: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match thread.map(JoinHandle::join) {
+        None => Ok(()),
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(io::Error::other("a thread of the broker panicked; this is a bug")),
+    }
+}
+
+/// Raises the soft limit on descriptors to the hard one, and says how many clients that leaves room for.
+fn descriptors_for_clients(workers: usize) -> Result<usize, StartError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%errno, "the limit on file descriptors could not be raised");
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers as u64;
+    let clients = limit.saturating_sub(needed).min(MOST_CLIENTS);
+    if clients == 0 {
+        return Err(StartError::Descriptors { workers, needed, limit });
+    }
+    Ok(usize::try_from(clients).unwrap_or(usize::MAX))
+}

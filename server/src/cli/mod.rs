@@ -1,0 +1,76 @@
+//! The command line: one file per subcommand, and the wiring of the rooms.
+//!
+//! It owns what a person types and sees, and the exit code. It must never decide what becomes of a request or a
+//! process, and only here may every room be named.
+
+pub mod broker;
+pub mod check;
+mod data_plane;
+pub mod demo;
+pub mod exit;
+pub mod logging;
+mod process_link;
+pub mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use self::demo::{DemoArgs, DemoRole};
+use self::exit::Exit;
+use crate::config::process_environment;
+
+/// Lifeboat runs code that may crash, hang or leak in worker processes, so that its callers never do.
+#[derive(Debug, Parser)]
+#[command(name = "lifeboat", version, max_term_width = 100, after_help = exit::HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker until SIGTERM or SIGINT (drains; a second one ends at once).
+    Serve(ConfigArgs),
+    /// Check a configuration and show every effective value.
+    Check(ConfigArgs),
+    /// Crash workers under load and count: a broker, clients and faults, with nothing to configure.
+    Demo(DemoArgs),
+    /// The parts that the demo starts itself.
+    #[command(name = "__demo", subcommand, hide = true)]
+    DemoRole(DemoRole),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// The configuration file (TOML).
+    #[arg(long, short, env = "LIFEBOAT_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked.
+    #[must_use]
+    pub fn run(self) -> Exit {
+        match self.command {
+            Command::Serve(args) => serve::run(&args.config),
+            Command::Check(args) => check_config(&args.config),
+            Command::Demo(args) => demo::run(&args),
+            Command::DemoRole(role) => role.run(),
+        }
+    }
+}
+
+fn check_config(path: &std::path::Path) -> Exit {
+    match check::run(path, process_environment(), &mut std::io::stdout().lock()) {
+        Ok(_) => Exit::Done,
+        Err(check::CheckError::Config(error)) => {
+            serve::complain(&error.to_string());
+            Exit::Usage
+        }
+        Err(error @ check::CheckError::Output(_)) => {
+            serve::complain(&error.to_string());
+            Exit::Failed
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `lifeboat serve`: the broker, until it is told to end.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::broker::{self, BrokerOptions, Stopper};
+use super::exit::Exit;
+use super::logging::{self, LogFormat};
+use crate::config::{Config, process_environment};
+use crate::process::become_subreaper_and_reset_sigchld;
+
+/// Runs a broker until SIGTERM or SIGINT has drained it; a second signal ends it at once.
+pub fn run(path: &Path) -> Exit {
+    let adopting = become_subreaper_and_reset_sigchld();
+    logging::init(LogFormat::Text);
+    if let Err(error) = adopting {
+        tracing::warn!(%error, "descendants that escape their worker are searched for in the whole system");
+    }
+    let config = match Config::load(path, process_environment()) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!(place = %warning.place, "{}", warning.message);
+    }
+    for key in &config.unknown_yet {
+        tracing::warn!(place = %key.place, key = key.key, "this key is accepted and has no effect yet");
+    }
+    match serve(config) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    // Registered before the socket exists: who sees it may already send a signal.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let broker =
+        broker::start(config, BrokerOptions { owns_all_children: true, ..BrokerOptions::default() })?;
+    tracing::info!(
+        socket = %broker.socket().display(),
+        http = %broker.http().map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let stopper = broker.stopper();
+    let ended = tokio_util::sync::CancellationToken::new();
+    let watching = ended.clone();
+    let watcher = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = obey(signals, &stopper) => {}
+                () = watching.cancelled() => {}
+            }
+        });
+    })?;
+    let served = broker.join();
+    ended.cancel();
+    if watcher.join().is_err() {
+        tracing::error!("the signal watcher panicked; this is a bug");
+    }
+    served?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// The first signal drains, each further one ends at once.
+async fn obey((mut terminate, mut interrupt): (Signal, Signal), stopper: &Stopper) {
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if draining {
+            tracing::warn!("told to end a second time: ending at once");
+            stopper.stop_now();
+        } else {
+            tracing::info!("told to end: draining; a second signal ends at once");
+            stopper.drain();
+            draining = true;
+        }
+    }
+}
+
+/// Errors go to stderr, as they are: they say what to do.
+pub(super) fn complain(text: &str) {
+    // Nothing is left to do about a stderr that is gone.
+    drop(writeln!(io::stderr(), "lifeboat: {text}"));
+}

@@ -1,0 +1,119 @@
+//! How a pool's processes are started: `command`, `env`, `current_dir`, and the memory they may use.
+//!
+//! Owns what the process room is told. Must never look for the program: `program` does, when it is asked.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::error::ProblemKind;
+use super::pool_tables;
+use super::reader::{Reader, Set};
+use super::section::Section;
+use super::texts::{AbsolutePath, Command, Text};
+use super::tree::{Entry, Origin};
+
+/// How the processes of a pool are started; the pool is the one at the same place in
+/// [`Settings::pools`](lifeboat_core::settings::Settings::pools).
+#[derive(Clone, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The program: as it was written, until [`Config::find_programs`](super::Config::find_programs) (part of
+    /// [`Config::load`](super::Config::load)) puts the absolute path of the file here.
+    pub program: PathBuf,
+    /// The program as it was written, which it sees as its name, and its arguments. Never empty.
+    pub argv: Vec<String>,
+    /// Variables to add to the broker's environment, or to replace in it.
+    pub env: Vec<(String, String)>,
+    /// Where it runs; absolute. `None` is the broker's own directory.
+    pub current_dir: Option<PathBuf>,
+    /// How many bytes of memory the process tree may use, sampled by the broker; `None` is unlimited.
+    pub memory_limit: Option<u64>,
+}
+
+/// The values of variables are not shown: they may be secrets.
+impl fmt::Debug for WorkerCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("WorkerCommand")
+            .field("program", &self.program)
+            .field("argv", &self.argv)
+            .field("env", &names)
+            .field("current_dir", &self.current_dir)
+            .field("memory_limit", &self.memory_limit)
+            .finish()
+    }
+}
+
+/// The command, and where it was written.
+pub(super) struct Read {
+    pub(super) command: WorkerCommand,
+    pub(super) origin: Origin,
+    pub(super) directory_origin: Origin,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
+    let words = reader.value(pool, "command", &Command, Vec::new());
+    check_program(reader, &words, &pool.origin);
+    let directory = reader.take(pool, "current_dir").map(|entry| {
+        let path = pool.path("current_dir");
+        let set = reader.read(path.clone(), &entry, &AbsolutePath, &String::new());
+        reader.tell(path, &set);
+        set
+    });
+    let env = read_env(reader, pool);
+    let memory_limit = pool_tables::read_memory(reader, pool);
+    Read {
+        origin: words.origin,
+        command: WorkerCommand {
+            program: words.value.first().map(PathBuf::from).unwrap_or_default(),
+            argv: words.value,
+            env,
+            current_dir: directory.as_ref().map(|set| PathBuf::from(&set.value)),
+            memory_limit,
+        },
+        directory_origin: directory.map_or(Origin::Default, |set| set.origin),
+    }
+}
+
+fn check_program(reader: &mut Reader<'_>, words: &Set<Vec<String>>, pool: &Origin) {
+    let Some(program) = words.value.first() else {
+        if words.sound {
+            let help =
+                "say what to run, such as command = [\"thumbnailer\", \"--quality\", \"80\"]".to_owned();
+            reader.problem(pool, ProblemKind::Missing { key: words.key.clone() }, Some(help));
+        }
+        return;
+    };
+    if program.contains('/') && !program.starts_with('/') {
+        let expected =
+            "a program found in PATH, or an absolute path (so that it does not matter where the broker starts)"
+                .to_owned();
+        let kind = ProblemKind::BadValue { key: words.key.clone(), expected, found: program.clone() };
+        reader.problem(&words.origin, kind, None);
+    }
+}
+
+fn read_env(reader: &mut Reader<'_>, section: &mut Section) -> Vec<(String, String)> {
+    let (table, entries) = reader.named_values(section, "env");
+    let mut env = Vec::new();
+    for entry in entries {
+        let Entry { key: name, origin, .. } = &entry;
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let rule = "not empty, without `=` and zero bytes";
+            let kind = ProblemKind::BadName { what: "a variable", name: name.clone(), rule };
+            reader.problem(origin, kind, None);
+            continue;
+        }
+        if name.starts_with("LIFEBOAT_") {
+            let rule = "the broker itself sets the variables that begin with LIFEBOAT_";
+            let kind = ProblemKind::BadName { what: "a variable", name: name.clone(), rule };
+            reader.problem(origin, kind, None);
+            continue;
+        }
+        let path = table.path(name);
+        let mut set = reader.read(path.clone(), &entry, &Text, &String::new());
+        set.shown = super::effective::HIDDEN.to_owned();
+        reader.tell(path, &set);
+        env.push((name.clone(), set.value));
+    }
+    env
+}

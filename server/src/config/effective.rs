@@ -1,0 +1,60 @@
+//! What the broker will really use, and who said so; what `lifeboat check` prints.
+//!
+//! Owns the listing. Must never show the value of a worker's environment variable: those may be secrets.
+
+use std::fmt;
+
+use super::reader::Reader;
+use super::tree::Origin;
+
+/// One key with the value that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectiveValue {
+    /// The whole path, as TOML.
+    pub key: String,
+    /// The value, as TOML; [`HIDDEN`] for the variables of a worker.
+    pub value: String,
+    /// Who said so.
+    pub origin: ValueOrigin,
+}
+
+/// Stands for the value of a variable that a worker is given.
+pub const HIDDEN: &str = "\"(hidden)\"";
+
+/// Who said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueOrigin {
+    /// Nobody; it is built in.
+    Default,
+    /// The file, on this line, from 1. For a method's inherited policy the line of the pool's `defaults`.
+    File {
+        /// The line.
+        line: usize,
+    },
+    /// A variable of the broker's environment.
+    Environment {
+        /// Its name.
+        variable: String,
+    },
+}
+
+impl fmt::Display for ValueOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { line } => write!(f, "line {line}"),
+            Self::Environment { variable } => write!(f, "environment {variable}"),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The origin as it is told.
+    pub(super) fn value_origin(&self, origin: &Origin) -> ValueOrigin {
+        match origin {
+            Origin::Default => ValueOrigin::Default,
+            Origin::File(span) => ValueOrigin::File { line: self.source.line(span.start) },
+            Origin::Variable(name) => ValueOrigin::Environment { variable: name.clone() },
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Policies: the limits and the retry of a method, and the `defaults` of its pool.
+//!
+//! Owns how they are inherited (method, else pool, else built in) and ordered.
+
+use std::time::Duration;
+
+use lifeboat_core::ids::PoolId;
+use lifeboat_core::settings::{MethodSettings, RetryPolicy};
+
+use super::order;
+use super::reader::{Reader, Set};
+use super::retry::Retry;
+use super::section::Section;
+use super::shapes::{Limit, Shape, Time};
+use super::tree::Origin;
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
+
+/// The keys of a policy, for hints at misplaced ones.
+pub(super) const KEYS: [&str; 6] =
+    ["queue_timeout", "attempt_timeout", "progress_timeout", "output_timeout", "deadline", "retry"];
+
+const LIMIT: Limit<Time> = Limit(Time::TIMEOUT);
+
+/// The limits and the retry of a method.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    queue_timeout: Set<Option<Duration>>,
+    attempt_timeout: Set<Option<Duration>>,
+    progress_timeout: Set<Option<Duration>>,
+    output_timeout: Set<Option<Duration>>,
+    deadline: Set<Duration>,
+    retry: Retry,
+}
+
+impl Policy {
+    /// What is built in, named as the keys of this section.
+    pub(super) fn built_in(section: &Section) -> Self {
+        let off = |key| Set {
+            key: section.path(key),
+            value: None,
+            origin: Origin::Default,
+            shown: LIMIT.show(&None),
+            sound: true,
+        };
+        let deadline = Set {
+            key: section.path("deadline"),
+            value: DEFAULT_DEADLINE,
+            origin: Origin::Default,
+            shown: Time::TIMEOUT.show(&DEFAULT_DEADLINE),
+            sound: true,
+        };
+        Self {
+            queue_timeout: off("queue_timeout"),
+            attempt_timeout: off("attempt_timeout"),
+            progress_timeout: off("progress_timeout"),
+            output_timeout: off("output_timeout"),
+            deadline,
+            retry: Retry::never(section.path("retry"), Origin::Default),
+        }
+    }
+
+    /// Reads a section; what it does not say is inherited.
+    pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section, inherited: &Self) -> Self {
+        let mut later = |reader: &mut Reader<'_>, key, from| reader.value_not_yet(section, key, &LIMIT, from);
+        let queue_timeout = later(reader, "queue_timeout", &inherited.queue_timeout);
+        let progress_timeout = later(reader, "progress_timeout", &inherited.progress_timeout);
+        let output_timeout = later(reader, "output_timeout", &inherited.output_timeout);
+        let attempt_timeout = reader.value_or(section, "attempt_timeout", &LIMIT, &inherited.attempt_timeout);
+        let deadline = reader.value_or(section, "deadline", &Time::TIMEOUT, &inherited.deadline);
+        let retry = Retry::read(reader, section, &inherited.retry);
+        Self { queue_timeout, attempt_timeout, progress_timeout, output_timeout, deadline, retry }
+    }
+
+    /// Refuses what can never happen, for a policy that is in use.
+    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+        let deadline = Set {
+            key: self.deadline.key.clone(),
+            value: Some(self.deadline.value),
+            origin: self.deadline.origin.clone(),
+            shown: self.deadline.shown.clone(),
+            sound: self.deadline.sound,
+        };
+        let attempt = if self.attempt_timeout.value.is_some() { &self.attempt_timeout } else { &deadline };
+        order::fires_before(reader, &self.attempt_timeout, &deadline);
+        order::fires_before(reader, &self.queue_timeout, &deadline);
+        order::fires_before(reader, &self.progress_timeout, attempt);
+        order::fires_before(reader, &self.output_timeout, attempt);
+        if let Some(first) = &self.retry.first {
+            order::fires_before(reader, first, &deadline);
+        }
+        self.check_retry(reader);
+    }
+
+    fn check_retry(&self, reader: &mut Reader<'_>) {
+        let RetryPolicy::Retry { on, .. } = self.retry.policy else {
+            return;
+        };
+        let key = &self.retry.key;
+        if on.stall && self.progress_timeout.value.is_none() && self.output_timeout.value.is_none() {
+            let message = format!(
+                "`{key}.on` names \"stall\", but neither `progress_timeout` nor `output_timeout` is set: there will be \
+                 no stall"
+            );
+            reader.warn(&self.retry.origin, message);
+        }
+        if on.timeout && self.attempt_timeout.value.is_none() {
+            let message = format!(
+                "`{key}.on` names \"timeout\", but there is no `attempt_timeout`: only a client's own can be retried"
+            );
+            reader.warn(&self.retry.origin, message);
+        }
+    }
+
+    /// The core's settings of a method with this policy.
+    pub(super) fn settings(&self, name: String, pool: PoolId) -> MethodSettings {
+        MethodSettings {
+            name,
+            pool,
+            attempt_timeout: self.attempt_timeout.value,
+            deadline: self.deadline.value,
+            retry: self.retry.policy,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The `retry` key: `"never"`, or a table that says after which ends, how often and when.
+//!
+//! Owns its two shapes. Must never make a retry that nobody asked for: the default is `"never"`.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use lifeboat_core::settings::{Backoff, Jitter, RetryOn, RetryPolicy};
+
+use super::error::ProblemKind;
+use super::order;
+use super::reader::{Reader, Set};
+use super::section::Section;
+use super::shapes::{Count, Factor, Shape, TICK, Time, Wrong, part};
+use super::texts::Choice;
+use super::tree::{Node, Origin, Value};
+
+/// A bound on what one request can cost; every attempt is kept with its error.
+const MOST_ATTEMPTS: u32 = 100;
+
+const DEFAULT_MAX_ATTEMPTS: u32 = 2;
+
+/// No wait between attempts is longer than a request may live.
+const WAIT: Time = Time { least: Duration::ZERO, most: super::shapes::MONTH };
+
+/// A retry policy with what is told about it.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub(super) policy: RetryPolicy,
+    pub(super) origin: Origin,
+    /// The key that says so.
+    pub(super) key: String,
+    /// The first wait, to be compared with the deadline.
+    pub(super) first: Option<Set<Option<Duration>>>,
+    /// What `check` prints: keys within `retry` (empty for `retry` itself) and their values.
+    rows: Vec<(&'static str, Set<()>)>,
+}
+
+impl Retry {
+    /// The default: never.
+    pub(super) fn never(key: String, origin: Origin) -> Self {
+        let shown = "\"never\"".to_owned();
+        let row = Set { key: key.clone(), value: (), origin: origin.clone(), shown, sound: true };
+        Self { policy: RetryPolicy::Never, origin, key, first: None, rows: vec![("", row)] }
+    }
+
+    /// Reads the key of a policy, or inherits.
+    pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section, inherited: &Self) -> Self {
+        let path = section.path("retry");
+        let retry = match reader.take(section, "retry") {
+            None => inherited.clone(),
+            Some(entry) if matches!(entry.node.value, Value::Table(_)) => {
+                section.put_back(entry);
+                Self::read_table(reader, section, path.clone())
+            }
+            Some(entry) => {
+                let word = reader.read(path.clone(), &entry, &Word, &());
+                Self::never(path.clone(), word.origin)
+            }
+        };
+        for (key, row) in &retry.rows {
+            let key = if key.is_empty() { path.clone() } else { format!("{path}.{key}") };
+            reader.tell(key, row);
+        }
+        retry
+    }
+
+    fn read_table(reader: &mut Reader<'_>, parent: &mut Section, path: String) -> Self {
+        let mut section = reader.section(parent, "retry");
+        let mut rows = Vec::new();
+        let on = read_on(reader, &mut section);
+        keep(&mut rows, "on", &on);
+        let attempts = Count { least: 1, most: MOST_ATTEMPTS };
+        let max_attempts = untold(reader, &mut section, "max_attempts", &attempts, DEFAULT_MAX_ATTEMPTS);
+        keep(&mut rows, "max_attempts", &max_attempts);
+        let mut waits = reader.section(&mut section, "backoff");
+        let (backoff, first) = read_backoff(reader, &mut waits, &mut rows);
+        reader.finish(waits, |_| None);
+        let origin = section.origin.clone();
+        reader.finish(section, |_| None);
+        if max_attempts.sound && max_attempts.value == 1 {
+            let why = "it counts the first attempt";
+            never_retries(reader, &max_attempts, why);
+        }
+        let max_attempts = u16::try_from(max_attempts.value).ok().and_then(NonZeroU16::new);
+        let max_attempts = max_attempts.unwrap_or(NonZeroU16::MIN);
+        let policy = RetryPolicy::Retry { on: on.value, max_attempts, backoff };
+        Self { policy, origin, key: path, first: Some(first), rows }
+    }
+}
+
+fn never_retries<T>(reader: &mut Reader<'_>, set: &Set<T>, why: &'static str) {
+    let help = "write retry = \"never\" if that is meant".to_owned();
+    reader.problem(&set.origin, ProblemKind::NeverRetries { key: set.key.clone(), why }, Some(help));
+}
+
+/// Reads a key whose row is told later, also for those that inherit it.
+fn untold<S: Shape>(
+    reader: &mut Reader<'_>,
+    section: &mut Section,
+    key: &'static str,
+    shape: &S,
+    default: S::Value,
+) -> Set<S::Value> {
+    let path = section.path(key);
+    match reader.take(section, key) {
+        Some(entry) => reader.read(path, &entry, shape, &default),
+        None => Set {
+            shown: shape.show(&default),
+            key: path,
+            value: default,
+            origin: Origin::Default,
+            sound: true,
+        },
+    }
+}
+
+fn keep<T>(rows: &mut Vec<(&'static str, Set<()>)>, key: &'static str, set: &Set<T>) {
+    let (origin, shown) = (set.origin.clone(), set.shown.clone());
+    rows.push((key, Set { key: set.key.clone(), value: (), origin, shown, sound: set.sound }));
+}
+
+fn read_on(reader: &mut Reader<'_>, section: &mut Section) -> Set<RetryOn> {
+    let on = untold(reader, section, "on", &Ends, RetryOn::default());
+    let nothing = RetryOn { crash: false, stall: false, timeout: false, failed: false };
+    if on.sound && on.value == nothing {
+        never_retries(reader, &on, "it is empty");
+    }
+    on
+}
+
+fn read_backoff(
+    reader: &mut Reader<'_>,
+    section: &mut Section,
+    rows: &mut Vec<(&'static str, Set<()>)>,
+) -> (Backoff, Set<Option<Duration>>) {
+    let default = Backoff::default();
+    let first = untold(reader, section, "first", &WAIT, default.first);
+    keep(rows, "backoff.first", &first);
+    let then = untold(reader, section, "then", &WAIT, default.then);
+    keep(rows, "backoff.then", &then);
+    let factor = untold(reader, section, "factor", &Factor { least: 1, most: 100 }, default.factor);
+    keep(rows, "backoff.factor", &factor);
+    let longest = Time { least: TICK, ..WAIT };
+    let max = untold(reader, section, "max", &longest, default.max);
+    keep(rows, "backoff.max", &max);
+    let jitters = Choice(&[("full", Jitter::Full), ("none", Jitter::None)]);
+    let jitter = untold(reader, section, "jitter", &jitters, default.jitter);
+    keep(rows, "backoff.jitter", &jitter);
+    order::at_most(reader, &first, &max, "is longer than");
+    order::at_most(reader, &then, &max, "is longer than");
+    let backoff = Backoff {
+        first: first.value,
+        then: then.value,
+        factor: factor.value,
+        max: max.value,
+        jitter: jitter.value,
+    };
+    let first = Set {
+        value: Some(first.value),
+        key: first.key,
+        origin: first.origin,
+        shown: first.shown,
+        sound: first.sound,
+    };
+    (backoff, first)
+}
+
+/// The word `never`; a table is read elsewhere.
+struct Word;
+
+impl Shape for Word {
+    type Value = ();
+
+    fn read(&self, node: &Node) -> Result<(), Wrong> {
+        let expected = "\"never\" or a table such as { on = [\"crash\"], max_attempts = 3 }".to_owned();
+        match &node.value {
+            Value::Text(text) if text == "never" => Ok(()),
+            Value::Text(text) => Err(Wrong::Text { expected, found: text.clone() }),
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Flag(_)
+            | Value::Datetime
+            | Value::List(_)
+            | Value::Table(_) => Err(Wrong::Type(expected)),
+        }
+    }
+
+    fn show(&self, &(): &()) -> String {
+        "\"never\"".to_owned()
+    }
+}
+
+/// The ends of an attempt that are retried.
+struct Ends;
+
+impl Shape for Ends {
+    type Value = RetryOn;
+
+    fn read(&self, node: &Node) -> Result<RetryOn, Wrong> {
+        let expected = || "a list of \"crash\", \"stall\", \"timeout\" and \"failed\"".to_owned();
+        let Value::List(items) = &node.value else {
+            return Err(Wrong::Type(expected()));
+        };
+        let mut on = RetryOn { crash: false, stall: false, timeout: false, failed: false };
+        for item in items {
+            let Value::Text(word) = &item.value else {
+                return Err(part(item, Wrong::Type(expected())));
+            };
+            match word.as_str() {
+                "crash" => on.crash = true,
+                "stall" => on.stall = true,
+                "timeout" => on.timeout = true,
+                "failed" => on.failed = true,
+                other => {
+                    let wrong = Wrong::Text { expected: expected(), found: other.to_owned() };
+                    return Err(part(item, wrong));
+                }
+            }
+        }
+        Ok(on)
+    }
+
+    fn show(&self, on: &RetryOn) -> String {
+        let all = [("crash", on.crash), ("stall", on.stall), ("timeout", on.timeout), ("failed", on.failed)];
+        let words: Vec<_> = all.iter().filter(|(_, set)| *set).map(|(word, _)| format!("{word:?}")).collect();
+        format!("[{}]", words.join(", "))
+    }
+}

@@ -1,0 +1,22 @@
+//! Answers the control plane's questions about the data plane: bounded snapshots, one at a time.
+
+use tokio::sync::mpsc;
+
+use super::ports::{LinkPort, ProcessPort};
+use super::{Engine, Shared};
+use crate::observe::Query;
+
+/// Answers questions until the control plane is gone. An asker that did not wait is no error.
+pub async fn run<L: LinkPort, P: ProcessPort>(engine: Shared<L, P>, mut queries: mpsc::Receiver<Query>) {
+    while let Some(query) = queries.recv().await {
+        engine.borrow_mut().answer(query);
+    }
+}
+
+impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
+    fn answer(&mut self, query: Query) {
+        let now = self.clock.read();
+        let view = self.core.view(now);
+        self.observer.answer(query, &view, now);
+    }
+}

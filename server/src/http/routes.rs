@@ -1,0 +1,84 @@
+//! What each path answers. Every question to the data plane has a time limit.
+
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::responses::{Reply, exposition, json, method_not_allowed, problem, text};
+use crate::observe::Query;
+
+/// How long the data plane may take to answer a ping before it is called dead.
+///
+/// Source: the data plane's longest turn is a few milliseconds; the usual limit of a liveness probe is 1 s.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the data plane may take to answer any other question.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+const INDEX: &str = "\
+Lifeboat
+
+/metrics        counters, gauges and histograms for Prometheus
+/livez          200 while the broker's event loop turns
+/readyz         200 while every pool can serve, else 503 and why
+/worker-health  what every worker is doing, as JSON
+";
+
+/// The data plane did not answer a question.
+#[derive(Debug, thiserror::Error)]
+enum QueryError {
+    /// Not in time.
+    #[error("the broker's data plane did not answer within {} s: it is stuck or overloaded", .0.as_secs())]
+    TimedOut(Duration),
+    /// It takes no questions any more.
+    #[error("the broker's data plane has ended: the broker is shutting down")]
+    Ended,
+}
+
+/// Answers one request. Waits for the data plane for at most [`QUERY_TIMEOUT`].
+pub(super) async fn answer(method: &Method, path: &str, queries: &mpsc::Sender<Query>) -> Reply {
+    if method != Method::GET && method != Method::HEAD {
+        return method_not_allowed();
+    }
+    let reply = match path {
+        "/" => Ok(text(StatusCode::OK, INDEX)),
+        "/metrics" => metrics(queries).await,
+        "/livez" => ask(queries, Query::Ping, PING_TIMEOUT).await.map(|()| text(StatusCode::OK, "ok\n")),
+        "/readyz" => readiness(queries).await,
+        "/worker-health" => {
+            ask(queries, Query::Health, QUERY_TIMEOUT).await.map(|health| json(StatusCode::OK, &health))
+        }
+        _ => Ok(problem(StatusCode::NOT_FOUND, "no such path; / lists what there is")),
+    };
+    reply.unwrap_or_else(|error| problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))
+}
+
+async fn metrics(queries: &mpsc::Sender<Query>) -> Result<Reply, QueryError> {
+    let snapshot = ask(queries, Query::Metrics, QUERY_TIMEOUT).await?;
+    Ok(match snapshot.to_text() {
+        Ok(body) => exposition(body),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    })
+}
+
+async fn readiness(queries: &mpsc::Sender<Query>) -> Result<Reply, QueryError> {
+    let readiness = ask(queries, Query::Readiness, QUERY_TIMEOUT).await?;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(json(status, &readiness))
+}
+
+/// Asks the data plane one question; `limit` covers the wait for a place in its queue too.
+async fn ask<T>(
+    queries: &mpsc::Sender<Query>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Query,
+    limit: Duration,
+) -> Result<T, QueryError> {
+    let exchange = async {
+        let (reply, answer) = oneshot::channel();
+        queries.send(question(reply)).await.map_err(|_| QueryError::Ended)?;
+        answer.await.map_err(|_| QueryError::Ended)
+    };
+    timeout(limit, exchange).await.unwrap_or(Err(QueryError::TimedOut(limit)))
+}

@@ -1,0 +1,265 @@
+//! A client's connection: its hello, its requests, its cancels, its end.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lifeboat_core::event::{Event, NewRequest};
+use lifeboat_core::ids::{ClientId, ClientTag};
+use lifeboat_protocol::{
+    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode, Role,
+    Service, VERSIONS, agree_version, decode, decode_body, put_control,
+};
+use thiserror::Error;
+
+use super::connection::{ClientConnection, Connection};
+use super::intake::Inbound;
+use super::socket::{Received, Socket};
+use super::table::Peer;
+use super::{LinkEvent, Links, SharedEngine, translate};
+use crate::engine::Engine;
+use crate::engine::ports::ProcessPort;
+
+/// How long a client may take to say hello. A client does it at once; one that does not is not a client.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests that one connection is told it may have open. The core's own bound is over all clients.
+const MAX_IN_FLIGHT: u32 = 65_536;
+
+/// What a client may not send. Its text is sent to the client, then the connection is closed.
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Header(#[from] HeaderError),
+    #[error("the body of the hello cannot be read: {0}")]
+    Hello(#[from] BodyError),
+    #[error("the extension map of request {id} cannot be read: {source}")]
+    Ext { id: u64, source: ExtError },
+    #[error("the first message must be a hello")]
+    NoHello,
+    #[error("no hello within {HELLO_TIMEOUT:?}")]
+    HelloTimeout,
+    #[error("a client may not send a {0} message here")]
+    Unexpected(MessageType),
+    #[error("this socket is for clients; a {0:?} may not connect here")]
+    Role(Role),
+    #[error("the client speaks protocol versions {theirs:?}, this broker {VERSIONS:?}; use a matching SDK")]
+    Version { theirs: Vec<u16> },
+    #[error("request id {id} does not exceed {last}, the highest before it; ids must increase")]
+    DuplicateId { id: u64, last: u64 },
+    #[error("a body of {len} bytes is over the limit of {limit}; raise max_body or send less")]
+    BodyTooLarge { len: usize, limit: usize },
+    #[error("the broker has {limit} clients, as many as it takes; close some or raise its descriptor limit")]
+    TooMany { limit: usize },
+}
+
+impl ClientError {
+    const fn code(&self) -> RefusedCode {
+        match self {
+            Self::Frame(error) => error.refused_code(),
+            Self::Header(error) => error.refused_code(),
+            Self::Hello(_) | Self::Ext { .. } => RefusedCode::Malformed,
+            Self::NoHello | Self::HelloTimeout | Self::Unexpected(_) => RefusedCode::Unexpected,
+            Self::Role(_) => RefusedCode::NotAllowed,
+            Self::Version { .. } => RefusedCode::UnsupportedVersion,
+            Self::DuplicateId { .. } => RefusedCode::DuplicateId,
+            Self::BodyTooLarge { .. } => RefusedCode::TooLarge,
+            Self::TooMany { .. } => RefusedCode::TooManyConnections,
+        }
+    }
+}
+
+/// Serves one client until its connection ends.
+pub(super) async fn serve<P: ProcessPort + 'static>(engine: SharedEngine<P>, fd: OwnedFd) {
+    let socket = match Socket::new(fd) {
+        Ok(socket) => Rc::new(socket),
+        Err(error) => {
+            tracing::warn!(%error, "a client's socket cannot be watched; it is closed");
+            return;
+        }
+    };
+    let id = engine.borrow_mut().links.insert_client(Rc::clone(&socket));
+    match tokio::time::timeout(HELLO_TIMEOUT, read(&engine, id, &socket, Until::Greeted)).await {
+        Ok(()) => read(&engine, id, &socket, Until::Over).await,
+        Err(_) => engine.borrow_mut().links.refuse(id, &ClientError::HelloTimeout),
+    }
+    let mut engine = engine.borrow_mut();
+    engine.wake();
+    engine.remove_client(id);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Greeted,
+    Over,
+}
+
+async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &Socket, until: Until) {
+    loop {
+        let Ok(mut guard) = socket.readable().await else { return };
+        let (received, greeted, congested) = {
+            let mut engine = engine.borrow_mut();
+            engine.wake();
+            let received = engine.read_client(id);
+            let limit = engine.links.settings.client_backlog / 2;
+            let Some(client) = engine.links.table.client(id) else { return };
+            let congested = client.connection.outbox.pending() > limit;
+            (received, client.greeted, congested.then(|| Rc::clone(&client.connection.written)))
+        };
+        match received {
+            Received::Short(_) | Received::Nothing => guard.clear_ready(),
+            Received::Full(_) => tokio::task::yield_now().await,
+            Received::Eof | Received::Failed(_) => return,
+        }
+        if greeted && until == Until::Greeted {
+            return;
+        }
+        // Half of the allowed backlog is unread: nothing more is taken from this client until it reads.
+        if let Some(written) = congested {
+            written.notified().await;
+        }
+    }
+}
+
+impl Links {
+    fn insert_client(&mut self, socket: Rc<Socket>) -> ClientId {
+        let limit = self.limit;
+        self.table.insert_client(|id| ClientConnection {
+            id,
+            connection: Connection::new(socket, limit),
+            last_tag: None,
+            greeted: false,
+        })
+    }
+
+    /// Tells a client why it is refused, as far as it listens, and closes.
+    fn refuse(&mut self, id: ClientId, error: &ClientError) {
+        tracing::warn!(code = error.code().as_str(), "a client is refused: {error}");
+        let refused = Refused::new(error.code(), error.to_string());
+        let Some(client) = self.table.client(id) else { return };
+        let connection = &mut client.connection;
+        if let Err(error) = put_control(connection.outbox.tail(), MessageType::Refused, None, &refused) {
+            tracing::error!(%error, "a refusal could not be encoded");
+        }
+        connection.outbox.flush(&connection.socket);
+        self.abandon(Peer::Client(id));
+    }
+}
+
+impl<P: ProcessPort> Engine<Links, P> {
+    fn remove_client(&mut self, id: ClientId) {
+        if let Some(client) = self.links.table.remove_client(id)
+            && client.greeted
+        {
+            self.observer().client_closed();
+            self.handle(Event::ClientClosed { client: id });
+        }
+    }
+
+    fn read_client(&mut self, id: ClientId) -> Received {
+        let received = self.links.read(Peer::Client(id));
+        if let Received::Short(_) | Received::Full(_) = received
+            && let Err(error) = self.take_requests(id)
+        {
+            self.links.refuse(id, &error);
+            return Received::Eof;
+        }
+        received
+    }
+
+    fn take_requests(&mut self, id: ClientId) -> Result<(), ClientError> {
+        while let Some(inbound) = self.links.next_frame(Peer::Client(id))? {
+            if let Some(event) = self.links.understand(id, &inbound)? {
+                let opened = matches!(event, Event::ClientOpened { .. });
+                self.handle(event);
+                if opened {
+                    self.observer().client_opened();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Links {
+    fn understand(&mut self, id: ClientId, inbound: &Inbound) -> Result<Option<LinkEvent>, ClientError> {
+        let frame = inbound.bytes(&self.scratch);
+        let message = decode(frame)?;
+        let Some(client) = self.table.client(id) else { return Ok(None) };
+        match message.header {
+            Header::Hello if !client.greeted => {
+                let hello: Hello = decode_body(message.body)?;
+                self.greet(id, hello).map(Some)
+            }
+            _ if !client.greeted => Err(ClientError::NoHello),
+            Header::Request { route, method, ext } => {
+                if let Some(last) = client.last_tag.replace(route.id)
+                    && route.id <= last
+                {
+                    return Err(ClientError::DuplicateId { id: route.id, last });
+                }
+                let (len, limit) = (message.body.len(), self.settings.max_body);
+                if len > limit {
+                    return Err(ClientError::BodyTooLarge { len, limit });
+                }
+                let limits = translate::client_limits(route, ext)
+                    .map_err(|source| ClientError::Ext { id: route.id, source })?;
+                let payload = self.pool.hold(frame, inbound, frame.len() - len);
+                Ok(Some(Event::RequestReceived(NewRequest {
+                    client: id,
+                    tag: ClientTag(route.id),
+                    method: self.methods.find(method),
+                    bytes: payload.pinned(),
+                    payload,
+                    limits,
+                })))
+            }
+            Header::Cancel { route } => {
+                Ok(Some(Event::CancelReceived { client: id, tag: ClientTag(route.id) }))
+            }
+            Header::Hello
+            | Header::Answer { .. }
+            | Header::Failure { .. }
+            | Header::Error { .. }
+            | Header::Drain
+            | Header::WorkersFailed
+            | Header::Refused
+            | Header::Panicked { .. }
+            | Header::Cancelled { .. } => Err(ClientError::Unexpected(message.header.message_type())),
+        }
+    }
+
+    fn greet(&mut self, id: ClientId, hello: Hello) -> Result<LinkEvent, ClientError> {
+        if hello.role != Role::Client {
+            return Err(ClientError::Role(hello.role));
+        }
+        if agree_version(VERSIONS, &hello.versions).is_none() {
+            return Err(ClientError::Version { theirs: hello.versions });
+        }
+        let limit = self.settings.max_clients;
+        if self.table.client_count() > limit {
+            return Err(ClientError::TooMany { limit });
+        }
+        let ours = Hello {
+            service: Some(Service { max_in_flight: MAX_IN_FLIGHT }),
+            pid: Some(std::process::id()),
+            ..Hello::new(Role::Broker, self.settings.max_body, super::SOFTWARE)
+        };
+        let draining = self.draining;
+        if let Some(client) = self.table.client(id) {
+            client.greeted = true;
+        }
+        self.write(Peer::Client(id), |connection, _| {
+            let tail = connection.outbox.tail();
+            if let Err(error) = put_control(tail, MessageType::Hello, None, &ours) {
+                tracing::error!(%error, "the hello to a client could not be encoded");
+            }
+            if draining {
+                lifeboat_protocol::put_empty(tail, MessageType::Drain, None);
+            }
+        });
+        Ok(Event::ClientOpened { client: id })
+    }
+}

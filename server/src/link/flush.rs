@@ -1,0 +1,80 @@
+//! Writes what the turn has left in the outboxes: one gathered write per connection and turn.
+
+use std::rc::Rc;
+
+use lifeboat_core::event::Event;
+use lifeboat_core::evidence::ConnectionEnd;
+
+use super::SharedEngine;
+use super::outbox::Flushed;
+use super::table::Peer;
+use crate::engine::ports::ProcessPort;
+
+/// Flushes whatever a turn has made dirty. Woken behind the tasks of the same turn, so that all their frames for one
+/// peer go out together. Runs as long as the data plane.
+pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>) {
+    let wanted = engine.borrow().links.table.flush_wanted();
+    loop {
+        wanted.notified().await;
+        while let Some(peer) = { engine.borrow_mut().links.table.pop_dirty() } {
+            flush(&engine, peer);
+        }
+    }
+}
+
+/// Flushes one connection; if it would block, a task waits for the writable edge.
+fn flush<P: ProcessPort + 'static>(engine: &SharedEngine<P>, peer: Peer) {
+    let mut borrowed = engine.borrow_mut();
+    let Some(connection) = borrowed.links.table.connection(peer) else { return };
+    match connection.outbox.flush(&connection.socket) {
+        Flushed::All => {}
+        Flushed::Blocked => {
+            let writer = tokio::task::spawn_local(write_when_possible(Rc::clone(engine), peer));
+            connection.writer = Some(writer.abort_handle());
+        }
+        Flushed::Failed(errno) => {
+            // A client whose connection broke is found by its reader, which sees the end as well.
+            if let Peer::Process(process) = peer {
+                let how = ConnectionEnd::WriteError { errno: errno.raw_os_error() };
+                borrowed.wake();
+                borrowed.handle(Event::ConnectionEnded { process, how });
+            }
+        }
+    }
+}
+
+/// Waits for the writable edge until the outbox is empty. Holds a duplicate of the descriptor while it waits, and ends
+/// with the connection.
+async fn write_when_possible<P: ProcessPort + 'static>(engine: SharedEngine<P>, peer: Peer) {
+    let writable = match engine.borrow_mut().links.table.connection(peer) {
+        Some(connection) => connection.socket.writable(),
+        None => return,
+    };
+    let writable = match writable {
+        Ok(writable) => writable,
+        Err(error) => {
+            tracing::warn!(%error, "no descriptor to wait for a slow reader with; its connection is closed");
+            engine.borrow_mut().links.abandon(peer);
+            return;
+        }
+    };
+    loop {
+        let Ok(mut guard) = writable.writable().await else { return };
+        let mut borrowed = engine.borrow_mut();
+        let Some(connection) = borrowed.links.table.connection(peer) else { return };
+        let flushed = connection.outbox.flush(&connection.socket);
+        connection.written.notify_one();
+        match flushed {
+            Flushed::Blocked => guard.clear_ready(),
+            Flushed::All => {
+                connection.writer = None;
+                return;
+            }
+            Flushed::Failed(_) => {
+                connection.writer = None;
+                drop(borrowed);
+                return flush(&engine, peer);
+            }
+        }
+    }
+}

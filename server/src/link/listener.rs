@@ -1,0 +1,59 @@
+//! The clients' socket: accepts, checks who connects, starts a task per client.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::net::sockopt::socket_peercred;
+use tokio::io::Interest;
+
+use super::SharedEngine;
+use super::client;
+use super::watch::watch;
+use crate::engine::ports::ProcessPort;
+
+/// The wait after the system had no descriptor or memory left for a connection; clients wait in the backlog meanwhile.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+/// Accepts clients until dropped. Takes a listening, non-blocking socket.
+///
+/// # Errors
+///
+/// When the socket cannot be watched, or stops being one that can be accepted from.
+pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>, listener: OwnedFd) -> io::Result<()> {
+    let listener = watch(listener, Interest::READABLE)?;
+    loop {
+        let mut guard = listener.readable().await?;
+        match rustix::net::accept_with(listener.get_ref(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(client) => admit(&engine, client),
+            Err(Errno::WOULDBLOCK) => guard.clear_ready(),
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                tracing::warn!(%errno, "no room for another client; clients wait in the backlog");
+                tokio::time::sleep(EXHAUSTED_WAIT).await;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Only the broker's own user, and root, may connect; the socket's mode says so too.
+fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: OwnedFd) {
+    let ours = rustix::process::geteuid();
+    match socket_peercred(&fd) {
+        Ok(peer) if peer.uid == ours || peer.uid.is_root() => {
+            tokio::task::spawn_local(client::serve(Rc::clone(engine), fd));
+        }
+        Ok(peer) => {
+            tracing::warn!(
+                uid = peer.uid.as_raw(),
+                pid = peer.pid.as_raw_nonzero().get(),
+                "a foreign user is refused"
+            );
+        }
+        Err(errno) => tracing::warn!(%errno, "a client that cannot be identified is refused"),
+    }
+}

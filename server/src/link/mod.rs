@@ -1,0 +1,228 @@
+//! The link room: every socket of the broker, and the wire on them.
+//!
+//! It owns the listener, one connection per client and one per process, their read and write buffers, and the
+//! translation between wire and core ([`translate`]). It must never decide what becomes of a request or a process: it
+//! tells the engine what came and writes what it is told to.
+//!
+//! Everything here runs on the data-plane thread. Reading is one task per connection that calls the engine
+//! synchronously; writing is appending to an [`Outbox`](outbox::Outbox) and one [flush](flush) per turn.
+
+mod client;
+mod connection;
+pub mod flush;
+mod intake;
+pub mod listener;
+pub mod lock;
+mod outbox;
+mod payload;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+mod translate;
+mod watch;
+pub mod worker;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use lifeboat_core::Core;
+use lifeboat_core::action::Settlement;
+use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, RequestId};
+use lifeboat_core::settings::Settings;
+use lifeboat_protocol::{
+    FrameError, FrameLimit, MessageType, Route, RouteFlags, TimeLeft, put_control, put_empty,
+};
+
+use self::connection::Connection;
+use self::intake::{Inbound, Scratch};
+use self::payload::{AnswerForm, BufferPool};
+pub use self::payload::{AnswerPayload, PooledBuffer, RequestPayload};
+use self::socket::Received;
+pub use self::socket::SEND_BUFFER;
+use self::table::{Peer, Table};
+use self::translate::MethodTable;
+use crate::engine::Shared;
+use crate::engine::ports::LinkPort;
+
+/// How the broker names itself in its hellos.
+const SOFTWARE: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
+
+/// What the link room tells the core.
+type LinkEvent = lifeboat_core::event::Event<RequestPayload, AnswerPayload>;
+
+/// The engine as the link room's tasks share it.
+pub type SharedEngine<P> = Shared<Links, P>;
+
+/// What the link room needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// The largest body accepted and sent, in bytes.
+    pub max_body: usize,
+    /// Unread answers of a client, in bytes: at half of it the client is read no further, at all of it it is closed.
+    pub client_backlog: usize,
+    /// Clients connected at once; more are refused with a clear message.
+    pub max_clients: usize,
+}
+
+/// Every connection, and what they share.
+pub struct Links {
+    settings: LinkSettings,
+    limit: FrameLimit,
+    methods: MethodTable,
+    scratch: Scratch,
+    pool: Rc<BufferPool>,
+    table: Table,
+    draining: bool,
+}
+
+impl Links {
+    /// No connections yet; room for this many workers.
+    #[must_use]
+    pub fn new(settings: LinkSettings, core: &Settings, workers: usize) -> Self {
+        Self {
+            limit: FrameLimit::for_body(settings.max_body),
+            methods: MethodTable::new(core),
+            settings,
+            scratch: Scratch::new(),
+            pool: Rc::default(),
+            table: Table::new(workers),
+            draining: false,
+        }
+    }
+
+    /// Bytes that wait to be written to clients.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.table.clients().map(|client| client.connection.outbox.pending()).sum()
+    }
+
+    /// Appends to a peer's outbox and has it flushed at the end of this turn. A peer that is gone is no error; a client
+    /// whose unread answers passed the limit is closed.
+    fn write(&mut self, peer: Peer, append: impl FnOnce(&mut Connection, &Scratch)) {
+        let Some(connection) = self.table.connection(peer) else { return };
+        append(connection, &self.scratch);
+        let overdue =
+            connection.writer.is_some() && connection.outbox.pending() > self.settings.client_backlog;
+        if overdue && matches!(peer, Peer::Client(_)) {
+            tracing::warn!(
+                limit = self.settings.client_backlog,
+                "a client does not read its answers; closed"
+            );
+            self.abandon(peer);
+        } else {
+            self.table.mark_dirty(peer);
+        }
+    }
+
+    /// Shuts a connection down for both directions; its reader sees the end and does the rest.
+    fn abandon(&mut self, peer: Peer) {
+        if let Some(connection) = self.table.connection(peer) {
+            connection.socket.shut_down();
+            connection.written.notify_one();
+        }
+    }
+
+    /// Reads once from a peer. Follow with [`Links::next_frame`] until it gives none.
+    fn read(&mut self, peer: Peer) -> Received {
+        match self.table.connection(peer) {
+            Some(connection) => connection.intake.read(&connection.socket, &mut self.scratch),
+            None => Received::Eof,
+        }
+    }
+
+    /// The next whole frame of what was last read from a peer.
+    fn next_frame(&mut self, peer: Peer) -> Result<Option<Inbound>, FrameError> {
+        match self.table.connection(peer) {
+            Some(connection) => connection.intake.next_frame(&mut self.scratch),
+            None => Ok(None),
+        }
+    }
+}
+
+impl LinkPort for Links {
+    type Request = RequestPayload;
+    type Answer = AnswerPayload;
+
+    fn dispatch(
+        &mut self,
+        process: ProcessKey,
+        request: RequestId,
+        attempt: AttemptNumber,
+        time_left: Duration,
+        payload: &RequestPayload,
+    ) {
+        let route = Route {
+            id: request.0,
+            attempt: attempt.0,
+            flags: RouteFlags::NONE,
+            time_left: TimeLeft::from_duration(time_left),
+        };
+        self.write(Peer::Process(process), |connection, _| connection.relay_request(payload, route));
+    }
+
+    fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber) {
+        let route =
+            Route { id: request.0, attempt: attempt.0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        self.write(Peer::Process(process), |connection, _| {
+            put_empty(connection.outbox.tail(), MessageType::Cancel, Some(route));
+        });
+    }
+
+    fn send_drain(&mut self, process: ProcessKey) {
+        self.write(Peer::Process(process), |connection, _| {
+            put_empty(connection.outbox.tail(), MessageType::Drain, None);
+        });
+    }
+
+    fn release(&mut self, process: ProcessKey) {
+        self.table.remove_worker(process);
+    }
+
+    fn reply(
+        &mut self,
+        client: ClientId,
+        tag: ClientTag,
+        attempts: AttemptNumber,
+        late: bool,
+        answer: AnswerPayload,
+    ) {
+        let flags = if late { RouteFlags::LATE } else { RouteFlags::NONE };
+        let route = Route { id: tag.0, attempt: attempts.0, flags, time_left: TimeLeft::NONE };
+        self.write(Peer::Client(client), |connection, scratch| match &answer.0 {
+            AnswerForm::Frame(frame) => connection.relay_answer(frame, scratch, route),
+            AnswerForm::Failure(_) => {
+                debug_assert!(false, "the core settles failures, it does not reply with them")
+            }
+        });
+    }
+
+    fn settle(
+        &mut self,
+        core: &Core<RequestPayload, AnswerPayload>,
+        client: ClientId,
+        tag: ClientTag,
+        settlement: Settlement<AnswerPayload>,
+    ) {
+        let attempts = u16::try_from(settlement.attempts.len()).unwrap_or(u16::MAX);
+        let route =
+            Route { id: tag.0, attempt: attempts, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        let body = translate::error_body(core, settlement);
+        self.write(Peer::Client(client), |connection, _| {
+            let tail = connection.outbox.tail();
+            if let Err(error) = put_control(tail, MessageType::Error, Some(route), &body) {
+                tracing::error!(%error, "an outcome could not be encoded; its client is told nothing");
+            }
+        });
+    }
+
+    fn announce_drain(&mut self) {
+        self.draining = true;
+        let ids: Vec<ClientId> = self.table.clients().map(|client| client.id).collect();
+        for id in ids {
+            self.write(Peer::Client(id), |connection, _| {
+                put_empty(connection.outbox.tail(), MessageType::Drain, None);
+            });
+        }
+    }
+}

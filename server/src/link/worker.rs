@@ -1,0 +1,290 @@
+//! A process's connection: its hello, its answers, and the first signs of its death.
+//!
+//! Two tasks watch a process: one reads its socket, one waits for its pidfd. Either may see the end first; the core
+//! takes both in any order. When the pidfd speaks, the socket is drained once more with raw reads, so that an answer
+//! written just before the death is told before the death is.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use lifeboat_core::event::Event;
+use lifeboat_core::evidence::ConnectionEnd;
+use lifeboat_core::ids::{PoolId, ProcessKey};
+use lifeboat_protocol::{
+    Assignment, FrameError, Header, Hello, MessageType, Refused, RefusedCode, Role, VERSIONS, WorkerHello,
+    agree_version, decode, decode_body, put_control,
+};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::AbortHandle;
+
+use super::connection::{Connection, WorkerConnection};
+use super::intake::Inbound;
+use super::socket::{Received, Socket};
+use super::table::Peer;
+use super::translate::{self, OTHER_METHOD};
+use super::watch::watch;
+use super::{Links, SharedEngine};
+use crate::engine::Engine;
+use crate::engine::ports::ProcessPort;
+
+/// A process that was just started, as the process room hands it over.
+#[derive(Debug)]
+pub struct NewProcess {
+    /// Which.
+    pub process: ProcessKey,
+    /// Its process id.
+    pub pid: u32,
+    /// Readable once its leader has exited.
+    pub pidfd: OwnedFd,
+    /// The broker's end of its socket, non-blocking.
+    pub socket: OwnedFd,
+}
+
+/// Takes over a process's connection: tells the core, greets the process, watches both ends of its life.
+pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess) {
+    let NewProcess { process, pid, pidfd, socket } = new;
+    let mut borrowed = engine.borrow_mut();
+    borrowed.wake();
+    borrowed.handle(Event::Spawned { process, pid });
+    let watched = watch(pidfd, Interest::READABLE)
+        .and_then(|pidfd| Socket::new(socket).map(|socket| (pidfd, Rc::new(socket))));
+    match watched {
+        Ok((pidfd, socket)) => {
+            // Ends by itself, with the process: one that was called unkillable is watched beside its successor.
+            tokio::task::spawn_local(await_exit(Rc::clone(engine), process, pidfd));
+            let reader = tokio::task::spawn_local(read(Rc::clone(engine), process, Rc::clone(&socket)));
+            borrowed.greet_process(process, socket, reader.abort_handle());
+        }
+        Err(error) => {
+            tracing::error!(%process, %error, "a process cannot be watched; it is killed");
+            let errno = error.raw_os_error().unwrap_or_default();
+            borrowed.handle(Event::ConnectionEnded { process, how: ConnectionEnd::ReadError { errno } });
+        }
+    }
+}
+
+/// How much is read after the exit before the rest is given up: a descendant that holds the socket could write for ever,
+/// while what the process itself wrote fits the socket's buffers.
+const MAX_LAST_WORDS: usize = 64 << 20;
+
+/// A hello that cannot be accepted. Its text is the reason told with the process's end.
+#[derive(Debug, Error)]
+enum HelloError {
+    #[error("the first message must be a hello, not {0}; is the program a Lifeboat worker?")]
+    Missing(MessageType),
+    #[error("its hello cannot be read: {0}")]
+    Unreadable(#[from] lifeboat_protocol::BodyError),
+    #[error("it says that it is a {0:?}, not a worker")]
+    Role(Role),
+    #[error("it speaks protocol versions {theirs:?}, this broker {VERSIONS:?}; use a matching SDK")]
+    Version { theirs: Vec<u16> },
+    #[error("it has no handler for '{0}', which its pool's configuration names")]
+    MissingMethod(String),
+}
+
+/// What one read came to.
+enum Turn {
+    /// Everything there was has been read.
+    Emptied,
+    /// More may be there.
+    More,
+    /// There is nothing more to read, ever.
+    Over,
+}
+
+async fn read<P: ProcessPort + 'static>(engine: SharedEngine<P>, process: ProcessKey, socket: Rc<Socket>) {
+    loop {
+        let Ok(mut guard) = socket.readable().await else { return };
+        let turn = {
+            let mut engine = engine.borrow_mut();
+            engine.wake();
+            engine.read_process(process)
+        };
+        match turn {
+            Turn::Emptied => guard.clear_ready(),
+            Turn::More => tokio::task::yield_now().await,
+            Turn::Over => return,
+        }
+    }
+}
+
+async fn await_exit<P: ProcessPort + 'static>(
+    engine: SharedEngine<P>,
+    process: ProcessKey,
+    pidfd: AsyncFd<OwnedFd>,
+) {
+    // A failing wait means that the runtime is going down, and the process with it.
+    if pidfd.readable().await.is_ok() {
+        let mut engine = engine.borrow_mut();
+        engine.wake();
+        engine.take_last_words(process);
+        engine.handle(Event::Exited { process });
+    }
+}
+
+impl<P: ProcessPort> Engine<Links, P> {
+    fn greet_process(&mut self, process: ProcessKey, socket: Rc<Socket>, reader: AbortHandle) {
+        let hello = self.assignment(process);
+        self.links.table.insert_worker(WorkerConnection {
+            process,
+            connection: Connection::new(socket, self.links.limit),
+            greeted: false,
+            ended: false,
+            reader,
+        });
+        self.links.write(Peer::Process(process), |connection, _| {
+            if let Err(error) = put_control(connection.outbox.tail(), MessageType::Hello, None, &hello) {
+                tracing::error!(%error, "the hello to a worker could not be encoded");
+            }
+        });
+    }
+
+    fn assignment(&self, process: ProcessKey) -> Hello {
+        let core = self.core();
+        let pool = core.settings().pool(core.worker_pool(process.worker));
+        let millis = |length: std::time::Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        Hello {
+            assignment: Some(Assignment {
+                pool: pool.name.clone(),
+                worker: core.worker_name(process.worker).to_owned(),
+                incarnation: u64::from(process.incarnation.0),
+                prefetch: u32::from(pool.prefetch.get()),
+                cancel_grace_ms: millis(pool.cancel_grace),
+                stop_grace_ms: millis(pool.stop_grace),
+            }),
+            ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
+        }
+    }
+
+    fn read_process(&mut self, process: ProcessKey) -> Turn {
+        if self.links.table.worker(process).is_none_or(|worker| worker.ended) {
+            return Turn::Over;
+        }
+        let turn = match self.links.read(Peer::Process(process)) {
+            Received::Short(_) | Received::Nothing => Turn::Emptied,
+            Received::Full(_) | Received::Failed(rustix::io::Errno::CONNRESET) => Turn::More,
+            Received::Eof => return self.end_connection(process, ConnectionEnd::Closed),
+            Received::Failed(errno) => {
+                let how = ConnectionEnd::ReadError { errno: errno.raw_os_error() };
+                return self.end_connection(process, how);
+            }
+        };
+        match self.take_frames(process) {
+            Ok(()) => turn,
+            Err(violation) => self.end_connection(process, ConnectionEnd::Violation(violation)),
+        }
+    }
+
+    /// Reads what an exited process wrote before it died, without waiting: the end of file, or nothing more to read
+    /// now, both say that there is no more.
+    fn take_last_words(&mut self, process: ProcessKey) {
+        let mut left = MAX_LAST_WORDS;
+        while left > 0 && self.links.table.worker(process).is_some_and(|worker| !worker.ended) {
+            match self.links.read(Peer::Process(process)) {
+                Received::Short(taken) | Received::Full(taken) => {
+                    left = left.saturating_sub(taken);
+                    if let Err(violation) = self.take_frames(process) {
+                        self.end_connection(process, ConnectionEnd::Violation(violation));
+                    }
+                }
+                Received::Failed(rustix::io::Errno::CONNRESET) => {}
+                Received::Nothing | Received::Eof | Received::Failed(_) => break,
+            }
+        }
+        if let Some(worker) = self.links.table.worker(process) {
+            worker.ended = true;
+        }
+    }
+
+    fn end_connection(&mut self, process: ProcessKey, how: ConnectionEnd) -> Turn {
+        if let Some(worker) = self.links.table.worker(process) {
+            worker.ended = true;
+            let unfinished = worker.connection.intake.unfinished();
+            if unfinished > 0 {
+                tracing::info!(%process, bytes = unfinished, "the connection ended within a frame; it is dropped");
+            }
+        }
+        self.handle(Event::ConnectionEnded { process, how });
+        Turn::Over
+    }
+
+    /// Tells the core every whole frame of what was last read. The error is what the process did wrong.
+    fn take_frames(&mut self, process: ProcessKey) -> Result<(), String> {
+        loop {
+            let cut = self.links.next_frame(Peer::Process(process));
+            let Some(inbound) = cut.map_err(|error: FrameError| error.to_string())? else { return Ok(()) };
+            let event = self.understand(process, &inbound)?;
+            self.handle(event);
+        }
+    }
+
+    fn understand(&mut self, process: ProcessKey, inbound: &Inbound) -> Result<super::LinkEvent, String> {
+        let message = decode(inbound.bytes(&self.links.scratch)).map_err(|error| error.to_string())?;
+        let greeted = self.links.table.worker(process).is_some_and(|worker| worker.greeted);
+        if greeted {
+            return translate::worker_event(process, &message, inbound).map_err(|error| error.to_string());
+        }
+        let checked = match message.header {
+            Header::Hello => decode_body(message.body).map_err(HelloError::from),
+            // Said by the SDK when the broker's hello is not for it.
+            Header::Refused => {
+                let refused: Refused = decode_body(message.body).map_err(|error| error.to_string())?;
+                return Err(format!("{}: {}", refused.code.as_str(), refused.message));
+            }
+            Header::Request { .. }
+            | Header::Answer { .. }
+            | Header::Failure { .. }
+            | Header::Error { .. }
+            | Header::Cancel { .. }
+            | Header::Drain
+            | Header::WorkersFailed
+            | Header::Panicked { .. }
+            | Header::Cancelled { .. } => Err(HelloError::Missing(message.header.message_type())),
+        };
+        let pool = self.core().worker_pool(process.worker);
+        match checked.and_then(|hello| self.check_hello(pool, hello)) {
+            Ok(()) => {
+                if let Some(worker) = self.links.table.worker(process) {
+                    worker.greeted = true;
+                }
+                Ok(Event::Ready { process })
+            }
+            Err(error) => {
+                self.refuse_process(process, &error);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<(), HelloError> {
+        if hello.role != Role::Worker {
+            return Err(HelloError::Role(hello.role));
+        }
+        if agree_version(VERSIONS, &hello.versions).is_none() {
+            return Err(HelloError::Version { theirs: hello.versions });
+        }
+        let WorkerHello { methods, .. } = hello.worker.unwrap_or_default();
+        let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
+        match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
+            None => Ok(()),
+            Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
+        }
+    }
+
+    fn refuse_process(&mut self, process: ProcessKey, error: &HelloError) {
+        let code = match error {
+            HelloError::Missing(_) => RefusedCode::Unexpected,
+            HelloError::Unreadable(_) => RefusedCode::Malformed,
+            HelloError::Role(_) | HelloError::MissingMethod(_) => RefusedCode::NotAllowed,
+            HelloError::Version { .. } => RefusedCode::UnsupportedVersion,
+        };
+        let refused = Refused::new(code, error.to_string());
+        self.links.write(Peer::Process(process), |connection, _| {
+            if let Err(error) = put_control(connection.outbox.tail(), MessageType::Refused, None, &refused) {
+                tracing::error!(%error, "a refusal could not be encoded");
+            }
+        });
+    }
+}

@@ -1,0 +1,110 @@
+//! A death in words, for the log.
+
+use lifeboat_core::reason::{CrashReason, StartFailure};
+
+/// How much of a worker's own text goes into a log line, in characters.
+const TEXT_LIMIT: usize = 240;
+
+/// What there is to say of a reason beyond its label: the signal's name, the exit code, the message. Empty where the
+/// label says it all. Text that a worker wrote is shortened and stripped of control characters.
+#[must_use]
+pub fn describe(reason: &CrashReason) -> String {
+    match reason {
+        CrashReason::SpawnFailed(text)
+        | CrashReason::ProtocolViolation(text)
+        | CrashReason::SlotsExhausted(text) => printable(text),
+        CrashReason::StartFailed(StartFailure::TimedOut) => "not ready within start_timeout".to_owned(),
+        CrashReason::StartFailed(StartFailure::BadHello(text)) => printable(text),
+        CrashReason::StartFailed(StartFailure::Exit { code }) | CrashReason::Exit { code } => {
+            format!("exit code {code}")
+        }
+        CrashReason::StartFailed(StartFailure::Signal { signal, core_dumped })
+        | CrashReason::Signal { signal, core_dumped } => {
+            let core = if *core_dumped { ", core dumped" } else { "" };
+            format!("signal {}{core}", signal_name(*signal))
+        }
+        CrashReason::StoppedFromOutside { signal } => format!("signal {}", signal_name(*signal)),
+        CrashReason::ConnectionError { errno } => std::io::Error::from_raw_os_error(*errno).to_string(),
+        CrashReason::SlotPanicked { message, location } => location.as_ref().map_or_else(
+            || printable(message),
+            |location| format!("{} at {}", printable(message), printable(location)),
+        ),
+        CrashReason::Oom
+        | CrashReason::CpuLimit
+        | CrashReason::FileSizeLimit
+        | CrashReason::SandboxViolation
+        | CrashReason::KilledFromOutside
+        | CrashReason::ConnectionClosed
+        | CrashReason::Unresponsive
+        | CrashReason::Killed(_) => String::new(),
+    }
+}
+
+/// The last line of a stderr tail that says something, shortened and stripped of control characters.
+#[must_use]
+pub fn last_line(tail: &str) -> Option<String> {
+    tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(printable)
+}
+
+/// Without control characters (an escape sequence must not reach the terminal that shows the log), and short.
+fn printable(text: &str) -> String {
+    let mut kept: String = text
+        .trim()
+        .chars()
+        .take(TEXT_LIMIT)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if text.trim().chars().nth(TEXT_LIMIT).is_some() {
+        kept.push('…');
+    }
+    kept
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_the_label_does_not() {
+        let segv = CrashReason::Signal { signal: libc::SIGSEGV, core_dumped: true };
+        assert_eq!(describe(&segv), "signal SIGSEGV, core dumped");
+        assert_eq!(describe(&CrashReason::Exit { code: 3 }), "exit code 3");
+        assert_eq!(describe(&CrashReason::Oom), "");
+        let panic = CrashReason::SlotPanicked { message: "boom".into(), location: Some("a.rs:1:2".into()) };
+        assert_eq!(describe(&panic), "boom at a.rs:1:2");
+    }
+
+    #[test]
+    fn a_workers_text_cannot_drive_a_terminal_or_fill_the_log() {
+        let line = last_line("first\n\u{1b}[2Jlast \u{7}\n\n  \n").expect("a line");
+        assert_eq!(line, "\u{fffd}[2Jlast \u{fffd}");
+        let long = last_line(&"é".repeat(16_384)).expect("a line");
+        assert_eq!(long.chars().count(), TEXT_LIMIT + 1);
+        assert_eq!(last_line("\n \n"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The observer: folds the core's facts into counters and histograms, logs the notable ones, and turns snapshots into
+//! metrics, health and readiness.
+//!
+//! It owns every number that leaves the broker and the names under which it does. On the data-plane thread it must
+//! never format, allocate, look a label up or wait for a hot fact; what is shown to people is built from plain owned
+//! snapshots, on the control plane. It must never decide anything: nothing in the broker reads its numbers back.
+
+mod catalogue;
+mod counters;
+mod deaths;
+mod describe;
+mod exposition;
+mod health;
+mod histogram;
+mod log;
+mod names;
+mod own_process;
+mod query;
+mod readiness;
+mod recorder;
+mod snapshot;
+#[cfg(test)]
+pub(crate) mod tests;
+mod wall_clock;
+
+pub use self::catalogue::{CATALOGUE, MetricDescription, MetricKind};
+pub use self::describe::{describe, last_line};
+pub use self::exposition::ExpositionError;
+pub use self::health::{
+    Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, SlotState, TaskHealth, UNHEALTHY_AFTER,
+    WorkerHealth,
+};
+pub use self::query::Query;
+pub use self::readiness::Readiness;
+pub use self::recorder::Observer;
+pub use self::snapshot::MetricsSnapshot;
+pub use self::wall_clock::WallClock;

@@ -1,0 +1,99 @@
+//! The observer itself: lives on the data-plane thread and is told every fact once.
+
+use std::sync::Arc;
+
+use lifeboat_core::fact::{Death, Fact};
+use lifeboat_core::settings::Settings;
+use lifeboat_core::time::Timestamp;
+use lifeboat_core::view::BrokerView;
+
+use tokio::sync::mpsc;
+
+use super::counters::Counters;
+use super::deaths::DeathWatch;
+use super::log::Log;
+use super::names::Names;
+use super::{HealthSnapshot, MetricsSnapshot, Query, Readiness, WallClock};
+
+/// Counts and logs what the core tells, and answers questions about it.
+#[derive(Debug)]
+pub struct Observer {
+    names: Arc<Names>,
+    clock: WallClock,
+    counters: Counters,
+    log: Log,
+    deaths: Option<DeathWatch>,
+}
+
+impl Observer {
+    /// An observer with every counter at 0. `clock` ties the core's time to the time of day.
+    #[must_use]
+    pub fn new(settings: &Settings, clock: WallClock) -> Self {
+        let names = Arc::new(Names::new(settings));
+        Self {
+            clock,
+            counters: Counters::new(names.pool_count(), names.method_count()),
+            log: Log::new(Arc::clone(&names)),
+            names,
+            deaths: None,
+        }
+    }
+
+    /// Sends every unplanned death to a watcher on another thread. A watcher that does not keep up loses deaths, never
+    /// the data plane's time; what it lost is counted and logged.
+    pub fn tell_deaths(&mut self, watcher: mpsc::Sender<Arc<Death>>) {
+        self.deaths = Some(DeathWatch::new(watcher));
+    }
+
+    /// Counts a fact, and logs it if it is notable. `now` is the reading of the clock under which it was told.
+    ///
+    /// A fact about a request or an attempt costs a few nanoseconds: no allocation, no formatting, no look-up.
+    #[inline]
+    pub fn record(&mut self, fact: &Fact, now: Timestamp) {
+        self.counters.count(fact);
+        self.log.write(fact, now);
+        if let (Some(watch), Fact::WorkerCrashed(death)) = (&mut self.deaths, fact) {
+            watch.tell(death);
+        }
+    }
+
+    /// A client finished its handshake.
+    pub const fn client_opened(&mut self) {
+        self.counters.client_connections += 1;
+    }
+
+    /// A client's connection ended.
+    pub const fn client_closed(&mut self) {
+        self.counters.client_connections = self.counters.client_connections.saturating_sub(1);
+    }
+
+    /// Everything counted so far, with the present state beside it, as owned data for another thread.
+    #[must_use]
+    pub fn snapshot(&self, view: &BrokerView) -> MetricsSnapshot {
+        MetricsSnapshot::new(Arc::clone(&self.names), self.counters.clone(), view, &self.clock)
+    }
+
+    /// What every worker is doing.
+    #[must_use]
+    pub fn health(&self, view: &BrokerView) -> HealthSnapshot {
+        HealthSnapshot::new(view, &self.names, &self.clock)
+    }
+
+    /// Whether requests can be served.
+    #[must_use]
+    pub fn readiness(&self, view: &BrokerView) -> Readiness {
+        Readiness::new(view, &self.names)
+    }
+
+    /// Answers one question with the state in `view`. An asker that did not wait is no error.
+    pub fn answer(&mut self, query: Query, view: &BrokerView, now: Timestamp) {
+        self.log.catch_up(now);
+        // A failed send means that the asker has given up; there is nobody to tell.
+        match query {
+            Query::Metrics(reply) => drop(reply.send(self.snapshot(view))),
+            Query::Health(reply) => drop(reply.send(self.health(view))),
+            Query::Readiness(reply) => drop(reply.send(self.readiness(view))),
+            Query::Ping(reply) => drop(reply.send(())),
+        }
+    }
+}

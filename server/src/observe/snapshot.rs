@@ -1,0 +1,60 @@
+//! Everything that `/metrics` shows, as owned data that can cross to the control plane.
+
+use std::sync::Arc;
+
+use lifeboat_core::view::{BrokerView, WorkerState};
+
+use super::counters::Counters;
+use super::health::{SlotState, slot_state};
+use super::names::Names;
+use super::wall_clock::WallClock;
+
+/// The broker's counters, histograms and gauges at one moment. Made by [`Observer::snapshot`](super::Observer::snapshot)
+/// on the data plane, in time proportional to the number of methods and workers; turned into text by
+/// [`MetricsSnapshot::to_text`] elsewhere.
+#[derive(Clone, Debug)]
+pub struct MetricsSnapshot {
+    pub(super) names: Arc<Names>,
+    pub(super) counters: Counters,
+    /// Per pool, in configuration order.
+    pub(super) pools: Vec<PoolGauges>,
+    /// `consecutiveFailures` per worker, in the order of their ids.
+    pub(super) consecutive_failures: Vec<u32>,
+}
+
+/// A pool's present state in numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PoolGauges {
+    pub(super) workers: [u32; WorkerState::ALL.len()],
+    pub(super) slots: [u32; SlotState::ALL.len()],
+    pub(super) queue_depth: usize,
+    pub(super) queue_bytes: usize,
+    /// Seconds since 1970; 0 while nothing waits.
+    pub(super) queue_oldest: f64,
+}
+
+impl MetricsSnapshot {
+    pub(super) fn new(names: Arc<Names>, counters: Counters, view: &BrokerView, clock: &WallClock) -> Self {
+        let mut pools = vec![PoolGauges::default(); names.pool_count()];
+        let mut consecutive_failures = vec![0; names.worker_count()];
+        for pool in &view.pools {
+            if let Some(gauges) = pools.get_mut(usize::from(pool.pool.0)) {
+                gauges.queue_depth = pool.queue_depth;
+                gauges.queue_bytes = pool.queue_bytes;
+                gauges.queue_oldest = pool.queue_oldest.map_or(0.0, |oldest| clock.unix_seconds(oldest));
+            }
+        }
+        for worker in &view.workers {
+            if let Some(gauges) = pools.get_mut(usize::from(worker.pool.0)) {
+                gauges.workers[worker.state as usize] += 1;
+                if let Some(slot) = slot_state(worker) {
+                    gauges.slots[slot as usize] += 1;
+                }
+            }
+            if let Some(failures) = consecutive_failures.get_mut(usize::from(worker.worker.0)) {
+                *failures = worker.consecutive_failures;
+            }
+        }
+        Self { names, counters, pools, consecutive_failures }
+    }
+}

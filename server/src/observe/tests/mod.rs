@@ -1,0 +1,183 @@
+//! Fixtures shared by the tests of this room and of the HTTP room.
+
+mod documentation;
+mod gauges;
+mod health;
+mod logging;
+mod metrics;
+pub(crate) mod text;
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lifeboat_core::evidence::Evidence;
+use lifeboat_core::fact::{Death, Fact, RequestEnded};
+use lifeboat_core::ids::{
+    AttemptNumber, ClientId, Incarnation, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
+};
+use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, OutcomeKind, RejectWhy};
+use lifeboat_core::settings::{
+    MethodSettings, OnDisconnect, PoolSettings, QueueSettings, RestartSettings, RetryPolicy, Settings,
+};
+use lifeboat_core::time::Timestamp;
+use lifeboat_core::view::{BrokerView, PoolView, WorkerState, WorkerView};
+
+use super::{Observer, WallClock};
+
+/// Pool `images`: methods `thumbnail` and `convert`, two workers.
+pub(crate) const IMAGES: PoolId = PoolId(0);
+/// Pool `text`: any method, one worker.
+pub(crate) const TEXT: PoolId = PoolId(1);
+pub(crate) const THUMBNAIL: MethodId = MethodId(0);
+pub(crate) const TEXT_OTHER: MethodId = MethodId(2);
+
+/// When the broker of these tests started, in seconds since 1970.
+pub(crate) const STARTED: u64 = 1_700_000_000;
+
+fn pool(name: &str, workers: u16) -> PoolSettings {
+    PoolSettings {
+        name: name.to_owned(),
+        workers: NonZeroU16::new(workers).expect("at least one worker"),
+        prefetch: NonZeroU16::MIN,
+        queue: QueueSettings { max_requests: 1024, max_bytes: 64 << 20 },
+        restart: RestartSettings {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            stable_after: Duration::from_secs(30),
+        },
+        start_timeout: Duration::from_secs(10),
+        cancel_grace: Duration::from_secs(1),
+        stop_grace: Duration::from_secs(5),
+        kill_timeout: Duration::from_secs(1),
+        on_disconnect: OnDisconnect::Cancel,
+    }
+}
+
+fn method(name: &str, pool: PoolId) -> MethodSettings {
+    MethodSettings {
+        name: name.to_owned(),
+        pool,
+        attempt_timeout: None,
+        deadline: Duration::from_secs(300),
+        retry: RetryPolicy::Never,
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        pools: vec![pool("images", 2), pool("text", 1)],
+        methods: vec![method("thumbnail", IMAGES), method("convert", IMAGES), method("_other", TEXT)],
+        drain_timeout: Duration::from_secs(30),
+        max_open_requests: 1024,
+    }
+}
+
+pub(crate) fn observer() -> Observer {
+    observer_of(&settings())
+}
+
+pub(crate) fn observer_of(settings: &Settings) -> Observer {
+    Observer::new(settings, WallClock::new(Timestamp::ZERO, UNIX_EPOCH + Duration::from_secs(STARTED)))
+}
+
+fn idle_worker(worker: u16, pool: PoolId) -> WorkerView {
+    WorkerView {
+        worker: WorkerId(worker),
+        pool,
+        state: WorkerState::Ready,
+        process: Some(process(worker, 1)),
+        pid: Some(4_000 + u32::from(worker)),
+        current: None,
+        held: 0,
+        last_activity: Timestamp::from_millis(1_000),
+        consecutive_failures: 0,
+        consecutive_crashes: 0,
+        last_crash: None,
+    }
+}
+
+/// Three seconds after the start: everything ready and idle.
+pub(crate) fn view() -> BrokerView {
+    let empty = |pool| PoolView { pool, queue_depth: 0, queue_bytes: 0, queue_oldest: None };
+    BrokerView {
+        at: Timestamp::from_millis(3_000),
+        draining: false,
+        open_requests: 0,
+        pools: vec![empty(IMAGES), empty(TEXT)],
+        workers: vec![idle_worker(0, IMAGES), idle_worker(1, IMAGES), idle_worker(2, TEXT)],
+    }
+}
+
+pub(crate) fn process(worker: u16, incarnation: u32) -> ProcessKey {
+    ProcessKey { worker: WorkerId(worker), incarnation: Incarnation(incarnation) }
+}
+
+fn ended(outcome: OutcomeKind, duration: Duration) -> RequestEnded {
+    RequestEnded {
+        pool: Some(IMAGES),
+        method: Some(THUMBNAIL),
+        client: ClientId(1),
+        request: Some(RequestId(77)),
+        outcome,
+        rejected: None,
+        duration,
+        attempts: 1,
+        past_deadline: false,
+        late: false,
+    }
+}
+
+/// A request to `thumbnail` ended.
+pub(crate) fn request_ended(outcome: OutcomeKind, duration: Duration) -> Fact {
+    Fact::RequestEnded(ended(outcome, duration))
+}
+
+fn request_refused(pool: Option<PoolId>, method: Option<MethodId>, why: RejectWhy) -> Fact {
+    let refused = ended(OutcomeKind::Rejected, Duration::ZERO);
+    Fact::RequestEnded(RequestEnded {
+        pool,
+        method,
+        request: None,
+        rejected: Some(why),
+        attempts: 0,
+        ..refused
+    })
+}
+
+fn attempt_ended(end: AttemptEnd, duration: Duration) -> Fact {
+    Fact::AttemptEnded {
+        pool: IMAGES,
+        method: THUMBNAIL,
+        request: RequestId(77),
+        attempt: AttemptNumber::FIRST,
+        process: process(0, 1),
+        end,
+        duration,
+    }
+}
+
+/// A death of a worker in pool `images` that was executing `thumbnail`; judged 4 ms after its first sign.
+fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death {
+    Death {
+        pool: IMAGES,
+        process: process(worker, incarnation),
+        pid: Some(4_321),
+        reason,
+        confidence: Confidence::Proven,
+        evidence: Evidence { stderr_tail: "one\nlast words\n".to_owned(), ..Evidence::default() },
+        intent: None,
+        connection: None,
+        started_at: Timestamp::from_millis(100),
+        first_sign_at: Timestamp::from_millis(2_000),
+        judged_at: Timestamp::from_millis(2_004),
+        killed_by_broker: None,
+        productive: true,
+        executing: Some((RequestId(77), AttemptNumber::FIRST, THUMBNAIL)),
+        requeued: 2,
+    }
+}
+
+fn crashed(worker: u16, incarnation: u32, reason: CrashReason) -> Fact {
+    Fact::WorkerCrashed(Arc::new(death(worker, incarnation, reason)))
+}

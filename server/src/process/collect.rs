@@ -1,0 +1,134 @@
+//! The death procedure of one process, from its exit to its evidence.
+//!
+//! The order of the steps is what matters. The leader stays a zombie until its tree is dead: that keeps its pid,
+//! session and group from being reused while they are signalled. Nothing here judges why it died.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lifeboat_core::evidence::{Evidence, Usage, WaitStatus};
+
+use super::orders::Report;
+use super::plane::Plane;
+use super::signal;
+use super::sys::{self, Take};
+use super::table::Process;
+
+/// How long the descendants' dying is waited for. Most die within milliseconds; the rest is counted as leaked, and
+/// looked after in the background.
+const TREE_LIMIT: Duration = Duration::from_millis(500);
+
+/// The pause between two rounds of the sweep.
+const ROUND_PAUSE: Duration = Duration::from_millis(1);
+
+/// By how much the kernel's count of this broker's peak may be off (its counters are per CPU and folded lazily).
+const PEAK_SLACK: u64 = 4 * 1024 * 1024;
+
+/// Waits for the leader's exit, gathers the evidence, kills and reaps the tree, reports.
+pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
+    if let Err(error) = wait_for_exit(&process).await {
+        tracing::warn!(process = %process.key, %error, "cannot wait for a worker's exit by its pidfd");
+    }
+    process.exited.set(true);
+    process.stderr.drain_last_words();
+    let status = match sys::wait(process.pidfd.as_fd(), Take::Peek) {
+        Ok(Some((status, _))) => status,
+        Ok(None) | Err(_) => WaitStatus::Unknown,
+    };
+    let oom = plane.oom.borrow_mut().judge(status, process.kill_sent.get());
+    let leaked = kill_tree(&plane, &process).await;
+    let (wait, usage) = reap(&process);
+    plane.release(&process);
+    for reader in &process.readers {
+        reader.abort();
+    }
+    if process.forgotten.get() {
+        return;
+    }
+    let evidence = Evidence {
+        wait,
+        usage,
+        oom,
+        stderr_tail: process.stderr.tail_text(),
+        descendants_killed: process.descendants_killed.get(),
+        descendants_leaked: leaked,
+    };
+    plane.report(Report::Evidence { process: process.key, evidence: Box::new(evidence) });
+}
+
+/// Returns at once when the leader has exited already, which it normally has.
+async fn wait_for_exit(process: &Process) -> io::Result<()> {
+    if signal::has_exited(&process.pidfd)? {
+        return Ok(());
+    }
+    let pidfd = sys::watch_readable(process.pidfd.try_clone()?)?;
+    // A pidfd stays readable from the exit on, so its readiness is never cleared.
+    pidfd.readable().await?.retain_ready();
+    Ok(())
+}
+
+/// Kills what is left of the tree; says how many would not die.
+async fn kill_tree(plane: &Plane, process: &Process) -> u32 {
+    let started = Instant::now();
+    signal::kill_group(process);
+    loop {
+        let round = plane.sweep(Some(process.key));
+        if round.is_clean() {
+            break;
+        }
+        if started.elapsed() >= TREE_LIMIT {
+            return round.remaining;
+        }
+        if round.reaped == 0 {
+            tokio::time::sleep(ROUND_PAUSE).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+    if plane.adopts_orphans { 0 } else { kill_marked_tree(plane, process, started).await }
+}
+
+/// The same where orphans do not come to us: they are searched for in the whole system.
+async fn kill_marked_tree(plane: &Plane, process: &Process, started: Instant) -> u32 {
+    let mut found = HashMap::new();
+    loop {
+        let before = found.len();
+        signal::kill_marked(&plane.mark, Some(process.pid), |mark| mark.names(process), &mut found).await;
+        let alive =
+            found.values().filter(|pidfd| !signal::has_exited(pidfd).is_ok_and(|exited| exited)).count();
+        let none_new = found.len() == before;
+        if (none_new && alive == 0) || started.elapsed() >= TREE_LIMIT {
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let killed = process.descendants_killed.get() + count(found.len() - alive);
+            process.descendants_killed.set(killed);
+            return count(alive);
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+/// Reaps the leader. A status that somebody else took is `Unknown`, never a guess.
+fn reap(process: &Process) -> (WaitStatus, Usage) {
+    match sys::wait(process.pidfd.as_fd(), Take::Reap) {
+        Ok(Some((status, usage))) => (status, Usage { max_rss_bytes: true_peak(process, usage), ..usage }),
+        Ok(None) => {
+            tracing::warn!(process = %process.key, "a worker whose pidfd is readable cannot be reaped yet");
+            (WaitStatus::Unknown, Usage::default())
+        }
+        Err(error) => {
+            tracing::warn!(process = %process.key, %error, "somebody else has reaped a worker; its status is lost");
+            (WaitStatus::Unknown, Usage::default())
+        }
+    }
+}
+
+/// The kernel counts the memory that a process had before exec, and after `posix_spawn` that is the broker's own. A
+/// peak not above the broker's says nothing of the worker: then what was seen while it lived is taken, 0 where
+/// nothing was.
+fn true_peak(process: &Process, usage: Usage) -> u64 {
+    let is_the_broker_s = usage.max_rss_bytes <= process.broker_peak + PEAK_SLACK;
+    if is_the_broker_s { process.seen_peak.get() } else { usage.max_rss_bytes }
+}

@@ -1,0 +1,230 @@
+//! The kernel's out-of-memory counters, and which death each of their rises may explain.
+//!
+//! It owns the counters' last values. The counters are shared (the broker's own cgroup, the whole system), so a rise
+//! is a hint: it explains at most one death by SIGKILL, and only one soon after it. A rise that nobody claims was a
+//! descendant's or a stranger's, and must not name the next death.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lifeboat_core::evidence::{OomEvidence, WaitStatus};
+
+/// How long after its rise a counter may explain a death. Dying takes about 0.1 ms per MB of memory, so this covers
+/// a process of some 100 GB.
+const EXPLAINS_FOR: Duration = Duration::from_secs(10);
+
+/// How often the system's counter, whose reading takes some 0.4 ms, is read without a cause.
+const SYSTEM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The counters that this broker can read.
+#[derive(Debug)]
+pub(super) struct OomWatch {
+    cgroup: Option<Counter>,
+    system: Option<Counter>,
+    system_read_at: Instant,
+}
+
+impl OomWatch {
+    /// Finds and reads the counters. Must be called inside the broker's cgroup.
+    pub(super) fn new() -> Self {
+        let cgroup = own_counter_file().and_then(|path| Counter::open(&path));
+        if cgroup.is_none() {
+            tracing::debug!("the broker's cgroup has no readable out-of-memory counter");
+        }
+        let system = Counter::open(Path::new("/proc/vmstat"));
+        Self { cgroup, system, system_read_at: Instant::now() }
+    }
+
+    /// Notes rises, so that none is taken for news when the next worker dies.
+    pub(super) fn refresh(&mut self) {
+        let now = Instant::now();
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.refresh(now);
+        }
+        if now.duration_since(self.system_read_at) >= SYSTEM_INTERVAL {
+            self.refresh_system(now);
+        }
+    }
+
+    fn refresh_system(&mut self, now: Instant) {
+        self.system_read_at = now;
+        if let Some(system) = &mut self.system {
+            system.refresh(now);
+        }
+    }
+
+    /// What the counters say of a death. The kernel raises them before the death can be seen.
+    ///
+    /// The system's counter is read only for a SIGKILL that the broker did not send, or to keep it in step.
+    pub(super) fn judge(&mut self, status: WaitStatus, kill_sent: bool) -> OomEvidence {
+        if self.cgroup.is_none() && self.system.is_none() {
+            return OomEvidence::NotWatched;
+        }
+        let now = Instant::now();
+        let killed = matches!(status, WaitStatus::Signaled { signal: libc::SIGKILL, .. });
+        let in_cgroup = self.cgroup.as_mut().is_some_and(|counter| counter.explains(now, killed));
+        if killed && (in_cgroup || !kill_sent) {
+            self.refresh_system(now);
+        }
+        let in_system = killed && self.system.as_mut().is_some_and(|counter| counter.claim());
+        if in_cgroup || in_system { OomEvidence::SharedCounterRose } else { OomEvidence::NotSeen }
+    }
+}
+
+/// One counter and its rises that no death has claimed.
+#[derive(Debug)]
+struct Counter {
+    file: File,
+    text: Vec<u8>,
+    last: u64,
+    rises: VecDeque<Instant>,
+}
+
+impl Counter {
+    fn open(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        let mut counter = Self { file, text: Vec::new(), last: 0, rises: VecDeque::new() };
+        counter.last = counter.read()?;
+        Some(counter)
+    }
+
+    fn read(&mut self) -> Option<u64> {
+        self.text.clear();
+        self.file.rewind().ok()?;
+        self.file.read_to_end(&mut self.text).ok()?;
+        parse_counter(&self.text)
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        self.rises.retain(|risen_at| now.duration_since(*risen_at) < EXPLAINS_FOR);
+        let Some(value) = self.read() else { return };
+        // More rises at once than there are workers to explain are of no use.
+        let new = value.saturating_sub(self.last).min(1024);
+        self.rises.extend((0..new).map(|_| now));
+        self.last = value;
+    }
+
+    /// Whether a rise may explain a death now; a death by SIGKILL claims it.
+    fn explains(&mut self, now: Instant, killed: bool) -> bool {
+        self.refresh(now);
+        if killed { self.claim() } else { !self.rises.is_empty() }
+    }
+
+    fn claim(&mut self) -> bool {
+        self.rises.pop_front().is_some()
+    }
+}
+
+/// The `oom_kill` line of `memory.oom_control`, `memory.events` or `/proc/vmstat`: they have the same form.
+fn parse_counter(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// The counter file of this process's own memory cgroup, of version 1 or 2.
+fn own_counter_file() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    counter_files(&groups, &mounts).into_iter().find(|path| path.exists())
+}
+
+/// Where the counter may be, likeliest first: version 1's memory controller, then the version 2 tree.
+fn counter_files(groups: &str, mounts: &str) -> Vec<PathBuf> {
+    let v1 = groups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        controllers.split(',').any(|name| name == "memory").then_some(path)
+    });
+    let v2 = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let v1 = v1.and_then(|group| directory(mounts, group, "cgroup", Some("memory")));
+    let v2 = v2.and_then(|group| directory(mounts, group, "cgroup2", None));
+    let v1 = v1.map(|dir| dir.join("memory.oom_control"));
+    let v2 = v2.map(|dir| dir.join("memory.events"));
+    v1.into_iter().chain(v2).collect()
+}
+
+/// The directory of a cgroup: where its tree is mounted, and its path below what is mounted there.
+fn directory(mounts: &str, group: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        // "36 35 98:0 ROOT MOUNT-POINT OPTIONS [FIELDS] - KIND SOURCE SUPER-OPTIONS"
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let (root, mount_point) = (left.next()?, left.next()?);
+        let mut right = right.split(' ');
+        let has =
+            |options: &str| controller.is_none_or(|name| options.split(',').any(|option| option == name));
+        if right.next()? != kind || !has(right.nth(1)?) {
+            return None;
+        }
+        let below = Path::new(group).strip_prefix(root).unwrap_or_else(|_| Path::new(""));
+        Some(Path::new(mount_point).join(below))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_found_beside_its_neighbours() {
+        assert_eq!(parse_counter(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
+        assert_eq!(parse_counter(b"low 0\noom 9\noom_kill 4\noom_group_kill 5\n"), Some(4));
+        assert_eq!(parse_counter(b"oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn the_cgroup_is_found_in_both_versions() {
+        let mounts = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      36 31 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let groups = "4:memory:/box/7\n1:cpu:/\n0::/slice\n";
+        assert_eq!(
+            counter_files(groups, mounts),
+            [
+                Path::new("/sys/fs/cgroup/memory/box/7/memory.oom_control"),
+                Path::new("/sys/fs/cgroup/unified/slice/memory.events"),
+            ]
+        );
+        let contained = "35 31 0:32 /docker/ab /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        assert_eq!(counter_files("0::/docker/ab\n", contained), [Path::new("/sys/fs/cgroup/memory.events")]);
+        assert_eq!(counter_files("0::/\n", contained), [Path::new("/sys/fs/cgroup/memory.events")]);
+        assert!(counter_files("", "garbage\n").is_empty());
+    }
+
+    fn counter(path: &Path, value: u64) -> Counter {
+        fs::write(path, format!("oom_kill {value}\n")).expect("a temporary file");
+        Counter::open(path).expect("just written")
+    }
+
+    #[test]
+    fn one_rise_explains_one_death_and_only_one_by_sigkill_claims_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("counter");
+        let mut watch =
+            OomWatch { cgroup: Some(counter(&path, 7)), system: None, system_read_at: Instant::now() };
+        let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
+        assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
+        fs::write(&path, "oom_kill 8\n").expect("writable");
+        assert_eq!(watch.judge(WaitStatus::Exited { code: 1 }, false), OomEvidence::SharedCounterRose);
+        assert_eq!(watch.judge(killed, false), OomEvidence::SharedCounterRose);
+        assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
+        let mut blind = OomWatch { cgroup: None, system: None, system_read_at: Instant::now() };
+        assert_eq!(blind.judge(killed, false), OomEvidence::NotWatched);
+    }
+
+    #[test]
+    fn a_rise_that_nobody_claims_goes_stale() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("counter");
+        let mut counter = counter(&path, 0);
+        fs::write(&path, "oom_kill 1\n").expect("writable");
+        let now = Instant::now();
+        counter.refresh(now);
+        assert_eq!(counter.rises.len(), 1);
+        counter.refresh(now + EXPLAINS_FOR);
+        assert!(!counter.claim());
+    }
+}

@@ -1,0 +1,143 @@
+//! What the data plane and the process plane say to each other. Types only; nothing here acts.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifeboat_core::evidence::{Evidence, StopSignal};
+use lifeboat_core::ids::ProcessKey;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How a process plane is set up.
+#[derive(Clone, Debug)]
+pub struct PlaneOptions {
+    /// The program started first for every worker, with [`SHIM_ARG`](super::SHIM_ARG) as its first argument; it
+    /// must call [`run_shim`](super::run_shim) then. Must contain a slash. Default: this very program, by
+    /// `/proc/self/exe`, which stays right when the file on disk is replaced.
+    pub shim: PathBuf,
+    /// Where reports go. Unbounded in type, bounded by construction: a process causes at most three reports
+    /// (`Spawned` or `SpawnFailed`, `MemoryExceeded`, `Evidence`), and nothing else causes any. When the
+    /// receiving half sees the channel closed, the plane is gone.
+    pub report: UnboundedSender<Report>,
+    /// Every child of this process that the plane did not start is an orphan of one of its workers. True for the
+    /// broker, which is a process of its own: unknown zombies are then reaped (the duty of a subreaper and of
+    /// process 1), and live orphans that carry no mark at all are killed once no living worker can be their
+    /// origin. Children present when the plane starts are never killed. Default: false, which touches no child
+    /// that is not proven to descend from one of the plane's workers; right for a plane inside another program.
+    pub owns_all_children: bool,
+}
+
+impl PlaneOptions {
+    /// The defaults, reporting to `report`.
+    #[must_use]
+    pub fn new(report: UnboundedSender<Report>) -> Self {
+        Self { shim: PathBuf::from("/proc/self/exe"), report, owns_all_children: false }
+    }
+}
+
+/// What to start, and under which limits.
+#[derive(Clone, Debug, Default)]
+pub struct SpawnSpec {
+    /// The worker's stable name, told to the process as `LIFEBOAT_WORKER`.
+    pub worker_name: String,
+    /// The program and its arguments; must not be empty. A program without a slash is looked up in `PATH`.
+    pub command: Vec<OsString>,
+    /// Variables added to (or replacing those of) the broker's environment. The plane's own win over them.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where the process starts; the broker's own directory where `None`.
+    pub current_dir: Option<PathBuf>,
+    /// The resident set, in bytes, above which `MemoryExceeded` is reported, once. `None`: not sampled.
+    pub memory_limit: Option<u64>,
+    /// Leave core dumps possible (up to the hard limit). Default: off, because the kernel keeps a dying process
+    /// and its socket alive for about a second per GB dumped.
+    pub core_dumps: bool,
+    /// `SO_SNDBUF` of both ends of the socket, in bytes (the kernel doubles and caps it); 0 keeps its default.
+    pub send_buffer: usize,
+}
+
+/// An order to the process plane. Orders are carried out in the sequence given, except that spawns, which take the
+/// longest, let the others pass (never those for the same process).
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Start a process. Answered by `Spawned` or `SpawnFailed`. A key is used once.
+    Spawn {
+        /// Which.
+        process: ProcessKey,
+        /// What to start.
+        spec: Arc<SpawnSpec>,
+    },
+    /// Send a signal to a process's tree: SIGTERM to its process group, SIGKILL to its leader and group at once and
+    /// to every descendant that escaped the group after that. Not answered; harmless for a process that is gone.
+    Signal {
+        /// Which.
+        process: ProcessKey,
+        /// Which signal.
+        signal: StopSignal,
+    },
+    /// The leader has exited (its pidfd is readable) and its socket is drained: gather the evidence, kill what is
+    /// left of its tree, reap it. Answered by `Evidence`. For a leader that still lives this waits for its exit.
+    Collect {
+        /// Which.
+        process: ProcessKey,
+    },
+    /// Nothing more is wanted of this process: no further report about it. If it is not collected yet, its tree is
+    /// killed, and it is watched and reaped in silence.
+    Forget {
+        /// Which.
+        process: ProcessKey,
+    },
+}
+
+/// What the process plane reports.
+#[derive(Debug)]
+pub enum Report {
+    /// A process was started.
+    Spawned {
+        /// Which.
+        process: ProcessKey,
+        /// Its process id, which is also that of its session and process group.
+        pid: u32,
+        /// Its pidfd (close-on-exec), the receiver's own: readable once the leader has exited.
+        pidfd: OwnedFd,
+        /// The broker's end of its socket: non-blocking, close-on-exec.
+        socket: OwnedFd,
+    },
+    /// A process could not be started; nothing of it is left.
+    SpawnFailed {
+        /// Which.
+        process: ProcessKey,
+        /// Which step failed, why, and what to do about it.
+        error: String,
+    },
+    /// The evidence of an exited process. Its leader is reaped; its tree is dead but for what it says leaked.
+    Evidence {
+        /// Which.
+        process: ProcessKey,
+        /// What was found.
+        evidence: Box<Evidence>,
+    },
+    /// A process uses more memory than its limit. Reported once per process.
+    MemoryExceeded {
+        /// Which.
+        process: ProcessKey,
+        /// The largest resident set of any one process of its tree, in bytes.
+        resident: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// Why a process plane could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// The thread could not be started.
+    #[error("cannot start the process plane's thread: {0}; raise the limit on threads (ulimit -u)")]
+    Thread(#[source] std::io::Error),
+    /// The thread's event loop could not be created.
+    #[error("cannot create the process plane's event loop: {0}; raise the limit on open files (ulimit -n)")]
+    EventLoop(#[source] std::io::Error),
+    /// `/proc` cannot be read, without which process trees can neither be found nor killed.
+    #[error("cannot read /proc: {0}; mount it (mount -t proc proc /proc)")]
+    NoProc(#[source] std::io::Error),
+}

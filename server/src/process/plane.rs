@@ -1,0 +1,318 @@
+//! The plane's thread: its event loop, the state that its tasks share, and the handle that orders go through.
+//!
+//! It owns the thread's life. Every task on it must be short between two awaits: a signal waits behind it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lifeboat_core::evidence::StopSignal;
+use lifeboat_core::ids::ProcessKey;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use super::oom::OomWatch;
+use super::orders::{Order, PlaneError, PlaneOptions, Report, SpawnSpec};
+use super::output::Output;
+use super::spawn::{self, Started};
+use super::sweep::{Round, Sweeper};
+use super::table::{BrokerMark, Process, Table};
+use super::{collect, host, memory, proc_fs, signal};
+
+/// How often orphans of living workers and the out-of-memory counters are looked at.
+const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// At every which upkeep the processes' memory peaks are noted: about 10 µs a process.
+const PEAK_TICKS: u32 = 4;
+
+/// How long after SIGKILL a leader may take to die before its descendants are searched for without its death.
+const SLOW_DEATH: Duration = Duration::from_millis(100);
+
+/// How many rounds, a millisecond apart, the orphans that are left at the end get.
+const LAST_ROUNDS: u32 = 500;
+
+/// The handle of the process plane: the sending half of its orders.
+#[derive(Debug)]
+pub struct ProcessPlane {
+    orders: UnboundedSender<Order>,
+    finished: std_mpsc::Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl ProcessPlane {
+    /// Starts the thread and waits until it can take orders (well under a millisecond). In `serve`,
+    /// [`become_subreaper_and_reset_sigchld`](super::become_subreaper_and_reset_sigchld) comes first; without it
+    /// orphans are found by searching the whole system.
+    ///
+    /// # Errors
+    ///
+    /// When the thread or its event loop cannot be created, or `/proc` cannot be read.
+    pub fn start(options: PlaneOptions) -> Result<Self, PlaneError> {
+        let (orders, incoming) = unbounded_channel();
+        let (ready, is_ready) = std_mpsc::sync_channel(1);
+        let (finish, finished) = std_mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name(String::from("lifeboat-proc"))
+            .spawn(move || {
+                live(options, incoming, &ready);
+                // Nobody listens any more when the handle was dropped.
+                let _ = finish.send(());
+            })
+            .map_err(PlaneError::Thread)?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(Self { orders, finished, thread }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(PlaneError::EventLoop(std::io::Error::other("its thread ended"))),
+        }
+    }
+
+    /// Gives an order. Never blocks. When the plane is gone the order is lost; the closed report channel tells.
+    pub fn order(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            tracing::error!("the process plane has ended; an order to it is lost");
+        }
+    }
+
+    /// Ends the plane: every process that is left is killed with its tree and collected (their reports still come),
+    /// and the thread ends. Waits for that, at most `within`; says whether it is done. Dropping the handle does
+    /// the same without waiting. Blocks: not for a thread that still serves.
+    pub fn shutdown(self, within: Duration) -> bool {
+        let Self { orders, finished, thread } = self;
+        drop(orders);
+        match finished.recv_timeout(within) {
+            Ok(()) | Err(std_mpsc::RecvTimeoutError::Disconnected) => thread.join().is_ok(),
+            Err(std_mpsc::RecvTimeoutError::Timeout) => false,
+        }
+    }
+}
+
+/// What the plane's tasks share.
+#[derive(Debug)]
+pub(super) struct Plane {
+    options: PlaneOptions,
+    pub(super) mark: BrokerMark,
+    pub(super) adopts_orphans: bool,
+    pub(super) table: RefCell<Table>,
+    sweeper: RefCell<Sweeper>,
+    pub(super) oom: RefCell<OomWatch>,
+    /// The memory sampler runs.
+    pub(super) sampling: Cell<bool>,
+    /// A process has left the table.
+    collected: Notify,
+}
+
+/// The thread's whole life.
+fn live(
+    options: PlaneOptions,
+    orders: UnboundedReceiver<Order>,
+    ready: &std_mpsc::SyncSender<Result<(), PlaneError>>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let prepared = runtime.map_err(PlaneError::EventLoop).and_then(|runtime| {
+        let sweeper = Sweeper::new(options.owns_all_children).map_err(PlaneError::NoProc)?;
+        Ok((runtime, sweeper))
+    });
+    // The receiver waits inside `start`, so sending cannot fail.
+    let (runtime, sweeper) = match prepared {
+        Ok(prepared) => {
+            let _ = ready.send(Ok(()));
+            prepared
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let plane = Rc::new(Plane {
+        options,
+        mark: BrokerMark::new(),
+        adopts_orphans: host::adopts_orphans(),
+        table: RefCell::default(),
+        sweeper: RefCell::new(sweeper),
+        oom: RefCell::new(OomWatch::new()),
+        sampling: Cell::new(false),
+        collected: Notify::new(),
+    });
+    LocalSet::new().block_on(&runtime, plane.run(orders));
+}
+
+impl Plane {
+    pub(super) fn report(&self, report: Report) {
+        // Nobody listens any more when the data plane has ended first.
+        let _ = self.options.report.send(report);
+    }
+
+    /// One round of the orphan sweep.
+    pub(super) fn sweep(&self, asked: Option<ProcessKey>) -> Round {
+        self.sweeper.borrow_mut().round(&self.table.borrow(), &self.mark, asked)
+    }
+
+    async fn run(self: Rc<Self>, mut orders: UnboundedReceiver<Order>) {
+        let upkeep = tokio::task::spawn_local(Rc::clone(&self).keep_up());
+        // Spawns wait here while other orders are there: each blocks the thread until the new process has begun.
+        let mut starting = VecDeque::new();
+        loop {
+            let order = if starting.is_empty() {
+                orders.recv().await.ok_or(TryRecvError::Disconnected)
+            } else {
+                orders.try_recv()
+            };
+            match order {
+                Ok(Order::Spawn { process, spec }) => starting.push_back((process, spec)),
+                Ok(order) => self.carry_out(order, &mut starting),
+                Err(TryRecvError::Empty) => {
+                    if let Some((process, spec)) = starting.pop_front() {
+                        self.spawn(process, &spec);
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        upkeep.abort();
+        self.end().await;
+    }
+
+    fn carry_out(self: &Rc<Self>, order: Order, starting: &mut VecDeque<(ProcessKey, Arc<SpawnSpec>)>) {
+        let (Order::Spawn { process: key, .. }
+        | Order::Signal { process: key, .. }
+        | Order::Collect { process: key }
+        | Order::Forget { process: key }) = order;
+        if let Some(index) = starting.iter().position(|(process, _)| *process == key)
+            && let Some((process, spec)) = starting.remove(index)
+        {
+            self.spawn(process, &spec);
+        }
+        let process = self.table.borrow().get(key).cloned();
+        let Some(process) = process else {
+            tracing::debug!(process = %key, ?order, "an order for a process that is gone");
+            return;
+        };
+        match order {
+            Order::Spawn { .. } => {}
+            Order::Signal { signal: StopSignal::Terminate, .. } => signal::terminate(&process),
+            Order::Signal { signal: StopSignal::Kill, .. } => self.kill(&process),
+            Order::Collect { .. } => self.collect(process),
+            Order::Forget { .. } => {
+                process.forgotten.set(true);
+                if !process.collecting.get() {
+                    self.kill(&process);
+                    self.collect(process);
+                }
+            }
+        }
+    }
+
+    fn kill(self: &Rc<Self>, process: &Rc<Process>) {
+        signal::kill(process);
+        if process.kill_sent.replace(true) {
+            return;
+        }
+        let plane = Rc::clone(self);
+        let process = Rc::clone(process);
+        tokio::task::spawn_local(async move {
+            // What escaped the group comes to us when its leader is dead, and `collect` kills it. A leader that
+            // takes its time does not save its tree.
+            tokio::time::sleep(SLOW_DEATH).await;
+            if !process.exited.get() {
+                signal::kill_marked(&plane.mark, None, |mark| mark.names(&process), &mut HashMap::new())
+                    .await;
+            }
+        });
+    }
+
+    fn collect(self: &Rc<Self>, process: Rc<Process>) {
+        if !process.collecting.replace(true) {
+            tokio::task::spawn_local(collect::collect(Rc::clone(self), process));
+        }
+    }
+
+    fn spawn(self: &Rc<Self>, key: ProcessKey, spec: &SpawnSpec) {
+        let broker_peak = proc_fs::peak(rustix::process::getpid()).unwrap_or(0);
+        let started = match spawn::start(&self.options.shim, &self.mark, key, spec) {
+            Ok(started) => started,
+            Err(error) => {
+                self.report(Report::SpawnFailed { process: key, error: error.to_string() });
+                return;
+            }
+        };
+        let pid = started.pid.as_raw_pid().unsigned_abs();
+        let reader =
+            |output: &Rc<Output>| tokio::task::spawn_local(Rc::clone(output).follow()).abort_handle();
+        let process = Rc::new(Process {
+            key,
+            worker_name: spec.worker_name.clone(),
+            pid: started.pid,
+            pidfd: started.pidfd,
+            readers: [reader(&started.stdout), reader(&started.stderr)],
+            stderr: started.stderr,
+            memory_limit: spec.memory_limit,
+            seen_peak: Cell::new(0),
+            memory_told: Cell::new(false),
+            broker_peak,
+            kill_sent: Cell::new(false),
+            collecting: Cell::new(false),
+            exited: Cell::new(false),
+            forgotten: Cell::new(false),
+            descendants_killed: Cell::new(0),
+        });
+        self.table.borrow_mut().insert(process);
+        if spec.memory_limit.is_some() && !self.sampling.replace(true) {
+            tokio::task::spawn_local(memory::sample(Rc::clone(self)));
+        }
+        let Started { their_pidfd, socket, .. } = started;
+        self.report(Report::Spawned { process: key, pid, pidfd: their_pidfd, socket });
+    }
+
+    /// Kills and collects whatever is left, orphans included.
+    async fn end(self: Rc<Self>) {
+        let left: Vec<_> = self.table.borrow().iter().cloned().collect();
+        for process in left {
+            self.kill(&process);
+            self.collect(process);
+        }
+        while !self.table.borrow().is_empty() {
+            self.collected.notified().await;
+        }
+        for _ in 0..LAST_ROUNDS {
+            let round = self.sweep(None);
+            if round.reaped == 0 && self.sweeper.borrow().known() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if !self.adopts_orphans {
+            signal::kill_marked(&self.mark, None, |_| true, &mut HashMap::new()).await;
+        }
+    }
+
+    /// Takes a process whose leader is reaped off the table.
+    pub(super) fn release(&self, process: &Process) {
+        self.table.borrow_mut().remove(process);
+        self.collected.notify_one();
+    }
+
+    /// Orphans of living workers, leaks, out-of-memory counters.
+    async fn keep_up(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count: u32 = 0;
+        loop {
+            ticks.tick().await;
+            if !self.table.borrow().is_empty() || self.sweeper.borrow().has_work() {
+                self.sweep(None);
+                self.oom.borrow_mut().refresh();
+            }
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(PEAK_TICKS) {
+                memory::note_peaks(&self.table.borrow());
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What `/proc` says of processes: children, ancestry, environment, memory. Reads only, and trusts nothing: a process
+//! may vanish between two reads, which is "not there", never an error.
+
+use std::fs;
+use std::io::{self, Read};
+
+use rustix::process::Pid;
+
+use super::sys;
+
+/// How much of an environment is read: four times what the kernel grants arguments and environment by default.
+const ENVIRON_LIMIT: u64 = 8 * 1024 * 1024;
+
+/// Some of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// It is dead and waits to be reaped, or its main thread is and others live on.
+    pub(super) zombie: bool,
+    /// The parent.
+    pub(super) parent: i32,
+    /// The process group.
+    pub(super) group: i32,
+    /// The session.
+    pub(super) session: i32,
+    /// When it started, in clock ticks since boot.
+    pub(super) started: u64,
+}
+
+/// The children of this process, of all its threads: those it started and those it adopted, zombies included.
+///
+/// Complete while nobody else reaps them: new ones are appended.
+pub(super) fn own_children(children: &mut Vec<Pid>) -> io::Result<()> {
+    children.clear();
+    let mut text = String::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let mut path = task?.path();
+        path.push("children");
+        text.clear();
+        match fs::File::open(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+            Ok(_) => children.extend(text.split_ascii_whitespace().filter_map(parse_pid)),
+            // The thread has ended, and its children went to another one; or the kernel has no such lists.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.parent().is_some_and(|task| task.exists()) {
+                    return children_by_search(children);
+                }
+            }
+            // The thread ended while it was read.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The same for a kernel built without `CONFIG_PROC_CHILDREN`.
+fn children_by_search(children: &mut Vec<Pid>) -> io::Result<()> {
+    let own = rustix::process::getpid().as_raw_pid();
+    children.clear();
+    children.extend(all_pids()?.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == own)));
+    Ok(())
+}
+
+/// Every process there is.
+pub(super) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.filter_map(|entry| parse_pid(entry.ok()?.file_name().to_str()?)))
+}
+
+/// The children that a process's main thread has started; empty when it is gone.
+pub(super) fn children_of(pid: Pid) -> Vec<Pid> {
+    let pid = pid.as_raw_pid();
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(parse_pid).collect()
+}
+
+/// Ancestry and start of a process; there for zombies too.
+pub(super) fn stat(pid: Pid) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The name, in parentheses, may hold anything, parentheses and blanks included. Behind it: state, parent,
+    // group, session, and the start time as the 20th.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Stat { zombie, parent, group, session, started })
+}
+
+/// The environment that a process was started with; `None` for a zombie, one that is just being started or one
+/// that may not be looked at.
+pub(super) fn environ(pid: Pid) -> Option<Vec<u8>> {
+    let file = fs::File::open(format!("/proc/{}/environ", pid.as_raw_pid())).ok()?;
+    let mut environ = Vec::new();
+    file.take(ENVIRON_LIMIT).read_to_end(&mut environ).ok()?;
+    (!environ.is_empty()).then_some(environ)
+}
+
+/// The value of a variable in an environment as read by [`environ`].
+pub(super) fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// The resident set of a process, in bytes; `None` when it is gone.
+pub(super) fn resident(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_pid())).ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * sys::page_size())
+}
+
+/// The largest resident set that a process has had since its exec, in bytes; `None` when it is gone.
+pub(super) fn peak(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_ascii_whitespace().next())?;
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    text.parse().ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_traps_does_not_shift_the_fields() {
+        let line = "12 (a) R 1 (b) Z 7 11 10 0 -1 4194560 9 0 0 0 1 2 3 4 20 0 1 0 98765 1000 5\n";
+        let stat = Stat { zombie: true, parent: 7, group: 11, session: 10, started: 98765 };
+        assert_eq!(parse_stat(line), Some(stat));
+        assert_eq!(parse_stat("12 (cut) S 7 11"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environ = b"XLIFEBOAT_WORKER=no\0LIFEBOAT_WORKERS=no\0LIFEBOAT_WORKER=images-0\0";
+        assert_eq!(variable(environ, "LIFEBOAT_WORKER"), Some(&b"images-0"[..]));
+        assert_eq!(variable(environ, "LIFEBOAT_INCARNATION"), None);
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let own = stat(rustix::process::getpid()).expect("we live");
+        assert_eq!(own.parent, Pid::as_raw(rustix::process::getppid()));
+        assert!(resident(rustix::process::getpid()).expect("we live") > 100_000);
+        assert!(peak(rustix::process::getpid()).expect("we live") > 100_000);
+    }
+}
