@@ -32,14 +32,16 @@ fn flush<P: ProcessPort + 'static>(engine: &SharedEngine<P>, peer: Peer) {
             let writer = tokio::task::spawn_local(write_when_possible(Rc::clone(engine), peer));
             connection.writer = Some(writer.abort_handle());
         }
-        Flushed::Failed(errno) => {
-            // A client whose connection broke is found by its reader, which sees the end as well.
-            if let Peer::Process(process) = peer {
+        Flushed::Failed(errno) => match peer {
+            // Its reader sees the end and does the rest; a client that cannot be told anything has no use.
+            Peer::Client(_) => borrowed.links.abandon(peer),
+            // Answers may still come: reading goes on.
+            Peer::Process(process) => {
                 let how = ConnectionEnd::WriteError { errno: errno.raw_os_error() };
                 borrowed.wake();
                 borrowed.handle(Event::ConnectionEnded { process, how });
             }
-        }
+        },
     }
 }
 
