@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_protocol::DEFAULT_MAX_BODY;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::client::socket_from_env;
 use crate::driver::drive;
 use crate::shared::{LONGEST, Settings, Shared};
 use crate::{Client, ConnectError};
+
+/// The shortest wait between two tries to connect, whatever was asked for.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
 
 /// The name that a broker's log shows for this library.
 const SOFTWARE: &str = concat!("lifeboat-client/", env!("CARGO_PKG_VERSION"));
@@ -32,7 +34,7 @@ pub struct ClientBuilder {
     timeout: Option<Duration>,
     connect_timeout: Duration,
     backoff: (Duration, Duration),
-    max_body: usize,
+    max_body: Option<usize>,
 }
 
 impl ClientBuilder {
@@ -43,7 +45,7 @@ impl ClientBuilder {
             timeout: None,
             connect_timeout: CONNECT_TIMEOUT,
             backoff: (BACKOFF_FIRST, BACKOFF_MAX),
-            max_body: DEFAULT_MAX_BODY,
+            max_body: None,
         }
     }
 
@@ -80,10 +82,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest reply accepted, in bytes. What the broker accepts as a request is its own `max_body`. Default:
-    /// 16 MiB.
+    /// The largest reply accepted, in bytes; a larger one is a protocol error that ends the connection. What the broker
+    /// accepts as a request is its own `max_body`, and that is the default for replies too.
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
+        self.max_body = Some(bytes);
         self
     }
 
@@ -119,7 +121,8 @@ impl ClientBuilder {
             software,
             timeout: self.timeout,
             connect_timeout: self.connect_timeout.min(LONGEST),
-            backoff_first: self.backoff.0.min(LONGEST),
+            // Doubling nothing stays nothing: a broker that is away must not cost a core.
+            backoff_first: self.backoff.0.clamp(SHORTEST_BACKOFF, LONGEST),
             backoff_max: self.backoff.1.min(LONGEST),
             max_body: self.max_body,
             direct: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,

@@ -57,16 +57,19 @@ impl Exchange {
     /// Waits for a connection.
     pub(crate) async fn connection(handle: Arc<Handle>) -> Result<(), ConnectError> {
         let stage = Stage::New(None);
+        let settings = &handle.shared.settings;
+        let (path, after) = (settings.path.clone(), settings.connect_timeout);
         let mut exchange = Self { handle, method: Cow::Borrowed(""), timeout: None, stage };
         match *std::future::poll_fn(|cx| exchange.poll_ended(cx)).await {
             Ended::Connect(error) => Err(error),
+            // The one broker that was found takes nothing new, and no other came.
+            Ended::Draining => Err(ConnectError::TimedOut { path, after, last: None }),
             // Nothing was sent, so nothing else can have come back; a connection that is lost at once was one.
             Ended::Connected
             | Ended::Answer(..)
             | Ended::Error(..)
             | Ended::TimedOut { .. }
             | Ended::TooLarge { .. }
-            | Ended::Draining
             | Ended::Disconnected { .. } => Ok(()),
         }
     }

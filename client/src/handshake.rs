@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use lifeboat_protocol::{
-    FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role, VERSIONS, agree_version, decode,
-    decode_body, put_control,
+    DEFAULT_MAX_BODY, FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role, VERSIONS,
+    agree_version, decode, decode_body, put_control,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -40,10 +40,13 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<(Session, Window), Conn
     let socket =
         watch(Arc::new(socket), Interest::READABLE).map_err(|error| socket_error(settings, error))?;
     send_hello(settings, socket.get_ref())?;
-    let mut inbox = Inbox::new(FrameLimit::for_body(settings.max_body));
+    let mut inbox = Inbox::new(FrameLimit::for_body(settings.max_body.unwrap_or(DEFAULT_MAX_BODY)));
     let hello = tokio::time::timeout(settings.connect_timeout, read_hello(settings, &socket, &mut inbox));
     let hello = hello.await.unwrap_or(Err(ConnectError::NoHello { after: settings.connect_timeout }))?;
     check_hello(settings, &hello, socket.get_ref())?;
+    if settings.max_body.is_none() {
+        inbox.set_limit(hello.frame_limit());
+    }
     let window = Window {
         limit: hello.frame_limit(),
         max_in_flight: hello.service.unwrap_or_default().max_in_flight.max(1) as usize,
@@ -65,7 +68,8 @@ fn connect_socket(settings: &Settings) -> io::Result<OwnedFd> {
 }
 
 fn send_hello(settings: &Settings, socket: &OwnedFd) -> Result<(), ConnectError> {
-    let mut hello = Hello::new(Role::Client, settings.max_body, settings.software.as_str());
+    let mut hello =
+        Hello::new(Role::Client, settings.max_body.unwrap_or(DEFAULT_MAX_BODY), settings.software.as_str());
     hello.pid = Some(std::process::id());
     let mut out = Vec::new();
     if let Err(error) = put_control(&mut out, MessageType::Hello, None, &hello) {

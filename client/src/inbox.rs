@@ -69,6 +69,11 @@ impl Frame<'_> {
 }
 
 impl Inbox {
+    /// Sets the limit for the frames that are not begun yet.
+    pub(crate) fn set_limit(&mut self, limit: FrameLimit) {
+        self.limit = limit;
+    }
+
     pub(crate) fn new(limit: FrameLimit) -> Self {
         Self { limit, buf: Vec::with_capacity(BUFFER), at: 0, large: None }
     }

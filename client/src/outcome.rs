@@ -8,16 +8,16 @@ use lifeboat_protocol::{ErrorBody, Failure, OutcomeLabel, RejectWhy, Route, Time
 
 use crate::{AttemptReport, CallError, CrashReason};
 
-/// The error that an error message's body tells of. `method` is used where the body cannot be read.
+/// The error that an error message's body tells of. `method` is what the caller asked for: the broker knows a method
+/// that only a catch-all pool serves by another name.
 pub(crate) fn read_error(route: Route, body: &[u8], method: &str) -> CallError {
     match decode_body::<ErrorBody>(body) {
-        Ok(body) => translate(route, body),
+        Ok(body) => translate(route, body, method.to_owned()),
         Err(source) => CallError::Decode { method: method.to_owned(), source },
     }
 }
 
-fn translate(route: Route, body: ErrorBody) -> CallError {
-    let method = body.method;
+fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
     let attempts: Vec<AttemptReport> = body.attempts.into_iter().map(AttemptReport::from).collect();
     match body.outcome {
         OutcomeLabel::Failed => {
