@@ -5,7 +5,7 @@
 //! process answers or dies, because the line must match what the process was sent. It must never settle a request
 //! that runs and that nobody gave up: that outcome waits for the death.
 
-use crate::action::{Action, Outcome};
+use crate::action::Outcome;
 use crate::core::Core;
 use crate::ids::{ProcessKey, RequestId};
 use crate::process::{Phase, Rung, Settled};
@@ -64,16 +64,16 @@ impl<Q, A> Core<Q, A> {
         }
         match self.process(index).phase {
             Phase::Serving if started => {
-                self.out.act(Action::SendCancel { process: key, request: id, attempt });
+                self.send_cancel(index, id, attempt);
                 self.begin_cancelling(index, KillReason::Cancelled, Some(deadline));
             }
             Phase::Cancelling if started => self.bound_ladder(index, deadline),
             Phase::Ending(Rung::Draining) => {
-                self.out.act(Action::SendCancel { process: key, request: id, attempt });
+                self.send_cancel(index, id, attempt);
                 self.ask_if_idle(index);
             }
             phase if phase.listens() => {
-                self.out.act(Action::SendCancel { process: key, request: id, attempt });
+                self.send_cancel(index, id, attempt);
                 if started {
                     self.bound_ladder(index, deadline);
                 }

@@ -132,7 +132,7 @@ impl<Q, A> Core<Q, A> {
             }
             Event::WorkersFailed { process, reasons } => self.workers_failed(process, reasons),
             Event::ConnectionEnded { process, how } => self.connection_ended(process, how),
-            Event::Exited { process } => self.exited(process),
+            Event::Exited { process, unread } => self.exited(process, unread),
             Event::EvidenceGathered { process, evidence } => self.evidence_gathered(process, evidence),
             Event::MemoryExceeded { process, .. } => self.memory_exceeded(process),
             Event::ShutdownRequested => self.shutdown_requested(),

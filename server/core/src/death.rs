@@ -72,8 +72,8 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// A process has exited: its evidence is wanted.
-    pub(crate) fn exited(&mut self, key: ProcessKey) {
+    /// A process has exited: its evidence is wanted. What it never read it cannot have started.
+    pub(crate) fn exited(&mut self, key: ProcessKey, unread: bool) {
         if let Some(process) = self.unkillable.get_mut(&key) {
             if process.phase != Phase::Collecting {
                 process.phase = Phase::Collecting;
@@ -89,6 +89,9 @@ impl<Q, A> Core<Q, A> {
         }
         process.note_sign(now);
         self.set_phase(index, Phase::Collecting, None);
+        if unread {
+            self.last_was_unread(index);
+        }
         self.bound_collecting(index);
         self.out.act(Action::Collect { process: key });
     }

@@ -3,7 +3,6 @@
 //! It owns the moment in which a request becomes a process's: the order to write it, its place in the process's line
 //! and the start of its attempt. It must never look for a match itself (the pool does) or end anything.
 
-use crate::action::Action;
 use crate::core::Core;
 use crate::fact::Fact;
 use crate::ids::{PoolId, RequestId};
@@ -48,7 +47,7 @@ impl<Q, A> Core<Q, A> {
         worker.last_activity = now;
         let load = process.line.len();
         self.pools[usize::from(pool.0)].lanes.set_load(worker.member, load);
-        self.out.act(Action::Dispatch { process: key, request, attempt, time_left });
+        self.send_dispatch(index, request, attempt, time_left);
         if first {
             self.out.tell(Fact::FirstDispatched { pool, method, waited: now - accepted_at });
         }
@@ -99,6 +98,20 @@ impl<Q, A> Core<Q, A> {
                 held.attempt,
                 "an attempt has the number it was dispatched with"
             );
+        }
+    }
+
+    /// Takes back that the front of the line has started, and the attempt that was spent on it.
+    pub(crate) fn take_start_back(&mut self, index: usize) {
+        let Some(held) = self.process(index).line.front_mut().filter(|held| held.started) else { return };
+        held.started = false;
+        let request = held.request;
+        self.disarm_attempt(request);
+        let record = self.requests.open_record(request);
+        record.attempts = record.attempts.saturating_sub(1);
+        let (method, started_at) = (record.method, record.started_at);
+        if let Some(class) = self.classes[usize::from(method.0)].attempt {
+            self.timers.forget_limit(class, started_at, request);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::evidence::{ConnectionEnd, Evidence};
 use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+use crate::settings::RetryOn;
 
 /// Something happened. `Q` is the handle of a request's payload, `A` that of an answer's; the core never looks inside.
 #[derive(Clone, Debug)]
@@ -78,6 +79,9 @@ pub enum Event<Q, A> {
     Exited {
         /// Which.
         process: ProcessKey,
+        /// It is proven that the last bytes that were written to it, or were still to be, were never read by it.
+        /// `false` where that is not known.
+        unread: bool,
     },
     /// The evidence of an exited process; its tree is verified dead and its leader reaped.
     EvidenceGathered {
@@ -127,6 +131,8 @@ pub struct ClientLimits {
     pub attempt_timeout: Option<Duration>,
     /// How many attempts in all.
     pub max_attempts: Option<NonZeroU16>,
+    /// Which ends of an attempt may be retried. What the method's policy does not retry is not retried for this either.
+    pub retry_on: Option<RetryOn>,
 }
 
 /// How a process ended an attempt.

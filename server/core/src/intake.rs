@@ -64,6 +64,8 @@ impl<Q, A> Core<Q, A> {
         };
         let most = method.retry.max_attempts().get();
         let max_attempts = limits.max_attempts.map_or(most, |wish| wish.get().min(most));
+        let ours = method.retry.on();
+        let retry_on = limits.retry_on.map_or(ours, |wish| wish.and(ours));
         let (pool, now) = (method.pool, self.now);
         let request = self.requests.insert(|request| Record {
             id: request,
@@ -77,6 +79,7 @@ impl<Q, A> Core<Q, A> {
             deadline,
             attempt_limit,
             max_attempts,
+            retry_on,
             attempts: 0,
             phase: RequestPhase::Queued,
             started_at: now,

@@ -37,6 +37,7 @@ mod pool;
 mod process;
 mod queue;
 mod request;
+mod send;
 mod settle;
 mod shutdown;
 mod snapshot;

@@ -3,7 +3,7 @@
 //! It owns the consequences of each timer of a request. It must never settle a request whose process still lives:
 //! what runs is ended first, and the outcome is told at its death.
 
-use crate::action::{Action, Outcome};
+use crate::action::Outcome;
 use crate::core::Core;
 use crate::evidence::IntentKind;
 use crate::fact::Fact;
@@ -123,7 +123,7 @@ impl<Q, A> Core<Q, A> {
         }
         self.requests.open_record(id).limit = Some(TimeoutWhich::Attempt);
         self.tell_limit(id, TimeoutWhich::Attempt);
-        self.out.act(Action::SendCancel { process, request: id, attempt });
+        self.send_cancel(index, id, attempt);
         self.begin_cancelling(index, KillReason::AttemptTimeout, None);
     }
 

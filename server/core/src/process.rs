@@ -93,7 +93,7 @@ pub(crate) struct Held {
     pub(crate) request: RequestId,
     pub(crate) attempt: AttemptNumber,
     pub(crate) method: MethodId,
-    /// It has been the front: it counts as executing.
+    /// It has been the front: it counts as executing, unless the process is found not to have read it.
     pub(crate) started: bool,
     /// Its request has ended; whatever the process says of it is swallowed.
     pub(crate) settled: Option<Settled>,
@@ -129,6 +129,8 @@ pub(crate) struct Process {
     pub(crate) answered_ok: bool,
     /// The newest request that was dispatched to it.
     pub(crate) newest: Option<RequestId>,
+    /// The request that was the last thing ordered to be written to it; `None` if that was a cancel or drain frame.
+    pub(crate) last_sent: Option<RequestId>,
     /// It was judged, and had ended as planned.
     pub(crate) concluded_as_planned: bool,
 }
@@ -154,6 +156,7 @@ impl Process {
             first_sign_at: None,
             answered_ok: false,
             newest: None,
+            last_sent: None,
             concluded_as_planned: false,
         }
     }

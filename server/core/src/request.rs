@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::action::AttemptRecord;
 use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
 use crate::reason::TimeoutWhich;
+use crate::settings::RetryOn;
 use crate::time::Timestamp;
 
 /// No place: the end of a list, or no client.
@@ -50,6 +51,8 @@ pub(crate) struct Record<Q> {
     /// The method's or the client's limit for an attempt, whichever is shorter.
     pub(crate) attempt_limit: Option<Duration>,
     pub(crate) max_attempts: u16,
+    /// Which ends of an attempt are retried: the method's, or those that the client left of them.
+    pub(crate) retry_on: RetryOn,
     /// How many attempts have started; the number of the present or last one.
     pub(crate) attempts: u16,
     pub(crate) phase: RequestPhase,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::settings::{Backoff, Jitter, RetryPolicy};
+use crate::settings::{Backoff, Jitter, RetryOn, RetryPolicy};
 use crate::time::Timestamp;
 
 /// How an attempt ended, as far as a retry policy distinguishes.
@@ -50,6 +50,8 @@ pub enum GiveUp {
 pub struct Ask<'a> {
     /// The method's policy.
     pub policy: &'a RetryPolicy,
+    /// Which ends the request wants to be retried: the policy's, or those that the client left of them.
+    pub on: RetryOn,
     /// How many attempts the request may have in all: the policy's number, or the client's if that is lower.
     pub max_attempts: u16,
     /// How many it has had.
@@ -70,6 +72,7 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     let RetryPolicy::Retry { on, max_attempts, backoff } = ask.policy else {
         return Decision::GiveUp(GiveUp::NotAskedFor);
     };
+    let on = on.and(ask.on);
     let asked_for = match ask.trigger {
         Trigger::Crash => on.crash,
         Trigger::Timeout => on.timeout,

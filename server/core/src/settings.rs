@@ -127,6 +127,15 @@ impl RetryPolicy {
             Self::Retry { max_attempts, .. } => *max_attempts,
         }
     }
+
+    /// Which ends of an attempt it retries.
+    #[must_use]
+    pub const fn on(&self) -> RetryOn {
+        match self {
+            Self::Never => RetryOn::NOTHING,
+            Self::Retry { on, .. } => *on,
+        }
+    }
 }
 
 /// Which ends of an attempt are retried. Default: crashes alone.
@@ -140,6 +149,22 @@ pub struct RetryOn {
     pub timeout: bool,
     /// The handler said no and called it retryable.
     pub failed: bool,
+}
+
+impl RetryOn {
+    /// No end is retried.
+    pub const NOTHING: Self = Self { crash: false, stall: false, timeout: false, failed: false };
+
+    /// What both retry.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            crash: self.crash && other.crash,
+            stall: self.stall && other.stall,
+            timeout: self.timeout && other.timeout,
+            failed: self.failed && other.failed,
+        }
+    }
 }
 
 impl Default for RetryOn {

@@ -69,6 +69,7 @@ impl<Q, A> Core<Q, A> {
         let method = &self.settings.methods[usize::from(record.method.0)];
         let decision = retry::decide(&Ask {
             policy: &method.retry,
+            on: record.retry_on,
             max_attempts: record.max_attempts,
             attempts: record.attempts,
             trigger,

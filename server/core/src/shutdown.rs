@@ -56,7 +56,6 @@ impl<Q, A> Core<Q, A> {
 
     fn drain_process(&mut self, index: usize) {
         let process = self.process(index);
-        let key = process.key;
         let waiting: Vec<RequestId> = process
             .line
             .iter()
@@ -70,14 +69,14 @@ impl<Q, A> Core<Q, A> {
             Phase::Spawning | Phase::Starting => self.kill(index, SHUTDOWN),
             Phase::Serving => {
                 self.process(index).drained = true;
-                self.out.act(Action::SendDrain { process: key });
+                self.send_drain(index);
                 self.set_intent(index, SHUTDOWN);
                 self.set_phase(index, Phase::Ending(Rung::Draining), None);
                 self.ask_if_idle(index);
             }
             Phase::Cancelling => {
                 self.process(index).drained = true;
-                self.out.act(Action::SendDrain { process: key });
+                self.send_drain(index);
             }
             Phase::Ending(_) | Phase::Collecting => {}
         }
@@ -91,11 +90,10 @@ impl<Q, A> Core<Q, A> {
             if process.phase != Phase::Ending(Rung::Draining) {
                 continue;
             }
-            let key = process.key;
             if let Some(held) = process.executing().copied() {
                 let (request, attempt) = (held.request, held.attempt);
                 self.requests.open_record(request).closing = true;
-                self.out.act(Action::SendCancel { process: key, request, attempt });
+                self.send_cancel(index, request, attempt);
             }
             self.ask_to_leave(index);
         }

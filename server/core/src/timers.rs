@@ -104,6 +104,18 @@ impl Timers {
         class.tidy(at_front, requests);
     }
 
+    /// Takes out what is left of a cancelled limit of a class that was started at this time: another one with the same
+    /// generation may follow, which would wake the garbage.
+    pub(crate) fn forget_limit(&mut self, class: ClassId, started_at: Timestamp, request: RequestId) {
+        let class = &mut self.classes[usize::from(class.0)];
+        let at = started_at + class.length;
+        let first = class.entries.partition_point(|entry| entry.at < at);
+        let mut same = class.entries.range(first..).take_while(|entry| entry.at == at);
+        if let Some(place) = same.position(|entry| entry.request == request) {
+            class.entries.remove(first + place);
+        }
+    }
+
     /// Starts a timer of its own length. [`Timestamp::FAR_FUTURE`] is never.
     pub(crate) fn arm(&mut self, timer: Timer) {
         if timer.at < Timestamp::FAR_FUTURE {

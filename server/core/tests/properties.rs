@@ -25,14 +25,12 @@ fn backoffs() -> impl Strategy<Value = Backoff> {
     })
 }
 
+fn ends() -> impl Strategy<Value = RetryOn> {
+    any::<[bool; 4]>().prop_map(|[crash, stall, timeout, failed]| RetryOn { crash, stall, timeout, failed })
+}
+
 fn policies() -> impl Strategy<Value = RetryPolicy> {
-    let on = any::<[bool; 4]>().prop_map(|[crash, stall, timeout, failed]| RetryOn {
-        crash,
-        stall,
-        timeout,
-        failed,
-    });
-    let retry = (on, 1..=u16::MAX, backoffs()).prop_map(|(on, max, backoff)| RetryPolicy::Retry {
+    let retry = (ends(), 1..=u16::MAX, backoffs()).prop_map(|(on, max, backoff)| RetryPolicy::Retry {
         on,
         max_attempts: NonZeroU16::new(max).expect("from 1"),
         backoff,
@@ -54,6 +52,7 @@ proptest! {
     #[test]
     fn a_retry_is_asked_for_counted_and_in_time(
         policy in policies(),
+        wish in ends(),
         max_attempts: u16,
         attempts: u16,
         trigger in triggers(),
@@ -62,7 +61,7 @@ proptest! {
         fraction in 0.0..=1.0_f64,
     ) {
         let (now, deadline) = (Timestamp::from_micros(now), Timestamp::from_micros(deadline));
-        let ask = Ask { policy: &policy, max_attempts, attempts, trigger, now, deadline, fraction };
+        let ask = Ask { policy: &policy, on: wish, max_attempts, attempts, trigger, now, deadline, fraction };
         let decision = decide(&ask);
         prop_assert_eq!(decision, decide(&ask));
         let RetryPolicy::Retry { on, max_attempts: most, backoff } = &policy else {
@@ -70,9 +69,9 @@ proptest! {
             return Ok(());
         };
         let asked = match trigger {
-            Trigger::Crash => on.crash,
-            Trigger::Timeout => on.timeout,
-            Trigger::Failed { retryable } => on.failed && retryable,
+            Trigger::Crash => on.crash && wish.crash,
+            Trigger::Timeout => on.timeout && wish.timeout,
+            Trigger::Failed { retryable } => on.failed && wish.failed && retryable,
         };
         match decision {
             Decision::Again { wait } => {

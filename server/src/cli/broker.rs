@@ -28,6 +28,9 @@ const QUERIES: usize = 64;
 /// Descriptors kept for everything but clients and workers.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
+/// Descriptors of one client: its socket, and a writer's duplicate while it does not read.
+const DESCRIPTORS_PER_CLIENT: u64 = 2;
+
 /// Descriptors of one worker: socket, two pidfds, two pipes, and a writer's duplicate.
 const DESCRIPTORS_PER_WORKER: u64 = 6;
 
@@ -297,7 +300,7 @@ fn descriptors_for_clients(workers: usize) -> Result<usize, StartError> {
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers as u64;
-    let clients = limit.saturating_sub(needed).min(MOST_CLIENTS);
+    let clients = (limit.saturating_sub(needed) / DESCRIPTORS_PER_CLIENT).min(MOST_CLIENTS);
     if clients == 0 {
         return Err(StartError::Descriptors { workers, needed, limit });
     }

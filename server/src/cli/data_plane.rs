@@ -13,7 +13,7 @@ use lifeboat_core::event::Event;
 use lifeboat_core::settings::Settings;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::Instant;
 
 use super::process_link::ProcessLink;
@@ -65,11 +65,14 @@ impl DataPlane {
         let engine = Engine::new(self.settings, self.seed, self.clock, self.observer, links, self.processes);
         let finished = engine.finished();
         let engine = Rc::new(RefCell::new(engine));
-        spawn_local(flush::run(Rc::clone(&engine)));
-        spawn_local(ticker::run(Rc::clone(&engine)));
+        // Without any one of these the broker would be silent: their end is the broker's.
+        let mut vital = JoinSet::new();
+        vital.spawn_local(flush::run(Rc::clone(&engine)));
+        vital.spawn_local(ticker::run(Rc::clone(&engine)));
+        vital.spawn_local(take_reports(Rc::clone(&engine), self.reports));
         spawn_local(queries::run(Rc::clone(&engine), self.queries));
-        spawn_local(take_reports(Rc::clone(&engine), self.reports));
         let accepting = spawn_local(listener::run(Rc::clone(&engine), self.listener));
+        let stop_accepting = accepting.abort_handle();
         engine.borrow_mut().start();
 
         let mut stops = self.stops;
@@ -81,11 +84,14 @@ impl DataPlane {
             shut_down(&engine, Stop::Now);
             std::future::pending::<()>().await;
         };
+        let mut outcome = Ok(());
         let refused = async {
-            match accepting.await {
-                Ok(Err(error)) => tracing::error!(%error, "no more clients can be accepted; draining"),
-                Ok(Ok(())) | Err(_) => tracing::error!("the listener ended; draining"),
-            }
+            let error = match accepting.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) | Err(_) => io::Error::other("the listener ended"),
+            };
+            tracing::error!(%error, "no more clients can be accepted; draining");
+            outcome = Err(error);
             shut_down(&engine, Stop::Drain);
             std::future::pending::<()>().await;
         };
@@ -93,11 +99,16 @@ impl DataPlane {
             () = finished.notified() => {}
             () = stopped => {}
             () = refused => {}
+            _ = vital.join_next() => {
+                return Err(io::Error::other("a part of the data plane ended; this is a bug"));
+            }
         }
         deliver_last_answers(&engine).await;
+        stop_accepting.abort();
+        engine.borrow_mut().links.close_clients();
         let nothing_left = engine.borrow_mut().processes.shut_down(LAST_PROCESSES);
         if nothing_left {
-            return Ok(());
+            return outcome;
         }
         Err(io::Error::other("processes are left that could not be killed"))
     }

@@ -11,6 +11,7 @@ use lifeboat_protocol::{
     Service, VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use super::connection::{ClientConnection, Connection};
 use super::intake::Inbound;
@@ -82,7 +83,8 @@ pub(super) async fn serve<P: ProcessPort + 'static>(engine: SharedEngine<P>, fd:
     };
     let id = engine.borrow_mut().links.insert_client(Rc::clone(&socket));
     match tokio::time::timeout(HELLO_TIMEOUT, read(&engine, id, &socket, Until::Greeted)).await {
-        Ok(()) => read(&engine, id, &socket, Until::Over).await,
+        Ok(Turn::Greeted) => drop(read(&engine, id, &socket, Until::Over).await),
+        Ok(Turn::Over) => {}
         Err(_) => engine.borrow_mut().links.refuse(id, &ClientError::HelloTimeout),
     }
     let mut engine = engine.borrow_mut();
@@ -96,34 +98,47 @@ enum Until {
     Over,
 }
 
-async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &Socket, until: Until) {
+/// Where reading has stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Greeted,
+    Over,
+}
+
+async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &Socket, until: Until) -> Turn {
     loop {
-        let Ok(mut guard) = socket.readable().await else { return };
-        let (received, greeted, congested) = {
+        let Ok(mut guard) = socket.readable().await else { return Turn::Over };
+        let (received, greeted) = {
             let mut engine = engine.borrow_mut();
             engine.wake();
             let received = engine.read_client(id);
-            let limit = engine.links.settings.client_backlog / 2;
-            let Some(client) = engine.links.table.client(id) else { return };
-            let congested = client.connection.outbox.pending() > limit;
-            (received, client.greeted, congested.then(|| Rc::clone(&client.connection.written)))
+            (received, engine.links.table.client(id).is_some_and(|client| client.greeted))
         };
         match received {
             Received::Short(_) | Received::Nothing => guard.clear_ready(),
             Received::Full(_) => tokio::task::yield_now().await,
-            Received::Eof | Received::Failed(_) => return,
+            Received::Eof | Received::Failed(_) => return Turn::Over,
         }
         if greeted && until == Until::Greeted {
-            return;
+            return Turn::Greeted;
         }
         // Half of the allowed backlog is unread: nothing more is taken from this client until it reads.
-        if let Some(written) = congested {
+        while let Some(written) = { engine.borrow_mut().links.congestion(id) } {
             written.notified().await;
         }
     }
 }
 
 impl Links {
+    /// What to wait for before more is read from a client that does not read its answers.
+    fn congestion(&mut self, id: ClientId) -> Option<Rc<Notify>> {
+        let limit = self.settings.client_backlog / 2;
+        let client = self.table.client(id).filter(|client| !client.closing)?;
+        let connection = &client.connection;
+        let congested = connection.writer.is_some() && connection.outbox.pending() > limit;
+        congested.then(|| Rc::clone(&connection.written))
+    }
+
     fn insert_client(&mut self, socket: Rc<Socket>) -> ClientId {
         let limit = self.limit;
         self.table.insert_client(|id| ClientConnection {
@@ -131,6 +146,7 @@ impl Links {
             connection: Connection::new(socket, limit),
             last_tag: None,
             greeted: false,
+            closing: false,
         })
     }
 
@@ -159,6 +175,9 @@ impl<P: ProcessPort> Engine<Links, P> {
     }
 
     fn read_client(&mut self, id: ClientId) -> Received {
+        if self.links.table.client(id).is_none_or(|client| client.closing) {
+            return Received::Eof;
+        }
         let received = self.links.read(Peer::Client(id));
         if let Received::Short(_) | Received::Full(_) = received
             && let Err(error) = self.take_requests(id)

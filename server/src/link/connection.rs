@@ -102,6 +102,8 @@ pub(super) struct ClientConnection {
     pub(super) last_tag: Option<u64>,
     /// Its hello was accepted.
     pub(super) greeted: bool,
+    /// It is being closed: nothing more is read from it or written to it.
+    pub(super) closing: bool,
 }
 
 /// A process's connection. Dropping it ends the task that reads it.
@@ -112,7 +114,19 @@ pub(super) struct WorkerConnection {
     pub(super) greeted: bool,
     /// Its end was told to the core; nothing more is read by the reading task.
     pub(super) ended: bool,
+    /// The kernel has said that the process closed its end with bytes unread. It says so once.
+    pub(super) reset: bool,
     pub(super) reader: AbortHandle,
+}
+
+impl WorkerConnection {
+    /// Whether the last bytes that were written to the process, or wait to be, are known not to have been read by it.
+    /// Only after its exit: until then it may still read.
+    ///
+    /// A process reads in order, so that unread bytes are the last ones; what would be written after a reset is not.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.reset || self.connection.outbox.pending() > 0
+    }
 }
 
 impl Drop for WorkerConnection {

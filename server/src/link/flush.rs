@@ -35,11 +35,13 @@ fn flush<P: ProcessPort + 'static>(engine: &SharedEngine<P>, peer: Peer) {
         Flushed::Failed(errno) => match peer {
             // Its reader sees the end and does the rest; a client that cannot be told anything has no use.
             Peer::Client(_) => borrowed.links.abandon(peer),
-            // Answers may still come: reading goes on.
+            // A peer that has closed is told of by its end of file. Otherwise answers may still come: reading goes on.
             Peer::Process(process) => {
-                let how = ConnectionEnd::WriteError { errno: errno.raw_os_error() };
                 borrowed.wake();
-                borrowed.handle(Event::ConnectionEnded { process, how });
+                if !borrowed.read_to_the_end(process) {
+                    let how = ConnectionEnd::WriteError { errno: errno.raw_os_error() };
+                    borrowed.handle(Event::ConnectionEnded { process, how });
+                }
             }
         },
     }

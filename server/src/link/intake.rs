@@ -12,10 +12,13 @@ use lifeboat_protocol::{FrameError, FrameLimit, LENGTH_PREFIX, Split, split_fram
 use super::socket::{Received, Socket};
 
 /// Bytes read at a time: what the kernel's default socket buffer holds, so that one read empties it.
-const SCRATCH: usize = 256 << 10;
+pub(super) const SCRATCH: usize = 256 << 10;
 
 /// A frame of this many bytes or more gets a buffer of its own.
 const LARGE: usize = 64 << 10;
+
+/// What a connection keeps of the buffer for the beginning of a frame.
+const KEPT_CAPACITY: usize = 4 << 10;
 
 /// The thread's read buffer.
 pub(super) struct Scratch {
@@ -101,6 +104,7 @@ impl Intake {
                     Received::Short(taken) | Received::Full(taken) => {
                         scratch.end = begun.len() + taken;
                         begun.clear();
+                        begun.shrink_to(KEPT_CAPACITY);
                     }
                     Received::Nothing | Received::Eof | Received::Failed(_) => scratch.end = 0,
                 }

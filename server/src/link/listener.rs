@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use rustix::net::sockopt::socket_peercred;
 use tokio::io::Interest;
 
 use super::SharedEngine;
 use super::client;
+use super::peer::peer_uid;
 use super::watch::watch;
 use crate::engine::ports::ProcessPort;
 
 /// The wait after the system had no descriptor or memory left for a connection; clients wait in the backlog meanwhile.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+/// The user that may do everything anyway.
+const ROOT: u32 = 0;
 
 /// Accepts clients until dropped. Takes a listening, non-blocking socket.
 ///
@@ -42,18 +45,12 @@ pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>, listener: Ow
 
 /// Only the broker's own user, and root, may connect; the socket's mode says so too.
 fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: OwnedFd) {
-    let ours = rustix::process::geteuid();
-    match socket_peercred(&fd) {
-        Ok(peer) if peer.uid == ours || peer.uid.is_root() => {
+    let ours = rustix::process::geteuid().as_raw();
+    match peer_uid(&fd) {
+        Ok(uid) if uid == ours || uid == ROOT => {
             tokio::task::spawn_local(client::serve(Rc::clone(engine), fd));
         }
-        Ok(peer) => {
-            tracing::warn!(
-                uid = peer.uid.as_raw(),
-                pid = peer.pid.as_raw_nonzero().get(),
-                "a foreign user is refused"
-            );
-        }
-        Err(errno) => tracing::warn!(%errno, "a client that cannot be identified is refused"),
+        Ok(uid) => tracing::warn!(uid, "a foreign user is refused"),
+        Err(error) => tracing::warn!(%error, "a client that cannot be identified is refused"),
     }
 }

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod lock;
 mod outbox;
 mod payload;
+mod peer;
 mod socket;
 mod table;
 #[cfg(test)]
@@ -91,6 +92,14 @@ impl Links {
         }
     }
 
+    /// Closes every client's connection.
+    pub fn close_clients(&mut self) {
+        let ids: Vec<ClientId> = self.table.clients().map(|client| client.id).collect();
+        for id in ids {
+            self.abandon(Peer::Client(id));
+        }
+    }
+
     /// Bytes that wait to be written to clients.
     #[must_use]
     pub fn unwritten(&self) -> usize {
@@ -100,6 +109,11 @@ impl Links {
     /// Appends to a peer's outbox and has it flushed at the end of this turn. A peer that is gone is no error; a client
     /// whose unread answers passed the limit is closed.
     fn write(&mut self, peer: Peer, append: impl FnOnce(&mut Connection, &Scratch)) {
+        if let Peer::Client(client) = peer
+            && self.table.client(client).is_none_or(|client| client.closing)
+        {
+            return;
+        }
         let Some(connection) = self.table.connection(peer) else { return };
         append(connection, &self.scratch);
         let overdue =
@@ -117,6 +131,11 @@ impl Links {
 
     /// Shuts a connection down for both directions; its reader sees the end and does the rest.
     fn abandon(&mut self, peer: Peer) {
+        if let Peer::Client(client) = peer
+            && let Some(client) = self.table.client(client)
+        {
+            client.closing = true;
+        }
         if let Some(connection) = self.table.connection(peer) {
             connection.socket.shut_down();
             connection.written.notify_one();
@@ -208,17 +227,23 @@ impl LinkPort for Links {
         let route =
             Route { id: tag.0, attempt: attempts, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
         let body = translate::error_body(core, settlement);
-        self.write(Peer::Client(client), |connection, _| {
-            let tail = connection.outbox.tail();
-            if let Err(error) = put_control(tail, MessageType::Error, Some(route), &body) {
-                tracing::error!(%error, "an outcome could not be encoded; its client is told nothing");
+        let mut frame = Vec::new();
+        match put_control(&mut frame, MessageType::Error, Some(route), &body) {
+            Ok(()) => self.write(Peer::Client(client), |connection, _| {
+                connection.outbox.tail().extend_from_slice(&frame);
+            }),
+            Err(error) => {
+                // Never silence: the client is then told by the end of its connection.
+                tracing::error!(%error, "an outcome could not be encoded; its client is closed");
+                self.abandon(Peer::Client(client));
             }
-        });
+        }
     }
 
     fn announce_drain(&mut self) {
         self.draining = true;
-        let ids: Vec<ClientId> = self.table.clients().map(|client| client.id).collect();
+        let ids: Vec<ClientId> =
+            self.table.clients().filter(|client| client.greeted).map(|client| client.id).collect();
         for id in ids {
             self.write(Peer::Client(id), |connection, _| {
                 put_empty(connection.outbox.tail(), MessageType::Drain, None);

@@ -12,8 +12,9 @@ use super::socket::Socket;
 /// Slices of one gathered write.
 const GATHER: usize = 64;
 
-/// A buffer that grew past this is given back once it is empty.
-const KEPT_CAPACITY: usize = 256 << 10;
+/// A buffer that grew past this is given back once it is empty, so that a connection that was busy once does not keep
+/// what it needed then.
+const KEPT_CAPACITY: usize = 16 << 10;
 
 /// Frames on their way out.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -61,7 +61,8 @@ impl Socket {
     /// last answer is there.
     pub(super) fn receive(&self, room: &mut [u8]) -> Received {
         let wanted = room.len();
-        Self::classify(rustix::net::recv(&self.fd, room, RecvFlags::DONTWAIT).map(|(taken, _)| taken), wanted)
+        let taken = retry_on_intr(|| rustix::net::recv(&self.fd, &mut *room, RecvFlags::DONTWAIT));
+        Self::classify(taken.map(|(taken, _)| taken), wanted)
     }
 
     /// Reads once into the spare capacity of `buffer`, at most `wanted` bytes.
@@ -69,10 +70,10 @@ impl Socket {
         let filled = buffer.len();
         buffer.reserve_exact(wanted);
         let room: &mut [MaybeUninit<u8>] = &mut buffer.spare_capacity_mut()[..wanted];
-        let taken = match rustix::net::recv(&self.fd, room, RecvFlags::DONTWAIT) {
-            Ok(((taken, _), _)) => Ok(taken.len()),
-            Err(errno) => Err(errno),
-        };
+        let taken = retry_on_intr(|| {
+            let received = rustix::net::recv(&self.fd, &mut *room, RecvFlags::DONTWAIT);
+            received.map(|((taken, _), _)| taken.len())
+        });
         if let Ok(taken) = taken {
             filled_by_kernel(buffer, filled + taken);
         }
@@ -84,7 +85,7 @@ impl Socket {
             Ok(0) => Received::Eof,
             Ok(taken) if taken < wanted => Received::Short(taken),
             Ok(taken) => Received::Full(taken),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Received::Nothing,
+            Err(Errno::WOULDBLOCK) => Received::Nothing,
             Err(errno) => Received::Failed(errno),
         }
     }

@@ -1,6 +1,6 @@
 //! The buffers against real sockets: whatever the sizes of reads and writes, the frames are the same.
 
-use std::io::{Read as _, Write as _};
+use std::io::{IoSlice, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -165,5 +165,25 @@ fn a_peer_that_is_gone_fails_the_flush_and_keeps_the_bytes() {
         outbox.tail().extend_from_slice(b"late");
         assert!(matches!(outbox.flush(&socket), Flushed::Failed(rustix::io::Errno::PIPE)));
         assert_eq!(outbox.pending(), 4);
+    });
+}
+
+#[test]
+fn an_end_with_bytes_unread_is_told_once() {
+    on_data_plane(async || {
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"the last answer").unwrap();
+        assert_eq!(ours.send(&[IoSlice::new(b"one more request")]).unwrap(), 16);
+        drop(theirs);
+        let mut room = [0; 64];
+        assert!(matches!(ours.receive(&mut room), Received::Short(15)), "what it wrote comes first");
+        assert!(matches!(ours.receive(&mut room), Received::Failed(rustix::io::Errno::CONNRESET)));
+        assert!(matches!(ours.receive(&mut room), Received::Eof));
+
+        let (ours, mut theirs) = pair();
+        assert_eq!(ours.send(&[IoSlice::new(b"one more request")]).unwrap(), 16);
+        theirs.read_exact(&mut [0; 16]).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.receive(&mut room), Received::Eof), "it has read everything");
     });
 }

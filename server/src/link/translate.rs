@@ -12,7 +12,7 @@ use lifeboat_core::event::{Answer, ClientLimits, Event};
 use lifeboat_core::fact::Death;
 use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, RejectWhy, StartFailure, TimeoutWhich};
-use lifeboat_core::settings::Settings;
+use lifeboat_core::settings::{RetryOn, Settings};
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{
@@ -26,6 +26,9 @@ use super::payload::{AnswerForm, AnswerPayload, RequestPayload};
 
 /// The name under which a pool that accepts any method has its policy and its metrics.
 pub(super) const OTHER_METHOD: &str = "_other";
+
+/// The last words told with one error, over all its attempts: half of what a frame may have beside its body.
+const MAX_LAST_WORDS: usize = wire::FRAME_OVERHEAD / 2;
 
 /// A message that a worker may not send, or not like this. Its text is the reason told with the process's end.
 #[derive(Debug, Error)]
@@ -75,11 +78,19 @@ pub(super) fn client_limits(route: Route, ext: Option<&[u8]>) -> Result<ClientLi
         return Ok(ClientLimits { timeout, ..ClientLimits::default() });
     };
     let ext = Ext::decode(ext)?;
+    let retry = ext.retry.unwrap_or_default();
     Ok(ClientLimits {
         timeout,
         attempt_timeout: ext.limits.attempt_timeout_ms.map(Duration::from_millis),
-        max_attempts: ext.retry.and_then(|retry| retry.max_attempts).and_then(NonZeroU16::new),
+        max_attempts: retry.max_attempts.and_then(NonZeroU16::new),
+        retry_on: (!retry.on.is_empty()).then(|| retry_on(&retry.on)),
     })
+}
+
+/// The ends that a client wants to be retried. One that this broker does not know is never met, so never retried.
+fn retry_on(wishes: &[String]) -> RetryOn {
+    let has = |end: &str| wishes.iter().any(|wish| wish == end);
+    RetryOn { crash: has("crash"), stall: has("stall"), timeout: has("timeout"), failed: has("failed") }
 }
 
 /// What a worker's message tells the core.
@@ -139,8 +150,9 @@ pub(super) fn error_body<Q, A: Into<Option<Box<wire::Failure>>>>(
     let last_cause = settlement.attempts.last().and_then(|attempt| attempt.cause.as_ref());
     let reason = last_cause.map(reason_of_cause);
     let report = last_cause.and_then(|cause| report_id(core, cause));
-    let attempts =
-        settlement.attempts.iter().map(|a| attempt_body(core, settlement.accepted_at, a)).collect();
+    let told = settlement.attempts.iter().map(|attempt| attempt_body(core, settlement.accepted_at, attempt));
+    let mut attempts: Vec<AttemptBody> = told.collect();
+    bound_last_words(&mut attempts);
     let mut body = ErrorBody { attempts, ..ErrorBody::new(outcome_label(&settlement.outcome), method) };
     match settlement.outcome {
         Outcome::Failed { answer } => body.failure = answer.into().map(|failure| *failure),
@@ -178,6 +190,19 @@ fn report_id<Q, A>(core: &Core<Q, A>, cause: &AttemptCause) -> Option<String> {
             Some(format!("{}-{}", core.worker_name(death.process.worker), death.process.incarnation.0))
         }
         AttemptCause::Slot(_) => None,
+    }
+}
+
+/// Last words are told of the newest attempts first, until the bound is reached: an error frame must fit the limit of
+/// whoever asked.
+fn bound_last_words(attempts: &mut [AttemptBody]) {
+    let mut left = MAX_LAST_WORDS;
+    for attempt in attempts.iter_mut().rev() {
+        let len = attempt.stderr_tail.as_ref().map_or(0, String::len);
+        match left.checked_sub(len) {
+            Some(rest) => left = rest,
+            None => attempt.stderr_tail = None,
+        }
     }
 }
 
@@ -310,5 +335,32 @@ const fn confidence_label(confidence: Confidence) -> ConfidenceLabel {
         Confidence::Proven => ConfidenceLabel::Proven,
         Confidence::Inferred => ConfidenceLabel::Inferred,
         Confidence::Unknown => ConfidenceLabel::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::settings::RetryOn;
+    use lifeboat_protocol::{Ext, RetryExt, Route, RouteFlags, TimeLeft};
+
+    use super::client_limits;
+
+    fn wish(on: &[&str]) -> Option<RetryOn> {
+        let on = on.iter().map(|word| (*word).to_owned()).collect();
+        let ext = Ext { retry: Some(RetryExt { max_attempts: Some(2), on }), ..Ext::default() };
+        let mut bytes = Vec::new();
+        ext.encode_into(&mut bytes);
+        let route = Route { id: 1, attempt: 0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        client_limits(route, Some(&bytes)).unwrap().retry_on
+    }
+
+    #[test]
+    fn a_client_names_what_it_wants_to_be_retried() {
+        assert_eq!(wish(&[]), None, "no wish");
+        let on = RetryOn { crash: true, failed: true, ..RetryOn::NOTHING };
+        assert_eq!(wish(&["failed", "crash", "eclipse"]), Some(on));
+        let all = RetryOn { crash: true, stall: true, timeout: true, failed: true };
+        assert_eq!(wish(&["crash", "stall", "timeout", "failed"]), Some(all));
+        assert_eq!(wish(&["eclipse"]), Some(RetryOn::NOTHING), "unknown words alone want no retry");
     }
 }

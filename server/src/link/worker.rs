@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
 use super::connection::{Connection, WorkerConnection};
-use super::intake::Inbound;
+use super::intake::{Inbound, SCRATCH};
 use super::socket::{Received, Socket};
 use super::table::Peer;
 use super::translate::{self, OTHER_METHOD};
@@ -58,9 +58,11 @@ pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess
             borrowed.greet_process(process, socket, reader.abort_handle());
         }
         Err(error) => {
+            // Nobody will see its end: it is killed, and its evidence ordered at once; the process plane waits for it.
             tracing::error!(%process, %error, "a process cannot be watched; it is killed");
-            let errno = error.raw_os_error().unwrap_or_default();
-            borrowed.handle(Event::ConnectionEnded { process, how: ConnectionEnd::ReadError { errno } });
+            let what = format!("the broker could not watch it: {error}");
+            borrowed.handle(Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) });
+            borrowed.handle(Event::Exited { process, unread: false });
         }
     }
 }
@@ -82,6 +84,12 @@ enum HelloError {
     Version { theirs: Vec<u16> },
     #[error("it has no handler for '{0}', which its pool's configuration names")]
     MissingMethod(String),
+    #[error("it has {0} slots; this broker serves processes with one slot")]
+    Slots(u32),
+    #[error(
+        "it takes bodies of at most {theirs} bytes, and this broker's max_body is {ours}; make them agree"
+    )]
+    MaxBody { theirs: u64, ours: usize },
 }
 
 /// What one read came to.
@@ -119,8 +127,8 @@ async fn await_exit<P: ProcessPort + 'static>(
     if pidfd.readable().await.is_ok() {
         let mut engine = engine.borrow_mut();
         engine.wake();
-        engine.take_last_words(process);
-        engine.handle(Event::Exited { process });
+        let unread = engine.take_last_words(process);
+        engine.handle(Event::Exited { process, unread });
     }
 }
 
@@ -132,6 +140,7 @@ impl<P: ProcessPort> Engine<Links, P> {
             connection: Connection::new(socket, self.links.limit),
             greeted: false,
             ended: false,
+            reset: false,
             reader,
         });
         self.links.write(Peer::Process(process), |connection, _| {
@@ -158,13 +167,26 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
     }
 
+    /// Reads what a process has written, after writing to it failed. True if its end was found and told.
+    pub(super) fn read_to_the_end(&mut self, process: ProcessKey) -> bool {
+        let mut left = MAX_LAST_WORDS / SCRATCH;
+        while left > 0 && matches!(self.read_process(process), Turn::More) {
+            left -= 1;
+        }
+        self.links.table.worker(process).is_none_or(|worker| worker.ended)
+    }
+
     fn read_process(&mut self, process: ProcessKey) -> Turn {
         if self.links.table.worker(process).is_none_or(|worker| worker.ended) {
             return Turn::Over;
         }
         let turn = match self.links.read(Peer::Process(process)) {
             Received::Short(_) | Received::Nothing => Turn::Emptied,
-            Received::Full(_) | Received::Failed(rustix::io::Errno::CONNRESET) => Turn::More,
+            Received::Full(_) => Turn::More,
+            Received::Failed(rustix::io::Errno::CONNRESET) => {
+                self.note_reset(process);
+                Turn::More
+            }
             Received::Eof => return self.end_connection(process, ConnectionEnd::Closed),
             Received::Failed(errno) => {
                 let how = ConnectionEnd::ReadError { errno: errno.raw_os_error() };
@@ -179,7 +201,9 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     /// Reads what an exited process wrote before it died, without waiting: the end of file, or nothing more to read
     /// now, both say that there is no more.
-    fn take_last_words(&mut self, process: ProcessKey) {
+    ///
+    /// Tells whether the last of what was written to it, or was to be, was never read.
+    fn take_last_words(&mut self, process: ProcessKey) -> bool {
         let mut left = MAX_LAST_WORDS;
         while left > 0 && self.links.table.worker(process).is_some_and(|worker| !worker.ended) {
             match self.links.read(Peer::Process(process)) {
@@ -189,12 +213,18 @@ impl<P: ProcessPort> Engine<Links, P> {
                         self.end_connection(process, ConnectionEnd::Violation(violation));
                     }
                 }
-                Received::Failed(rustix::io::Errno::CONNRESET) => {}
+                Received::Failed(rustix::io::Errno::CONNRESET) => self.note_reset(process),
                 Received::Nothing | Received::Eof | Received::Failed(_) => break,
             }
         }
+        let Some(worker) = self.links.table.worker(process) else { return false };
+        worker.ended = true;
+        worker.is_unread()
+    }
+
+    fn note_reset(&mut self, process: ProcessKey) {
         if let Some(worker) = self.links.table.worker(process) {
-            worker.ended = true;
+            worker.reset = true;
         }
     }
 
@@ -265,7 +295,14 @@ impl<P: ProcessPort> Engine<Links, P> {
         if agree_version(VERSIONS, &hello.versions).is_none() {
             return Err(HelloError::Version { theirs: hello.versions });
         }
-        let WorkerHello { methods, .. } = hello.worker.unwrap_or_default();
+        let ours = self.links.settings.max_body;
+        if hello.max_body < ours as u64 {
+            return Err(HelloError::MaxBody { theirs: hello.max_body, ours });
+        }
+        let WorkerHello { methods, slots } = hello.worker.unwrap_or_default();
+        if slots != 1 {
+            return Err(HelloError::Slots(slots));
+        }
         let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
         match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
             None => Ok(()),
@@ -277,13 +314,18 @@ impl<P: ProcessPort> Engine<Links, P> {
         let code = match error {
             HelloError::Missing(_) => RefusedCode::Unexpected,
             HelloError::Unreadable(_) => RefusedCode::Malformed,
-            HelloError::Role(_) | HelloError::MissingMethod(_) => RefusedCode::NotAllowed,
+            HelloError::Role(_)
+            | HelloError::MissingMethod(_)
+            | HelloError::Slots(_)
+            | HelloError::MaxBody { .. } => RefusedCode::NotAllowed,
             HelloError::Version { .. } => RefusedCode::UnsupportedVersion,
         };
         let refused = Refused::new(code, error.to_string());
+        // Written at once: the process is about to be killed.
         self.links.write(Peer::Process(process), |connection, _| {
-            if let Err(error) = put_control(connection.outbox.tail(), MessageType::Refused, None, &refused) {
-                tracing::error!(%error, "a refusal could not be encoded");
+            match put_control(connection.outbox.tail(), MessageType::Refused, None, &refused) {
+                Ok(()) => drop(connection.outbox.flush(&connection.socket)),
+                Err(error) => tracing::error!(%error, "a refusal could not be encoded"),
             }
         });
     }

@@ -214,7 +214,12 @@ impl Boat {
     }
 
     pub(crate) fn exits(&mut self, process: ProcessKey) {
-        self.tell(Event::Exited { process });
+        self.tell(Event::Exited { process, unread: false });
+    }
+
+    /// A process exits and has not read the last thing that was written to it.
+    pub(crate) fn exits_unread(&mut self, process: ProcessKey) {
+        self.tell(Event::Exited { process, unread: true });
     }
 
     pub(crate) fn is_collected(&mut self, process: ProcessKey, wait: WaitStatus) {

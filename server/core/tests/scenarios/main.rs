@@ -10,3 +10,5 @@ mod prefetch;
 mod queue;
 mod restarts;
 mod shutdowns;
+mod unread;
+mod wishes;

@@ -23,7 +23,7 @@ pub(crate) struct Coverage {
 /// What only later abilities of the core can reach.
 const UNREACHABLE: [&str; 4] = ["unresponsive", "progress_stall", "output_stall", "operator"];
 
-const WORTH_MEETING: [&str; 18] = [
+const WORTH_MEETING: [&str; 23] = [
     "answer refused",
     "evidence overdue",
     "finished",
@@ -42,6 +42,11 @@ const WORTH_MEETING: [&str; 18] = [
     "answered while dying",
     "cancelled while held behind",
     "timed out while held behind",
+    "given back unread",
+    "closed unread",
+    "unread after its limit",
+    "unread behind a later frame",
+    "retry refused by the client",
 ];
 
 const TIMERS: [TimerKind; 10] = [

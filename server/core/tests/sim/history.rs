@@ -74,15 +74,12 @@ impl History {
         self.core.start(self.now);
         self.settle_accounts(coverage);
         let mut after_the_end = 0;
-        while self.events < self.temper.events && after_the_end < 50 {
+        while (self.events < self.temper.events || !self.core.is_draining()) && after_the_end < 50 {
             after_the_end += u32::from(self.core.is_finished());
-            if self.events >= self.temper.shutdown_at && !self.core.is_draining() {
+            if self.is_time_to_shut_down() && !self.core.is_draining() {
                 self.shut_down(coverage);
             }
             self.step(coverage, false);
-        }
-        if !self.core.is_draining() {
-            self.shut_down(coverage);
         }
         let mut steps = 0;
         while !self.core.is_finished() {
@@ -94,6 +91,11 @@ impl History {
         self.shadow.assert_empty();
         self.world.assert_nothing_lives();
         assert_eq!(self.core.poll_timeout(), None, "no timer is left after the end");
+    }
+
+    fn is_time_to_shut_down(&self) -> bool {
+        let since = self.events.checked_sub(self.temper.shutdown_at.min(self.temper.events));
+        since.is_some_and(|since| since >= self.temper.patience || self.world.somebody_is_lost_unread())
     }
 
     fn shut_down(&mut self, coverage: &mut Coverage) {

@@ -1,10 +1,12 @@
-//! One process of the world: it starts or fails to, works, misbehaves and dies, and the shell tells of it.
+//! One process of the world: it starts or fails to, works, misbehaves and dies; `tell` is what the shell tells of it.
+
+mod tell;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use fastrand::Rng;
 use lifeboat_core::event::{Answer, Event};
-use lifeboat_core::evidence::{ConnectionEnd, Evidence, OomEvidence, StopSignal, WaitStatus};
+use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId};
 
 use super::setup::Temper;
@@ -18,6 +20,14 @@ enum Frame {
     Ready,
     Answer(RequestId, AttemptNumber, Answer<u64>),
     WorkersFailed,
+}
+
+/// A frame that the broker has written, or means to.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Dispatch(RequestId, AttemptNumber),
+    Cancel(RequestId),
+    Drain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +50,11 @@ pub(crate) struct Process {
     /// The socket is closed or broken on its side: nothing is written any more.
     mute: bool,
     end_told: bool,
-    pub(crate) held: VecDeque<(RequestId, AttemptNumber)>,
-    pub(crate) cancelled: BTreeSet<RequestId>,
-    pub(crate) drained: bool,
+    /// What was written to it and it has not read. The dead read nothing more.
+    pub(crate) inbox: VecDeque<Written>,
+    held: VecDeque<(RequestId, AttemptNumber)>,
+    cancelled: BTreeSet<RequestId>,
+    drained: bool,
     terminated: bool,
     pub(crate) killed: bool,
     /// Never answers what it executes now.
@@ -62,6 +74,7 @@ impl Process {
             socket: VecDeque::new(),
             mute: false,
             end_told: false,
+            inbox: VecDeque::new(),
             held: VecDeque::new(),
             cancelled: BTreeSet::new(),
             drained: false,
@@ -125,6 +138,7 @@ impl Process {
 
     /// One moment of a living process.
     fn live(&mut self, rng: &mut Rng, temper: &Temper, ending: bool) {
+        self.read(rng, temper);
         if self.killed && rng.u32(0..12) == 0 {
             self.die(signaled(9));
         } else if self.terminated && (ending || rng.u32(0..4) == 0) && !chance(rng, temper.ignores_term) {
@@ -137,6 +151,20 @@ impl Process {
             self.execute(rng, temper, request, attempt);
         } else if (self.drained || self.slot_gone) && !chance(rng, temper.hangs) {
             self.die(exited(i32::from(self.slot_gone)));
+        }
+    }
+
+    /// Reads what was written to it, in order, as far as it gets. Nothing comes through a closed socket.
+    fn read(&mut self, rng: &mut Rng, temper: &Temper) {
+        while !self.mute && !self.inbox.is_empty() && !chance(rng, temper.reads_late) {
+            match self.inbox.pop_front() {
+                Some(Written::Dispatch(request, attempt)) => self.held.push_back((request, attempt)),
+                Some(Written::Cancel(request)) => {
+                    self.cancelled.insert(request);
+                }
+                Some(Written::Drain) => self.drained = true,
+                None => {}
+            }
         }
     }
 
@@ -241,90 +269,6 @@ impl Process {
         if let Some((request, attempt)) = self.held.get(1).copied() {
             self.socket.push_back(Frame::Answer(request, attempt, Answer::Ok(0)));
         }
-    }
-
-    /// What the shell tells of a living process: its frames, the end of its connection, its memory.
-    fn tell_alive(&mut self, rng: &mut Rng) -> Option<Event<u64, u64>> {
-        let process = self.key;
-        if let Some(frame) = self.socket.pop_front() {
-            return Some(self.told(frame));
-        }
-        if self.mute && !self.end_told && rng.bool() {
-            self.end_told = true;
-            return Some(Event::ConnectionEnded { process, how: broken(rng) });
-        }
-        if rng.u32(0..1000) == 0 {
-            return Some(match rng.u32(0..3) {
-                0 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
-                1 if !self.end_told => {
-                    self.end_told = true;
-                    self.mute = true;
-                    let what = "frame of 4 GiB".into();
-                    Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) }
-                }
-                _ => return None,
-            });
-        }
-        None
-    }
-
-    /// What the shell tells of a dead process: what it wrote, then that it exited; the end of its connection at any
-    /// point or never.
-    fn tell_dead(&mut self, rng: &mut Rng, wait: WaitStatus) -> Option<Event<u64, u64>> {
-        let process = self.key;
-        if rng.u32(0..6) == 0 && !self.end_told {
-            self.end_told = true;
-            let how =
-                if self.socket.is_empty() { broken(rng) } else { ConnectionEnd::WriteError { errno: 32 } };
-            return Some(Event::ConnectionEnded { process, how });
-        }
-        if let Some(frame) = self.socket.pop_front() {
-            return Some(self.told(frame));
-        }
-        if rng.bool() {
-            return None;
-        }
-        self.life = Life::Told(wait);
-        Some(Event::Exited { process })
-    }
-
-    fn tell_evidence(&mut self, rng: &mut Rng, wait: WaitStatus) -> Option<Event<u64, u64>> {
-        let process = self.key;
-        if !self.collect {
-            return None;
-        }
-        match rng.u32(0..8) {
-            0 if !self.end_told => {
-                self.end_told = true;
-                return Some(Event::ConnectionEnded { process, how: ConnectionEnd::Closed });
-            }
-            // News that came twice.
-            1 => return Some(Event::Exited { process }),
-            2..4 => return None,
-            _ => {}
-        }
-        self.collect = false;
-        let wait = if rng.u32(0..50) == 0 { WaitStatus::Unknown } else { wait };
-        let descendants_leaked = u32::from(rng.u32(0..50) == 0);
-        let evidence = Evidence { wait, oom: self.oom, descendants_leaked, ..Evidence::default() };
-        Some(Event::EvidenceGathered { process, evidence: Box::new(evidence) })
-    }
-
-    fn told(&self, frame: Frame) -> Event<u64, u64> {
-        let process = self.key;
-        match frame {
-            Frame::Ready => Event::Ready { process },
-            Frame::Answer(request, attempt, answer) => Event::Answered { process, request, attempt, answer },
-            Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
-        }
-    }
-}
-
-fn broken(rng: &mut Rng) -> ConnectionEnd {
-    match rng.u32(0..4) {
-        0 => ConnectionEnd::ReadError { errno: 104 },
-        1 => ConnectionEnd::WriteError { errno: 32 },
-        _ => ConnectionEnd::Closed,
     }
 }
 

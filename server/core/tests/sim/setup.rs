@@ -22,6 +22,8 @@ pub(crate) struct Temper {
     /// A process with something to do does something wild instead.
     pub(crate) wild: u32,
     pub(crate) hangs: u32,
+    /// Leaves what was written to it unread for a moment.
+    pub(crate) reads_late: u32,
     pub(crate) fails: u32,
     pub(crate) panics: u32,
     pub(crate) cancels: u32,
@@ -34,8 +36,10 @@ pub(crate) struct Temper {
     pub(crate) pace: Duration,
     /// The clock moves to the next timer.
     pub(crate) jumps: u32,
-    /// When the shutdown comes, in events; it always comes at the end.
+    /// When the shutdown comes, in events; at the end it always does.
     pub(crate) shutdown_at: u64,
+    /// For how many events the shutdown waits for an awkward moment.
+    pub(crate) patience: u64,
     pub(crate) hurried: bool,
 }
 
@@ -51,6 +55,7 @@ pub(crate) fn temper(rng: &mut Rng) -> Temper {
         start_fails: chance(30, 300),
         wild: chance(5, 120),
         hangs: chance(20, 400),
+        reads_late: chance(50, 500),
         fails: chance(100, 300),
         panics: chance(5, 60),
         cancels: chance(30, 200),
@@ -61,6 +66,7 @@ pub(crate) fn temper(rng: &mut Rng) -> Temper {
         pace: Duration::from_micros([5, 50, 300, 2000][chance(3, 3) as usize]),
         jumps: [5, 30, 200, 500][chance(3, 3) as usize],
         shutdown_at: u64::from(chance(20_000, 8_000)) + 250,
+        patience: u64::from(chance(1, 1)) * 1000,
         hurried: chance(3, 3) == 0,
     }
 }

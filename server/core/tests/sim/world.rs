@@ -12,9 +12,9 @@ use lifeboat_core::action::Action;
 use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
 use lifeboat_core::evidence::ConnectionEnd;
 use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
-use lifeboat_core::settings::Settings;
+use lifeboat_core::settings::{RetryOn, Settings};
 
-use super::process::{Process, chance};
+use super::process::{Process, Written, chance};
 use super::setup::Temper;
 
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl World {
         }
     }
 
+    /// A good moment for a shutdown to come: some process dies and has not read what it was given.
+    pub(crate) fn somebody_is_lost_unread(&self) -> bool {
+        self.processes.iter().any(Process::is_lost_unread)
+    }
+
     /// After the end nothing lives but what could not be killed.
     pub(crate) fn assert_nothing_lives(&self) {
         for process in &self.processes {
@@ -60,17 +65,17 @@ impl World {
             Action::Spawn { process } => self.processes.push(Process::new(*process)),
             Action::Dispatch { process, request, attempt, .. } => {
                 if let Some(process) = self.find(*process) {
-                    process.held.push_back((*request, *attempt));
+                    process.inbox.push_back(Written::Dispatch(*request, *attempt));
                 }
             }
             Action::SendCancel { process, request, .. } => {
                 if let Some(process) = self.find(*process) {
-                    process.cancelled.insert(*request);
+                    process.inbox.push_back(Written::Cancel(*request));
                 }
             }
             Action::SendDrain { process } => {
                 if let Some(process) = self.find(*process) {
-                    process.drained = true;
+                    process.inbox.push_back(Written::Drain);
                 }
             }
             Action::Signal { process, signal } => {
@@ -161,6 +166,12 @@ fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) ->
             timeout: [None, millis(1), millis(20), millis(100), millis(5000)][rng.usize(0..5)],
             attempt_timeout: [None, millis(1), millis(8), millis(30)][rng.usize(0..4)],
             max_attempts: NonZeroU16::new(rng.u16(0..4)),
+            retry_on: rng.bool().then(|| RetryOn {
+                crash: rng.bool(),
+                stall: rng.bool(),
+                timeout: rng.bool(),
+                failed: rng.bool(),
+            }),
         }
     };
     NewRequest {
@@ -179,7 +190,7 @@ fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
     match rng.u32(0..7) {
         0 => Event::Ready { process },
         1 => Event::Answered { process, request, attempt, answer: Answer::Ok(0) },
-        2 => Event::Exited { process },
+        2 => Event::Exited { process, unread: rng.bool() },
         3 => Event::ConnectionEnded { process, how: ConnectionEnd::Closed },
         4 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
         5 => Event::WorkersFailed { process, reasons: String::new() },

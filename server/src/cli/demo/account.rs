@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lifeboat_core::fact::Death;
 use serde::Serialize;
 
+use super::Counted;
 use super::scrape::Samples;
-use super::tally::Tally;
 use super::worker::Entry;
 
 /// The demo's result. The fields' names are stable.
@@ -47,16 +46,11 @@ pub(super) struct Account {
 
 impl Account {
     /// Takes the account.
-    pub(super) fn take(
-        tally: &Tally,
-        ledger: &[Entry],
-        judged: &[Arc<Death>],
-        samples: &Samples,
-        http: SocketAddr,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn take(counted: &Counted, judged: &[Arc<Death>], samples: &Samples) -> Self {
+        let Counted { tally, unfinished, injector, http, seed } = counted;
+        let ledger = injector.entries();
         let mut injected = BTreeMap::new();
-        for entry in ledger {
+        for entry in &ledger {
             *injected.entry(entry.fault.label().to_owned()).or_default() += 1;
         }
         let mut deaths = BTreeMap::new();
@@ -64,7 +58,13 @@ impl Account {
             *deaths.entry(death.reason.label().to_owned()).or_default() += 1;
         }
         let mut discrepancies = Vec::new();
-        let unmatched = match_faults(ledger, judged, &mut discrepancies);
+        if *unfinished > 0 {
+            discrepancies.push(format!("{unfinished} clients did not come to their end"));
+        }
+        if tally.sent == 0 {
+            discrepancies.push("nothing was sent".to_owned());
+        }
+        let unmatched = match_faults(&ledger, judged, &mut discrepancies);
         let mut account = Self {
             sent: tally.sent,
             outcomes: tally.outcomes.clone(),
@@ -79,7 +79,7 @@ impl Account {
             http: format!("http://{http}"),
             discrepancies,
             slowest_ms: tally.slowest_ms,
-            seed,
+            seed: *seed,
         };
         account.compare(samples);
         account.balanced = account.discrepancies.is_empty();

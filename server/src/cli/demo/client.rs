@@ -160,7 +160,7 @@ impl Shared {
         if now >= self.next_fault && !work.refuse {
             let mean = self.args.fault_every_ms;
             self.next_fault = now + Duration::from_millis(random.u64(mean / 2..=mean + mean / 2));
-            work.fault = Some(Fault::ALL[random.usize(..Fault::ALL.len())]);
+            work.fault = Some(Fault::pick(random));
             if random.u32(..POISON_ONE_IN) == 0 {
                 work.until_attempt = u16::MAX;
             }

@@ -36,8 +36,18 @@ const FULL: usize = 1 << 30;
 const EXIT_CODE: i32 = 3;
 
 impl Fault {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Kill, Self::Segfault, Self::Abort, Self::Exit, Self::Hang, Self::Panic, Self::Memory];
+    /// One of them, those that cost a worker long less often.
+    pub(super) fn pick(random: &mut fastrand::Rng) -> Self {
+        match random.u8(..20) {
+            0 => Self::Hang,
+            1 => Self::Memory,
+            2..=5 => Self::Kill,
+            6..=9 => Self::Segfault,
+            10..=12 => Self::Abort,
+            13..=16 => Self::Exit,
+            _ => Self::Panic,
+        }
+    }
 
     pub(super) const fn label(self) -> &'static str {
         match self {

@@ -26,7 +26,8 @@ use tokio::sync::mpsc;
 use self::account::Account;
 use self::client::ClientArgs;
 use self::injector::Injector;
-use self::status::Clients;
+use self::status::{Clients, Told};
+use self::tally::Tally;
 use super::broker::{self, BrokerOptions, RunningBroker};
 use super::exit::Exit;
 use super::logging::{self, LogFormat};
@@ -35,7 +36,7 @@ use crate::config::Config;
 use crate::process::become_subreaper_and_reset_sigchld;
 
 /// Deaths that may wait to be taken into the account: far more than a demo has.
-const DEATHS: usize = 1 << 16;
+const DEATHS: usize = 1 << 22;
 
 /// Requests that each client keeps in flight.
 const IN_FLIGHT: u16 = 16;
@@ -111,6 +112,8 @@ pub fn run(args: &DemoArgs) -> Exit {
 
 fn demo(args: &DemoArgs) -> anyhow::Result<Account> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let (tell, told) = std::sync::mpsc::channel();
+    status::tell_interrupts(tell.clone())?;
     let home =
         tempfile::Builder::new().prefix("lifeboat-demo-").tempdir().context("no directory for the demo")?;
     let program = std::env::current_exe().context("the demo cannot find its own program")?;
@@ -128,19 +131,28 @@ fn demo(args: &DemoArgs) -> anyhow::Result<Account> {
 
     let clients = start_clients(args, seed, &program, broker.socket())?;
     let length = Duration::from_secs_f64(args.seconds);
-    let tally = clients.watch(length, LAST_WORDS, status::Screen::new(args.json))?;
-    let account = settle(tally, injector, deaths, http, seed)?;
+    let (tally, unfinished) =
+        clients.watch(length, LAST_WORDS, status::Screen::new(args.json), (tell, &told))?;
+    let account = settle(&Counted { tally, unfinished, injector, http, seed }, deaths, &told)?;
     end(broker)?;
     Ok(account)
 }
 
-/// Takes the account once every death that the ledger announces has been judged, or waited for long enough.
-fn settle(
-    tally: tally::Tally,
+/// What the account is taken of, beside the deaths and `/metrics`.
+struct Counted {
+    tally: Tally,
+    /// Clients that did not come to their end.
+    unfinished: usize,
     injector: Injector,
-    mut deaths: mpsc::Receiver<Arc<Death>>,
     http: SocketAddr,
     seed: u64,
+}
+
+/// Takes the account once every death that the ledger announces has been judged, or waited for long enough.
+fn settle(
+    counted: &Counted,
+    mut deaths: mpsc::Receiver<Arc<Death>>,
+    told: &std::sync::mpsc::Receiver<Told>,
 ) -> anyhow::Result<Account> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let give_up = Instant::now() + LAST_WORDS;
@@ -150,8 +162,9 @@ fn settle(
             while let Ok(death) = deaths.try_recv() {
                 judged.push(death);
             }
-            let samples = scrape::scrape(http).await?;
-            let account = Account::take(&tally, &injector.entries(), &judged, &samples, http, seed);
+            anyhow::ensure!(!matches!(told.try_recv(), Ok(Told::Interrupted)), "it was interrupted");
+            let samples = scrape::scrape(counted.http).await?;
+            let account = Account::take(counted, &judged, &samples);
             if account.balanced || Instant::now() >= give_up {
                 return Ok(account);
             }
@@ -199,7 +212,7 @@ limits = {{ memory = "128MiB" }}
 queue = {{ max_requests = 16384 }}
 
 [pools.demo.methods.work]
-attempt_timeout = "500ms"
+attempt_timeout = "2s"
 deadline = "20s"
 retry = {{ on = ["crash", "timeout"], max_attempts = 4 }}
 "#,

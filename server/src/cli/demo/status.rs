@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::ClientArgs;
 use super::tally::{ClientLine, Tally};
@@ -33,8 +34,16 @@ impl Drop for Running {
     }
 }
 
-/// What the reading threads tell: which client, and what it has printed; `None` when it is done.
-type Told = (usize, Option<ClientLine>);
+/// What the other threads tell.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A client has printed this.
+    Line(usize, ClientLine),
+    /// A client prints nothing more.
+    Done,
+    /// The demo was told to end.
+    Interrupted,
+}
 
 impl Clients {
     /// Starts one more client process.
@@ -63,15 +72,16 @@ impl Clients {
         Ok(())
     }
 
-    /// Shows a status every second until every client has ended, and gives the sum of what they counted. A client that
-    /// is not done `grace` after its time is ended; what it had not heard of by then is lost.
+    /// Shows a status every second until every client has ended, and gives the sum of what they counted, and how many
+    /// did not come to their end. A client that is not done `grace` after its time is ended; what it had not heard of by then is lost. An error if the demo is
+    /// told to end meanwhile.
     pub(super) fn watch(
         mut self,
         length: Duration,
         grace: Duration,
         mut screen: Screen,
-    ) -> anyhow::Result<Tally> {
-        let (tell, told) = mpsc::channel::<Told>();
+        (tell, told): (mpsc::Sender<Told>, &mpsc::Receiver<Told>),
+    ) -> anyhow::Result<(Tally, usize)> {
         for (index, running) in self.running.iter_mut().enumerate() {
             let output = running.output.take().context("a client's output is read once")?;
             let tell = tell.clone();
@@ -79,28 +89,30 @@ impl Clients {
                 .name(format!("client-{index}"))
                 .spawn(move || read(index, output, &tell))?;
         }
-        drop(tell);
-
         let started = Instant::now();
         let give_up = started + length + grace;
         let mut latest = vec![Tally::default(); self.running.len()];
+        let mut left = self.running.len();
+        let mut finished = 0;
         let mut next_status = started + Duration::from_secs(1);
-        loop {
-            let now = Instant::now();
-            if now >= next_status {
-                screen.show(&sum(&latest), now - started)?;
+        while left > 0 && Instant::now() < give_up {
+            if Instant::now() >= next_status {
+                screen.show(&sum(&latest), started.elapsed())?;
                 next_status += Duration::from_secs(1);
             }
             match told.recv_timeout(next_status.min(give_up).saturating_duration_since(Instant::now())) {
-                Ok((index, Some(line))) => latest[index] = line.tally,
-                Ok((_, None)) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() >= give_up => break,
+                Ok(Told::Line(index, line)) => {
+                    finished += usize::from(line.last);
+                    latest[index] = line.tally;
+                }
+                Ok(Told::Done) => left -= 1,
+                Ok(Told::Interrupted) => anyhow::bail!("it was interrupted"),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
         screen.end()?;
-        Ok(sum(&latest))
+        Ok((sum(&latest), self.running.len() - finished))
     }
 }
 
@@ -108,11 +120,33 @@ fn read(index: usize, output: ChildStdout, tell: &mpsc::Sender<Told>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         match serde_json::from_str::<ClientLine>(&line) {
             // Nobody listens any more once the demo has given up.
-            Ok(line) => drop(tell.send((index, Some(line)))),
+            Ok(line) => drop(tell.send(Told::Line(index, line))),
             Err(error) => tracing::error!(%error, "a client of the demo printed an unreadable line"),
         }
     }
-    drop(tell.send((index, None)));
+    drop(tell.send(Told::Done));
+}
+
+/// Tells of SIGINT and SIGTERM, from a thread that lives as long as the process.
+pub(super) fn tell_interrupts(tell: mpsc::Sender<Told>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                // Nobody listens any more at the end of the demo.
+                drop(tell.send(Told::Interrupted));
+            }
+        });
+    })?;
+    Ok(())
 }
 
 fn sum(tallies: &[Tally]) -> Tally {

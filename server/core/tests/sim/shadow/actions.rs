@@ -33,6 +33,7 @@ impl Shadow {
                 let process = self.known(*process);
                 assert!(!process.drained && process.ready_at.is_some(), "a drain frame is sent once");
                 process.drained = true;
+                process.last_written = None;
             }
             Action::Signal { process, signal } => self.signal(*process, *signal),
             Action::Collect { process } => {
@@ -80,6 +81,8 @@ impl Shadow {
             spawned: false,
             ready_at: None,
             line: std::collections::VecDeque::new(),
+            last_written: None,
+            never_read: None,
             idle_since: 0,
             first_sign: None,
             exited: false,
@@ -132,6 +135,7 @@ impl Shadow {
         let process = self.known(key);
         process.idle_since = ticks;
         process.newest = process.newest.max(serial);
+        process.last_written = Some(serial);
         process.line.push_back(Held { serial, attempt, started: false, cancel_sent: false });
         if process.line.len() > 1 {
             coverage.see("prefetched dispatch");
@@ -150,6 +154,7 @@ impl Shadow {
         let held = held.unwrap_or_else(|| panic!("{serial}: only what it holds is cancelled at {key}"));
         held.cancel_sent = true;
         process.asked = true;
+        process.last_written = None;
     }
 
     fn signal(&mut self, key: ProcessKey, signal: StopSignal) {

@@ -62,12 +62,7 @@ impl Shadow {
                     process.violated |= matches!(how, ConnectionEnd::Violation(_));
                 }
             }
-            Event::Exited { process } => {
-                if let Some(process) = self.process(*process) {
-                    process.exited = true;
-                    process.first_sign.get_or_insert(now);
-                }
-            }
+            Event::Exited { process, unread } => self.exited(*process, *unread, coverage),
             Event::EvidenceGathered { process, evidence } => {
                 if let Some(process) = self.process(*process) {
                     assert!(process.collect, "evidence is only given when asked for");
@@ -81,6 +76,36 @@ impl Shadow {
             Event::ShutdownHurried => {
                 self.draining = true;
                 self.hurried = true;
+            }
+        }
+    }
+
+    /// What the process never read it cannot have started: it pays for nothing, unless a limit of it had passed or the
+    /// last thing written was another frame.
+    fn exited(&mut self, key: ProcessKey, unread: bool, coverage: &mut Coverage) {
+        let now = self.now;
+        let Some(process) = self.process(key) else { return };
+        let first = !std::mem::replace(&mut process.exited, true);
+        process.first_sign.get_or_insert(now);
+        if !first || !unread || process.concluded {
+            return;
+        }
+        let last = process.last_written;
+        let Some(front) = process.line.front().copied().filter(|held| held.started) else { return };
+        if self.peek(front.serial).place != Place::Held(key) {
+            return;
+        }
+        if last != Some(front.serial) {
+            coverage.see("unread behind a later frame");
+        } else if self.peek(front.serial).limit.is_some() {
+            coverage.see("unread after its limit");
+        } else {
+            let process = self.known(key);
+            process.never_read = last;
+            process.line[0].started = false;
+            self.request(front.serial).attempts -= 1;
+            if self.draining {
+                self.must_end.push(front.serial);
             }
         }
     }
@@ -107,6 +132,7 @@ impl Shadow {
             deadline: now + least(deadline, limits.timeout).unwrap_or_default(),
             attempt_limit: least(attempt, limits.attempt_timeout),
             max_attempts: limits.max_attempts.map_or(most, |wish| wish.get().min(most)),
+            retry_on: limits.retry_on,
             place: Place::Limbo,
             attempts: 0,
             ended: 0,

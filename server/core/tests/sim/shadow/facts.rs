@@ -8,7 +8,6 @@ use lifeboat_core::fact::{Death, Fact, RequestEnded};
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, WorkerId};
 use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, OutcomeKind, TimeoutWhich};
 use lifeboat_core::restart;
-use lifeboat_core::settings::RetryPolicy;
 
 use super::{AnswerKind, Expected, Place, Shadow};
 use crate::sim::coverage::Coverage;
@@ -42,6 +41,9 @@ impl Shadow {
                 let held =
                     process.line.iter().find(|held| held.serial == serial).expect("it was in the line");
                 assert!(!held.started, "what has started is not given back free of charge");
+                if process.never_read == Some(serial) {
+                    coverage.see("given back unread");
+                }
                 self.place(serial, Place::Waiting);
             }
             Fact::AnswerRefused { .. } => {}
@@ -93,6 +95,7 @@ impl Shadow {
         let answer = |kind| expected == (Expected::Answer { serial, kind });
         let process = self.known(key);
         let front = process.line.front().is_some_and(|held| held.serial == serial && held.started);
+        assert_ne!(process.never_read, Some(serial), "{serial}: what was never read costs no attempt");
         match end {
             AttemptEnd::Ok => assert!(answer(AnswerKind::Ok), "{serial}: nobody answered ok"),
             AttemptEnd::Failed => {
@@ -128,44 +131,6 @@ impl Shadow {
         request.last_end = Some(end);
         request.last_worker = Some(key.worker);
         self.place(serial, Place::Limbo);
-    }
-
-    fn retried(&mut self, serial: u64, next: AttemptNumber, backoff: Duration) {
-        assert!(!self.draining, "{serial}: no retry during a shutdown");
-        let now = self.now;
-        let request = self.peek(serial);
-        assert_eq!(request.place, Place::Limbo, "{serial}: a retry follows an attempt's end");
-        assert!(!request.cancelled, "{serial}: no retry once cancelled");
-        assert_eq!(next.0, request.attempts + 1);
-        assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
-        assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
-        let ceiling = self.grant(serial).unwrap_or_else(|| panic!("{serial}: a retry that nobody asked for"));
-        assert!(backoff <= ceiling, "{serial}: waits for {backoff:?}, at most {ceiling:?}");
-        self.request(serial).limit = None;
-        let place = if backoff.is_zero() { Place::Waiting } else { Place::Backoff(now + backoff) };
-        self.place(serial, place);
-    }
-
-    /// The longest wait before a further attempt, if the policy grants one for the way the last one ended.
-    pub(super) fn grant(&self, serial: u64) -> Option<Duration> {
-        let request = self.peek(serial);
-        let method = self.settings.method(request.method?);
-        let RetryPolicy::Retry { on, backoff, .. } = &method.retry else { return None };
-        let asked = match request.last_end? {
-            AttemptEnd::Crashed => on.crash,
-            AttemptEnd::TimedOut => on.timeout && request.limit == Some(TimeoutWhich::Attempt),
-            AttemptEnd::Failed => {
-                let kind = AnswerKind::Failed { retryable: true };
-                on.failed && self.expected == Expected::Answer { serial, kind }
-            }
-            AttemptEnd::Ok | AttemptEnd::Cancelled | AttemptEnd::Closed => false,
-        };
-        let wait = match request.attempts {
-            1 => backoff.first,
-            2 => backoff.then,
-            n => (2..n).fold(backoff.then, |wait, _| wait.mul_f64(backoff.factor)),
-        };
-        (asked && request.attempts < request.max_attempts).then_some(wait.min(backoff.max))
     }
 
     fn limit_passed(&mut self, serial: u64, which: TimeoutWhich) {
@@ -267,6 +232,9 @@ impl Shadow {
         assert_eq!(ended.duration, now - request.accepted_at);
         assert_eq!(ended.outcome == OutcomeKind::Rejected, ended.request.is_none());
         if let Place::Held(key) = request.place {
+            if ended.outcome == OutcomeKind::Closed && self.never_read(key) == Some(serial) {
+                coverage.see("closed unread");
+            }
             let started = request.attempts > request.ended;
             assert!(!started, "{serial}: its attempt ends before it does");
             if ended.outcome == OutcomeKind::TimedOut {
@@ -292,7 +260,7 @@ impl Shadow {
         if self.peek(serial).cancelled {
             assert_eq!(ended.outcome, OutcomeKind::Cancelled, "{serial}: a cancel is final");
         }
-        self.refuse_denied_retry(serial, ended.outcome);
+        self.refuse_denied_retry(serial, ended.outcome, coverage);
         self.place(serial, Place::Done(ended.outcome));
         self.ended += 1;
         self.open.remove(&serial);
@@ -301,19 +269,6 @@ impl Shadow {
         self.bounds.remove(&(bound, serial));
         if !self.peek(serial).connected {
             self.outcomes_of_the_gone += 1;
-        }
-    }
-
-    /// A request that the policy grants another attempt must get it.
-    fn refuse_denied_retry(&self, serial: u64, outcome: OutcomeKind) {
-        let by_attempt =
-            matches!(outcome, OutcomeKind::Crashed | OutcomeKind::Failed | OutcomeKind::TimedOut);
-        let request = self.peek(serial);
-        if request.place != Place::Limbo || !by_attempt || self.draining || request.cancelled {
-            return;
-        }
-        if let Some(wait) = self.grant(serial) {
-            assert!(self.now + wait >= request.deadline, "{serial}: was denied the retry it asked for");
         }
     }
 }

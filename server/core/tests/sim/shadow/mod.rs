@@ -1,11 +1,12 @@
 //! The shadow model: it hears what the core is told and what the core says, and knows the promises.
 //!
 //! It shares nothing with the core but the vocabulary. `events` follows what the core is told, `facts` and `actions`
-//! check what it says, `rules` holds the checks that span entry points.
+//! check what it says, `retries` who is tried again, `rules` holds the checks that span entry points.
 
 mod actions;
 mod events;
 mod facts;
+mod retries;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use lifeboat_core::evidence::StopSignal;
 use lifeboat_core::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
 use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
-use lifeboat_core::settings::{PoolSettings, Settings};
+use lifeboat_core::settings::{PoolSettings, RetryOn, Settings};
 use lifeboat_core::time::Timestamp;
 
 /// Where the shadow believes a request to be.
@@ -40,6 +41,8 @@ struct Request {
     deadline: Timestamp,
     attempt_limit: Option<Duration>,
     max_attempts: u16,
+    /// What its client wants to be retried.
+    retry_on: Option<RetryOn>,
     place: Place,
     /// Attempts that have started.
     attempts: u16,
@@ -71,6 +74,10 @@ struct Process {
     spawned: bool,
     ready_at: Option<Timestamp>,
     line: VecDeque<Held>,
+    /// The request that was the last thing written to it; `None` if that was another frame.
+    last_written: Option<u64>,
+    /// The request that is proven not to have started, because the process never read it.
+    never_read: Option<u64>,
     /// When it last became idle, was given work or became ready.
     idle_since: u64,
     first_sign: Option<Timestamp>,
@@ -208,6 +215,10 @@ impl Shadow {
 
     fn known(&mut self, key: ProcessKey) -> &mut Process {
         self.process(key).unwrap_or_else(|| panic!("{key} is not known"))
+    }
+
+    fn never_read(&self, key: ProcessKey) -> Option<u64> {
+        self.processes.iter().find(|process| process.key == key)?.never_read
     }
 
     fn pool_settings(&self, pool: PoolId) -> &PoolSettings {

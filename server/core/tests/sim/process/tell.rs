@@ -1,0 +1,99 @@
+//! What the shell tells of a process: what it wrote, how it ends, what is found then.
+
+use fastrand::Rng;
+use lifeboat_core::event::Event;
+use lifeboat_core::evidence::{ConnectionEnd, Evidence, WaitStatus};
+
+use super::{Frame, Life, Process, Written};
+
+impl Process {
+    /// What the shell tells of a living process: its frames, the end of its connection, its memory.
+    pub(super) fn tell_alive(&mut self, rng: &mut Rng) -> Option<Event<u64, u64>> {
+        let process = self.key;
+        if let Some(frame) = self.socket.pop_front() {
+            return Some(self.told(frame));
+        }
+        if self.mute && !self.end_told && rng.bool() {
+            self.end_told = true;
+            return Some(Event::ConnectionEnded { process, how: broken(rng) });
+        }
+        if rng.u32(0..1000) == 0 {
+            return Some(match rng.u32(0..3) {
+                0 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
+                1 if !self.end_told => {
+                    self.end_told = true;
+                    self.mute = true;
+                    let what = "frame of 4 GiB".into();
+                    Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) }
+                }
+                _ => return None,
+            });
+        }
+        None
+    }
+
+    /// What the shell tells of a dead process: what it wrote, then that it exited; the end of its connection at any
+    /// point or never.
+    pub(super) fn tell_dead(&mut self, rng: &mut Rng, wait: WaitStatus) -> Option<Event<u64, u64>> {
+        let process = self.key;
+        if rng.u32(0..6) == 0 && !self.end_told {
+            self.end_told = true;
+            let how =
+                if self.socket.is_empty() { broken(rng) } else { ConnectionEnd::WriteError { errno: 32 } };
+            return Some(Event::ConnectionEnded { process, how });
+        }
+        if let Some(frame) = self.socket.pop_front() {
+            return Some(self.told(frame));
+        }
+        if rng.bool() {
+            return None;
+        }
+        self.life = Life::Told(wait);
+        Some(Event::Exited { process, unread: !self.inbox.is_empty() })
+    }
+
+    pub(super) fn tell_evidence(&mut self, rng: &mut Rng, wait: WaitStatus) -> Option<Event<u64, u64>> {
+        let process = self.key;
+        if !self.collect {
+            return None;
+        }
+        match rng.u32(0..8) {
+            0 if !self.end_told => {
+                self.end_told = true;
+                return Some(Event::ConnectionEnded { process, how: ConnectionEnd::Closed });
+            }
+            // News that came twice; what it says the second time does not count.
+            1 => return Some(Event::Exited { process, unread: rng.bool() }),
+            2..4 => return None,
+            _ => {}
+        }
+        self.collect = false;
+        let wait = if rng.u32(0..50) == 0 { WaitStatus::Unknown } else { wait };
+        let descendants_leaked = u32::from(rng.u32(0..50) == 0);
+        let evidence = Evidence { wait, oom: self.oom, descendants_leaked, ..Evidence::default() };
+        Some(Event::EvidenceGathered { process, evidence: Box::new(evidence) })
+    }
+
+    fn told(&self, frame: Frame) -> Event<u64, u64> {
+        let process = self.key;
+        match frame {
+            Frame::Ready => Event::Ready { process },
+            Frame::Answer(request, attempt, answer) => Event::Answered { process, request, attempt, answer },
+            Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
+        }
+    }
+
+    /// Its end is under way, as the core was told, and it will never read the request that was written to it last.
+    pub(crate) fn is_lost_unread(&self) -> bool {
+        let told = self.end_told || matches!(self.life, Life::Told(_));
+        told && self.mute && matches!(self.inbox.back(), Some(Written::Dispatch(..)))
+    }
+}
+
+fn broken(rng: &mut Rng) -> ConnectionEnd {
+    match rng.u32(0..4) {
+        0 => ConnectionEnd::ReadError { errno: 104 },
+        1 => ConnectionEnd::WriteError { errno: 32 },
+        _ => ConnectionEnd::Closed,
+    }
+}

@@ -1,0 +1,72 @@
+//! Who is tried again: what policy and client both want, and nothing else.
+
+use std::time::Duration;
+
+use lifeboat_core::ids::AttemptNumber;
+use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
+use lifeboat_core::settings::{RetryOn, RetryPolicy};
+
+use super::{AnswerKind, Expected, Place, Shadow};
+use crate::sim::coverage::Coverage;
+
+impl Shadow {
+    pub(super) fn retried(&mut self, serial: u64, next: AttemptNumber, backoff: Duration) {
+        assert!(!self.draining, "{serial}: no retry during a shutdown");
+        let now = self.now;
+        let request = self.peek(serial);
+        assert_eq!(request.place, Place::Limbo, "{serial}: a retry follows an attempt's end");
+        assert!(!request.cancelled, "{serial}: no retry once cancelled");
+        assert_eq!(next.0, request.attempts + 1);
+        assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
+        assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
+        let ceiling = self.grant(serial).unwrap_or_else(|| panic!("{serial}: a retry that nobody asked for"));
+        assert!(backoff <= ceiling, "{serial}: waits for {backoff:?}, at most {ceiling:?}");
+        self.request(serial).limit = None;
+        let place = if backoff.is_zero() { Place::Waiting } else { Place::Backoff(now + backoff) };
+        self.place(serial, place);
+    }
+
+    /// The longest wait before a further attempt, if policy and client want one for the way the last one ended.
+    fn grant(&self, serial: u64) -> Option<Duration> {
+        self.granted(serial, self.peek(serial).retry_on)
+    }
+
+    fn granted(&self, serial: u64, wish: Option<RetryOn>) -> Option<Duration> {
+        let request = self.peek(serial);
+        let wished = |end: fn(&RetryOn) -> bool| wish.as_ref().is_none_or(end);
+        let method = self.settings.method(request.method?);
+        let RetryPolicy::Retry { on, backoff, .. } = &method.retry else { return None };
+        let asked = match request.last_end? {
+            AttemptEnd::Crashed => on.crash && wished(|on| on.crash),
+            AttemptEnd::TimedOut => {
+                on.timeout && wished(|on| on.timeout) && request.limit == Some(TimeoutWhich::Attempt)
+            }
+            AttemptEnd::Failed => {
+                let kind = AnswerKind::Failed { retryable: true };
+                on.failed && wished(|on| on.failed) && self.expected == Expected::Answer { serial, kind }
+            }
+            AttemptEnd::Ok | AttemptEnd::Cancelled | AttemptEnd::Closed => false,
+        };
+        let wait = match request.attempts {
+            1 => backoff.first,
+            2 => backoff.then,
+            n => (2..n).fold(backoff.then, |wait, _| wait.mul_f64(backoff.factor)),
+        };
+        (asked && request.attempts < request.max_attempts).then_some(wait.min(backoff.max))
+    }
+
+    /// A request that the policy grants another attempt must get it.
+    pub(super) fn refuse_denied_retry(&self, serial: u64, outcome: OutcomeKind, coverage: &mut Coverage) {
+        let by_attempt =
+            matches!(outcome, OutcomeKind::Crashed | OutcomeKind::Failed | OutcomeKind::TimedOut);
+        let request = self.peek(serial);
+        if request.place != Place::Limbo || !by_attempt || self.draining || request.cancelled {
+            return;
+        }
+        if let Some(wait) = self.grant(serial) {
+            assert!(self.now + wait >= request.deadline, "{serial}: was denied the retry it asked for");
+        } else if self.granted(serial, None).is_some() {
+            coverage.see("retry refused by the client");
+        }
+    }
+}
