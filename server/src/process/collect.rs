@@ -24,24 +24,38 @@ const TREE_LIMIT: Duration = Duration::from_millis(500);
 /// The pause between two rounds of the sweep.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a status that is withheld is waited for. A tracer (a debugger, `strace`) is told of the death first, and
+/// the parent learns it when the tracer has taken note.
+const REAP_LIMIT: Duration = Duration::from_millis(500);
+
+/// The pause between two looks at what cannot be waited for.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
 /// By how much the kernel's count of this broker's peak may be off (its counters are per CPU and folded lazily).
 const PEAK_SLACK: u64 = 4 * 1024 * 1024;
 
 /// Waits for the leader's exit, gathers the evidence, kills and reaps the tree, reports.
 pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
-    if let Err(error) = wait_for_exit(&process).await {
-        tracing::warn!(process = %process.key, %error, "cannot wait for a worker's exit by its pidfd");
-    }
+    wait_for_exit(&process).await;
     process.exited.set(true);
     process.stderr.drain_last_words();
-    let status = match sys::wait(process.pidfd.as_fd(), Take::Peek) {
-        Ok(Some((status, _))) => status,
-        Ok(None) | Err(_) => WaitStatus::Unknown,
-    };
-    let oom = plane.oom.borrow_mut().judge(status, process.kill_sent.get());
+    let judge = |status| plane.oom.borrow_mut().judge(status, process.kill_sent.get());
+    let peeked = sys::wait(process.pidfd.as_fd(), Take::Peek).ok().flatten();
+    let judged = peeked.map(|(status, _)| judge(status));
     let leaked = kill_tree(&plane, &process).await;
-    let (wait, usage) = reap(&process);
-    plane.release(&process);
+    let reaped = reap_within(&process, REAP_LIMIT).await;
+    if reaped.is_some() {
+        plane.release(&process);
+    } else {
+        tracing::warn!(
+            process = %process.key,
+            pid = process.pid.as_raw_pid(),
+            "the status of a worker that has exited is withheld (a debugger?); it is reaped when that ends"
+        );
+        plane.keep_unreaped(&process);
+    }
+    let (wait, usage) = reaped.unwrap_or_default();
+    let oom = judged.unwrap_or_else(|| judge(wait));
     for reader in &process.readers {
         reader.abort();
     }
@@ -60,7 +74,15 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
 }
 
 /// Returns at once when the leader has exited already, which it normally has.
-async fn wait_for_exit(process: &Process) -> io::Result<()> {
+async fn wait_for_exit(process: &Process) {
+    let Err(error) = wait_by_pidfd(process).await else { return };
+    tracing::warn!(process = %process.key, %error, "cannot wait for a worker's exit by its pidfd; looking often");
+    while !signal::has_exited(&process.pidfd).is_ok_and(|exited| exited) {
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+async fn wait_by_pidfd(process: &Process) -> io::Result<()> {
     if signal::has_exited(&process.pidfd)? {
         return Ok(());
     }
@@ -110,17 +132,39 @@ async fn kill_marked_tree(plane: &Plane, process: &Process, started: Instant) ->
     }
 }
 
-/// Reaps the leader. A status that somebody else took is `Unknown`, never a guess.
-fn reap(process: &Process) -> (WaitStatus, Usage) {
+/// Tries again those leaders whose status was withheld when they were collected.
+pub(super) fn reap_withheld(plane: &Plane) {
+    let withheld: Vec<_> =
+        plane.table.borrow().iter().filter(|process| process.unreaped.get()).cloned().collect();
+    for process in withheld {
+        if reap(&process).is_some() {
+            plane.release(&process);
+        }
+    }
+}
+
+/// Reaps the leader as soon as that is possible; `None` when it is not for that long.
+async fn reap_within(process: &Process, limit: Duration) -> Option<(WaitStatus, Usage)> {
+    let started = Instant::now();
+    loop {
+        let reaped = reap(process);
+        if reaped.is_some() || started.elapsed() >= limit {
+            return reaped;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Reaps the leader; `None` while its status is withheld. One that somebody else took is `Unknown`, never a guess.
+fn reap(process: &Process) -> Option<(WaitStatus, Usage)> {
     match sys::wait(process.pidfd.as_fd(), Take::Reap) {
-        Ok(Some((status, usage))) => (status, Usage { max_rss_bytes: true_peak(process, usage), ..usage }),
-        Ok(None) => {
-            tracing::warn!(process = %process.key, "a worker whose pidfd is readable cannot be reaped yet");
-            (WaitStatus::Unknown, Usage::default())
+        Ok(reaped) => {
+            let (status, usage) = reaped?;
+            Some((status, Usage { max_rss_bytes: true_peak(process, usage), ..usage }))
         }
         Err(error) => {
             tracing::warn!(process = %process.key, %error, "somebody else has reaped a worker; its status is lost");
-            (WaitStatus::Unknown, Usage::default())
+            Some((WaitStatus::Unknown, Usage::default()))
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The kernel's out-of-memory counters, and which death each of their rises may explain.
 //!
 //! It owns the counters' last values. The counters are shared (the broker's own cgroup, the whole system), so a rise
-//! is a hint: it explains at most one death by SIGKILL, and only one soon after it. A rise that nobody claims was a
-//! descendant's or a stranger's, and must not name the next death.
+//! is a hint: it explains at most one death by SIGKILL, and only one soon after it. A process that the broker killed
+//! itself leaves the rise for another, whom the kernel killed. A rise that nobody claims was a descendant's or a
+//! stranger's, and must not name the next death.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -58,18 +59,23 @@ impl OomWatch {
 
     /// What the counters say of a death. The kernel raises them before the death can be seen.
     ///
-    /// The system's counter is read only for a SIGKILL that the broker did not send, or to keep it in step.
+    /// Only a SIGKILL that the broker did not send claims a rise, and only for one is the system's counter read;
+    /// every other death just looks at what is there.
     pub(super) fn judge(&mut self, status: WaitStatus, kill_sent: bool) -> OomEvidence {
         if self.cgroup.is_none() && self.system.is_none() {
             return OomEvidence::NotWatched;
         }
         let now = Instant::now();
         let killed = matches!(status, WaitStatus::Signaled { signal: libc::SIGKILL, .. });
-        let in_cgroup = self.cgroup.as_mut().is_some_and(|counter| counter.explains(now, killed));
-        if killed && (in_cgroup || !kill_sent) {
+        let claims = killed && !kill_sent;
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.refresh(now);
+        }
+        if claims {
             self.refresh_system(now);
         }
-        let in_system = killed && self.system.as_mut().is_some_and(|counter| counter.claim());
+        let in_cgroup = self.cgroup.as_mut().is_some_and(|counter| counter.explains(now, claims));
+        let in_system = killed && self.system.as_mut().is_some_and(|counter| counter.explains(now, claims));
         if in_cgroup || in_system { OomEvidence::SharedCounterRose } else { OomEvidence::NotSeen }
     }
 }
@@ -99,7 +105,7 @@ impl Counter {
     }
 
     fn refresh(&mut self, now: Instant) {
-        self.rises.retain(|risen_at| now.duration_since(*risen_at) < EXPLAINS_FOR);
+        self.forget_stale(now);
         let Some(value) = self.read() else { return };
         // More rises at once than there are workers to explain are of no use.
         let new = value.saturating_sub(self.last).min(1024);
@@ -107,14 +113,14 @@ impl Counter {
         self.last = value;
     }
 
-    /// Whether a rise may explain a death now; a death by SIGKILL claims it.
-    fn explains(&mut self, now: Instant, killed: bool) -> bool {
-        self.refresh(now);
-        if killed { self.claim() } else { !self.rises.is_empty() }
+    fn forget_stale(&mut self, now: Instant) {
+        self.rises.retain(|risen_at| now.duration_since(*risen_at) < EXPLAINS_FOR);
     }
 
-    fn claim(&mut self) -> bool {
-        self.rises.pop_front().is_some()
+    /// Whether a rise noted so far may explain a death now; a death that claims it takes it away.
+    fn explains(&mut self, now: Instant, claims: bool) -> bool {
+        self.forget_stale(now);
+        if claims { self.rises.pop_front().is_some() } else { !self.rises.is_empty() }
     }
 }
 
@@ -211,6 +217,31 @@ mod tests {
         assert_eq!(watch.judge(WaitStatus::Exited { code: 1 }, false), OomEvidence::SharedCounterRose);
         assert_eq!(watch.judge(killed, false), OomEvidence::SharedCounterRose);
         assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
+    }
+
+    #[test]
+    fn a_death_by_the_broker_s_hand_leaves_the_rise_to_another() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (ours, whole) = (dir.path().join("cgroup"), dir.path().join("system"));
+        let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
+        let mut watch = OomWatch {
+            cgroup: Some(counter(&ours, 0)),
+            system: Some(counter(&whole, 0)),
+            system_read_at: Instant::now(),
+        };
+        fs::write(&ours, "oom_kill 1\n").expect("writable");
+        fs::write(&whole, "oom_kill 1\n").expect("writable");
+        for _ in 0..2 {
+            assert_eq!(watch.judge(killed, true), OomEvidence::SharedCounterRose);
+        }
+        assert_eq!(watch.judge(killed, false), OomEvidence::SharedCounterRose);
+        assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen, "claimed in both counters");
+        assert_eq!(watch.judge(killed, true), OomEvidence::NotSeen);
+    }
+
+    #[test]
+    fn without_counters_nothing_is_watched() {
+        let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
         let mut blind = OomWatch { cgroup: None, system: None, system_read_at: Instant::now() };
         assert_eq!(blind.judge(killed, false), OomEvidence::NotWatched);
     }
@@ -224,7 +255,8 @@ mod tests {
         let now = Instant::now();
         counter.refresh(now);
         assert_eq!(counter.rises.len(), 1);
-        counter.refresh(now + EXPLAINS_FOR);
-        assert!(!counter.claim());
+        assert!(counter.explains(now, false));
+        assert!(!counter.explains(now + EXPLAINS_FOR, false));
+        assert!(!counter.explains(now + EXPLAINS_FOR, true));
     }
 }

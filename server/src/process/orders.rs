@@ -23,7 +23,7 @@ pub struct PlaneOptions {
     /// Every child of this process that the plane did not start is an orphan of one of its workers. True for the
     /// broker, which is a process of its own: unknown zombies are then reaped (the duty of a subreaper and of
     /// process 1), and live orphans that carry no mark at all are killed once no living worker can be their
-    /// origin. Children present when the plane starts are never killed. Default: false, which touches no child
+    /// origin (never by process 1, to whom orphans come from elsewhere too: `docker exec`). Children present when the plane starts are never killed. Default: false, which touches no child
     /// that is not proven to descend from one of the plane's workers; right for a plane inside another program.
     pub owns_all_children: bool,
 }
@@ -50,8 +50,13 @@ pub struct SpawnSpec {
     /// The resident set, in bytes, above which `MemoryExceeded` is reported, once. `None`: not sampled.
     pub memory_limit: Option<u64>,
     /// Leave core dumps possible (up to the hard limit). Default: off, because the kernel keeps a dying process
-    /// and its socket alive for about a second per GB dumped.
+    /// and its socket alive for about a second per GB dumped. Off sets `RLIMIT_CORE`, soft and hard, to 1, which
+    /// stops dumps to files and to pipes (0 would stop only files, core(5)); a hard limit that is 0 already stays.
     pub core_dumps: bool,
+    /// The soft limit on open files (`RLIMIT_NOFILE`) to start with, at most the hard one, which stays. Programs
+    /// that use `select` or close every descriptor break under a high one. Default: `None`, which leaves the
+    /// broker's.
+    pub open_files: Option<u64>,
     /// `SO_SNDBUF` of both ends of the socket, in bytes (the kernel doubles and caps it); 0 keeps its default.
     pub send_buffer: usize,
 }
@@ -110,7 +115,9 @@ pub enum Report {
         /// Which step failed, why, and what to do about it.
         error: String,
     },
-    /// The evidence of an exited process. Its leader is reaped; its tree is dead but for what it says leaked.
+    /// The evidence of an exited process. Its leader is reaped; its tree is dead but for what it says leaked. A
+    /// leader whose status something else withholds (a debugger) is reported as `Unknown` after half a second, and
+    /// reaped as soon as that is possible.
     Evidence {
         /// Which.
         process: ProcessKey,

@@ -103,7 +103,7 @@ pub(super) struct Plane {
     pub(super) oom: RefCell<OomWatch>,
     /// The memory sampler runs.
     pub(super) sampling: Cell<bool>,
-    /// A process has left the table.
+    /// A process has been collected.
     collected: Notify,
 }
 
@@ -259,6 +259,7 @@ impl Plane {
             kill_sent: Cell::new(false),
             collecting: Cell::new(false),
             exited: Cell::new(false),
+            unreaped: Cell::new(false),
             forgotten: Cell::new(false),
             descendants_killed: Cell::new(0),
         });
@@ -277,12 +278,13 @@ impl Plane {
             self.kill(&process);
             self.collect(process);
         }
-        while !self.table.borrow().is_empty() {
+        while self.table.borrow().iter().any(|process| !process.unreaped.get()) {
             self.collected.notified().await;
         }
         for _ in 0..LAST_ROUNDS {
+            collect::reap_withheld(&self);
             let round = self.sweep(None);
-            if round.reaped == 0 && self.sweeper.borrow().known() == 0 {
+            if round.reaped == 0 && self.sweeper.borrow().known() == 0 && self.table.borrow().is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -298,7 +300,13 @@ impl Plane {
         self.collected.notify_one();
     }
 
-    /// Orphans of living workers, leaks, out-of-memory counters.
+    /// Leaves a process on the table whose leader cannot be reaped yet; upkeep tries again.
+    pub(super) fn keep_unreaped(&self, process: &Process) {
+        process.unreaped.set(true);
+        self.collected.notify_one();
+    }
+
+    /// Orphans of living workers, leaders that could not be reaped, leaks, out-of-memory counters.
     async fn keep_up(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -306,6 +314,7 @@ impl Plane {
         loop {
             ticks.tick().await;
             if !self.table.borrow().is_empty() || self.sweeper.borrow().has_work() {
+                collect::reap_withheld(&self);
                 self.sweep(None);
                 self.oom.borrow_mut().refresh();
             }

@@ -1,8 +1,8 @@
 //! The shim: the same binary, started in place of the worker, sets up its own process and becomes the worker.
 //!
 //! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, socket to
-//! its number, stdin, session, core limit, directory, signals, descriptors, exec. It is single-threaded, must
-//! never return to its caller and must never print when it succeeds.
+//! its number, stdin, session, core limit, directory, signals, descriptors, limit on open files, exec. It is
+//! single-threaded, must never return to its caller and must never print when it succeeds.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -52,6 +52,8 @@ pub(super) struct ShimCall {
     pub(super) parent: Pid,
     /// Leave core dumps possible.
     pub(super) core_dumps: bool,
+    /// The soft limit on open files to set; the inherited one stays where `None`.
+    pub(super) open_files: Option<u64>,
     /// Where to start.
     pub(super) current_dir: Option<PathBuf>,
     /// The worker's program.
@@ -66,6 +68,7 @@ impl ShimCall {
         let mut args = vec![
             OsString::from(self.parent.as_raw_pid().to_string()),
             OsString::from(if self.core_dumps { "core" } else { "no-core" }),
+            OsString::from(self.open_files.map(|limit| limit.to_string()).unwrap_or_default()),
             self.current_dir.clone().unwrap_or_default().into_os_string(),
             OsString::from("--"),
             self.program.clone(),
@@ -83,13 +86,18 @@ impl ShimCall {
             Some("no-core") => false,
             Some(_) | None => return Err(ShimError::BadCall),
         };
+        let open_files = match args.next().as_deref().and_then(OsStr::to_str) {
+            Some("") => None,
+            Some(limit) => Some(limit.parse().map_err(|_| ShimError::BadCall)?),
+            None => return Err(ShimError::BadCall),
+        };
         let current_dir = args.next().ok_or(ShimError::BadCall)?;
         let current_dir = (!current_dir.is_empty()).then(|| PathBuf::from(current_dir));
         if args.next().as_deref() != Some(OsStr::new("--")) {
             return Err(ShimError::BadCall);
         }
         let program = args.next().ok_or(ShimError::BadCall)?;
-        Ok(Self { parent, core_dumps, current_dir, program, args: args.collect() })
+        Ok(Self { parent, core_dumps, open_files, current_dir, program, args: args.collect() })
     }
 
     /// Sets the process up and replaces it by the worker; returns only when a step failed.
@@ -105,6 +113,11 @@ impl ShimCall {
         sys::reset_signals().map_err(|source| ShimError::step("reset its signals", source))?;
         sys::close_on_exec_from(WORKER_SOCKET_FD + 1)
             .map_err(|source| ShimError::step("close foreign descriptors", source))?;
+        // Last, so that a low limit hinders no step before it.
+        if let Some(limit) = self.open_files {
+            limit_open_files(limit)
+                .map_err(|source| ShimError::step("set the limit on open files", source))?;
+        }
         let source = Command::new(&self.program).args(&self.args).exec();
         Err(ShimError::from_exec(self.program, source))
     }
@@ -125,14 +138,19 @@ fn place_descriptors() -> io::Result<()> {
     sys::copy_descriptor(null.as_raw_fd(), 0)
 }
 
+/// Without core dumps the limit is 1, not 0: where `core_pattern` is a pipe the kernel heeds no limit but that one,
+/// and as a size it is too small for any dump (core(5)). A hard limit of 0 cannot be raised and stays.
 fn limit_core(core_dumps: bool) -> io::Result<()> {
-    let limit = if core_dumps {
-        let maximum = rustix::process::getrlimit(Resource::Core).maximum;
-        Rlimit { current: maximum, maximum }
-    } else {
-        Rlimit { current: Some(0), maximum: Some(0) }
-    };
-    Ok(rustix::process::setrlimit(Resource::Core, limit)?)
+    let hard = rustix::process::getrlimit(Resource::Core).maximum;
+    let limit = if core_dumps || hard == Some(0) { hard } else { Some(1) };
+    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: limit, maximum: limit })?)
+}
+
+/// Sets the soft limit, at most to the hard one, which stays.
+fn limit_open_files(limit: u64) -> io::Result<()> {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let current = Some(maximum.map_or(limit, |maximum| limit.min(maximum)));
+    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current, maximum })?)
 }
 
 /// Why the shim could not become the worker.
@@ -189,12 +207,13 @@ mod tests {
         let call = ShimCall {
             parent: Pid::from_raw(4711).expect("not zero"),
             core_dumps: true,
+            open_files: Some(1024),
             current_dir: Some(PathBuf::from("/tmp/a b")),
             program: OsString::from("prog"),
             args: vec![OsString::from("--"), OsString::new(), OsString::from("-x")],
         };
         assert_eq!(ShimCall::parse(call.to_args()).expect("own words"), call);
-        let plain = ShimCall { core_dumps: false, current_dir: None, args: Vec::new(), ..call };
+        let plain = ShimCall { core_dumps: false, open_files: None, current_dir: None, args: Vec::new(), ..call };
         assert_eq!(ShimCall::parse(plain.to_args()).expect("own words"), plain);
     }
 
@@ -203,9 +222,11 @@ mod tests {
         for args in [
             &[][..],
             &["x"],
-            &["1", "maybe", "", "--", "p"],
-            &["1", "core", "", "p"],
-            &["1", "core", "", "--"],
+            &["1", "maybe", "", "", "--", "p"],
+            &["1", "core", "many", "", "--", "p"],
+            &["1", "core", "-1", "", "--", "p"],
+            &["1", "core", "", "", "p"],
+            &["1", "core", "", "", "--"],
         ] {
             let parsed = ShimCall::parse(args.iter().map(OsString::from));
             assert!(matches!(parsed, Err(ShimError::BadCall)), "{args:?}");

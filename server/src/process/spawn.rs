@@ -21,8 +21,15 @@ use super::shim::{SHIM_ARG, ShimCall, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
 
 /// Variables addressed to the broker by its service manager, which would mislead a worker.
-const NOT_FOR_WORKERS: [&str; 5] =
-    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID"];
+const NOT_FOR_WORKERS: [&str; 7] = [
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// A process that was started.
 #[derive(Debug)]
@@ -79,6 +86,7 @@ pub(super) fn start(
     let call = ShimCall {
         parent: rustix::process::getpid(),
         core_dumps: spec.core_dumps,
+        open_files: spec.open_files,
         current_dir: spec.current_dir.clone(),
         program: program.clone(),
         args: args.to_vec(),

@@ -1,7 +1,8 @@
 //! Finds, kills and reaps what worker processes leave behind: the orphans that this process adopts as a subreaper.
 //!
 //! It owns the list of known orphans. It must never reap a process of the table, never signal a child that is not
-//! proven to descend from a worker (unless every child is the plane's), and never wait.
+//! proven to descend from a worker (unless every child is the plane's, which is never so for process 1: orphans come
+//! to it from elsewhere, and it only reaps them), and never wait.
 //!
 //! Whose an orphan is, is said by its session or group, while that is still its worker's, else by its mark.
 
@@ -28,6 +29,8 @@ pub(super) struct Sweeper {
     /// Children that were there before the plane.
     foreign: HashSet<Pid>,
     owns_all_children: bool,
+    /// Every orphan must descend from a worker, mark or none.
+    kills_unmarked: bool,
     /// Reused from round to round.
     children: Vec<Pid>,
 }
@@ -84,6 +87,8 @@ impl Sweeper {
             killed_groups: HashMap::new(),
             foreign,
             owns_all_children,
+            // To process 1 comes every orphan of its namespace: that of a `docker exec` is no worker's.
+            kills_unmarked: owns_all_children && !rustix::process::getpid().is_init(),
             children,
         })
     }
@@ -219,7 +224,7 @@ impl Sweeper {
             Owner::Gone => true,
             Owner::Unreadable if orphan.first_seen.elapsed() < UNSURE_FOR => false,
             Owner::NotOurs | Owner::Unreadable => {
-                self.owns_all_children && self.foreign.is_empty() && !has_living_origin(orphan, table)
+                self.kills_unmarked && self.foreign.is_empty() && !has_living_origin(orphan, table)
             }
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct Process {
     pub(super) collecting: Cell<bool>,
     /// Its leader has exited: nothing of its tree may live.
     pub(super) exited: Cell<bool>,
+    /// It is collected but for its leader's reaping, because its status is withheld.
+    pub(super) unreaped: Cell<bool>,
     /// Nobody wants to hear of it any more.
     pub(super) forgotten: Cell<bool>,
     /// Descendants that had to be killed.

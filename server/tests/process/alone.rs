@@ -4,11 +4,16 @@ use std::process::Command;
 
 const VARIABLE: &str = "PROCESS_TEST_ALONE";
 
+/// Whether this is the process that [`command`] started for that test.
+pub(crate) fn runs_as(test: &str) -> bool {
+    std::env::var(VARIABLE).as_deref() == Ok(test)
+}
+
 /// Whether this is the process of that test alone. If not, runs it there and takes over its result.
 ///
 /// `wrapper` is put before the command line, to give the process a past.
 pub(crate) fn is_alone(test: &str, wrapper: &[&str]) -> bool {
-    if std::env::var(VARIABLE).as_deref() == Ok(test) {
+    if runs_as(test) {
         return true;
     }
     let output = command(test, wrapper).output().expect("this very program");
@@ -30,6 +35,6 @@ pub(crate) fn command(test: &str, wrapper: &[&str]) -> Command {
         }
         None => Command::new(program),
     };
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(VARIABLE, test);
+    command.args(["--exact", test, "--nocapture"]).env(VARIABLE, test);
     command
 }

@@ -11,4 +11,5 @@ mod deaths;
 mod limits;
 mod rig;
 mod starts;
+mod traced;
 mod trees;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
 
-use super::alone::{command, is_alone};
+use super::alone::{command, is_alone, runs_as};
 use super::rig::{Rig, Worker, lives, program, python, sh, wait_at_most, wait_until};
 
 /// A process whose state is only what it was given.
@@ -117,7 +118,10 @@ fn its_socket_works_both_ways_and_blocks() {
 #[test]
 fn it_dies_with_a_broker_that_is_killed() {
     use std::io::BufRead;
-    let test = "starts::a_broker_to_be_killed";
+    let test = "starts::it_dies_with_a_broker_that_is_killed";
+    if runs_as(test) {
+        be_killed_with_a_worker();
+    }
     let mut broker =
         command(test, &[]).stdout(std::process::Stdio::piped()).spawn().expect("this very program");
     let stdout = std::io::BufReader::new(broker.stdout.take().expect("piped"));
@@ -130,14 +134,13 @@ fn it_dies_with_a_broker_that_is_killed() {
     broker.wait().expect("our child");
 }
 
-/// Not a test: the broker of the test above.
-#[test]
-#[ignore = "runs until it is killed"]
-fn a_broker_to_be_killed() {
+/// The broker of the test above, in its own process.
+fn be_killed_with_a_worker() -> ! {
     let mut rig = Rig::of_a_broker();
     let worker = plain(&mut rig);
-    println!("WORKER {}", worker.pid);
+    writeln!(std::io::stdout(), "WORKER {}", worker.pid).expect("the test listens");
     worker.wait_for_exit();
+    panic!("the worker ended before its broker was killed");
 }
 
 #[test]

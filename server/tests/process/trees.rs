@@ -1,12 +1,14 @@
 //! Whole trees: nothing of a worker survives its death, and nothing else is touched.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use lifeboat::process::{Order, SpawnSpec};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
+use rustix::process::{Pid, Signal};
 
-use super::alone::is_alone;
+use super::alone::{is_alone, runs_as};
 use super::rig::{Rig, Worker, lives, python, sh, state, wait_at_most, wait_until};
 
 /// Makes a tree of five below the leader, says all pids, then does as it is told.
@@ -163,6 +165,41 @@ fn a_daemon_without_a_mark_goes_when_no_worker_can_be_its_origin() {
     rig.signal(&elder, StopSignal::Kill);
     rig.collect(&elder);
     assert_gone(&[daemon], "unmarked");
+}
+
+#[test]
+fn process_1_reaps_strangers_and_kills_none() {
+    let test = "trees::process_1_reaps_strangers_and_kills_none";
+    let wrapper = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let unshared = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    if !unshared.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine forbids a namespace of process numbers");
+        return;
+    }
+    if !runs_as(test) {
+        is_alone(test, &wrapper);
+        return;
+    }
+    assert_eq!(std::process::id(), 1);
+    let mut rig = Rig::of_a_broker();
+    // Unmarked, and come to process 1 from somewhere: an environment of its own, and none that can be read.
+    let script = "(setsid env -i A=b sleep 1000 & echo $! >&3); (setsid env -i sleep 1000 & echo $! >&3); exit 0";
+    let mut worker = rig.spawn(sh(script));
+    let strangers: [u32; 2] = [(); 2].map(|()| worker.line().parse().expect("a pid"));
+    for pid in strangers {
+        let comm = format!("/proc/{pid}/comm");
+        wait_until("it is a stranger", || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"));
+    }
+    rig.collect(&worker);
+    // The next death sweeps until no stranger can be unsure any more.
+    rig.evidence_of(sh("exit 0"));
+    rig.evidence_of(sh("exit 0"));
+    for pid in strangers {
+        assert!(lives(pid), "{pid} was killed");
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero");
+        rustix::process::kill_process(pid, Signal::KILL).expect("alive");
+    }
+    assert_gone(&strangers, "reaped by process 1");
 }
 
 #[test]
