@@ -77,7 +77,7 @@
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
 //! * **Tasks** spawned with `tokio::spawn` go on while requests are waited for, though not while a *blocking* handler
-//!   runs.
+//!   runs. Those alive when the process ends are dropped, and `spawn_blocking` is not waited for.
 //! * **stdout and stderr** are the program's own; the broker keeps their tails. stdin is `/dev/null`.
 //!
 //! # How the process ends

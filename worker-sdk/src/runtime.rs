@@ -16,9 +16,10 @@ use tokio::io::unix::AsyncFd;
 use crate::call::Call;
 
 pub(crate) struct Runtime {
-    /// The socket as the runtime sees it, registered when first needed. Before the runtime: dropped first.
+    /// The socket as the runtime sees it, registered when first needed.
     socket: Option<AsyncFd<Arc<UnixStream>>>,
-    runtime: tokio::runtime::Runtime,
+    /// Empty only while this is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Runtime {
@@ -27,15 +28,22 @@ impl Runtime {
     /// Those of creating the runtime's descriptors.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { socket: None, runtime })
+        Ok(Self { socket: None, runtime: Some(runtime) })
+    }
+
+    fn tokio(&self) -> &tokio::runtime::Runtime {
+        self.runtime.as_ref().expect("only dropping takes the runtime out")
     }
 
     /// Runs a handler's future to its end; `None` if it was dropped because of a cancel. A future that is ready
     /// together with the cancel has its result.
     pub(crate) fn run<F: Future>(&self, call: &Call, future: F) -> Option<F::Output> {
+        let runtime = self.tokio();
+        // Left last: whatever the future owns is dropped inside the runtime, where it may spawn and make timers.
+        let _entered = runtime.enter();
         let mut future = pin!(future);
         let mut cancelled = pin!(call.cancelled());
-        self.runtime.block_on(poll_fn(|task| match future.as_mut().poll(task) {
+        runtime.block_on(poll_fn(|task| match future.as_mut().poll(task) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => cancelled.as_mut().poll(task).map(|()| None),
         }))
@@ -44,7 +52,7 @@ impl Runtime {
     /// Whether handlers left tasks behind that must go on between requests, such as the driver of a database
     /// connection.
     pub(crate) fn has_tasks(&self) -> bool {
-        self.runtime.metrics().num_alive_tasks() > 0
+        self.tokio().metrics().num_alive_tasks() > 0
     }
 
     /// Turns the runtime until `read` says that it read something. `read` must not wait.
@@ -57,20 +65,30 @@ impl Runtime {
         socket: &Arc<UnixStream>,
         mut read: impl FnMut() -> bool,
     ) -> io::Result<()> {
-        let entered = self.runtime.enter();
-        let socket = match &mut self.socket {
-            Some(socket) => socket,
-            none => none.insert(crate::sys::register_readable(Arc::clone(socket))?),
-        };
-        drop(entered);
-        self.runtime.block_on(async {
+        if self.socket.is_none() {
+            let _entered = self.tokio().enter();
+            self.socket = Some(crate::sys::register_readable(Arc::clone(socket))?);
+        }
+        let registered = self.socket.as_ref().expect("it was registered just now or before");
+        self.tokio().block_on(async {
             loop {
-                let mut ready = socket.readable().await?;
+                let mut ready = registered.readable().await?;
                 if read() {
                     return Ok(());
                 }
                 ready.clear_ready();
             }
         })
+    }
+}
+
+impl Drop for Runtime {
+    /// Waits for nothing: a `spawn_blocking` task that a handler left behind may never end, and the process is to.
+    fn drop(&mut self) {
+        // First, while the runtime that it is registered with is there.
+        self.socket = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -100,7 +100,14 @@ impl<'a> Server<'a> {
                 return Err(error);
             }
             match inbox.held.pop_front() {
-                Some(held) => inbox = self.take(&mut slot, held, inbox)?,
+                Some(held) => {
+                    inbox = self.take(&mut slot, held, inbox)?;
+                    // What lies in the socket may be a cancel of a held request, or a drain. With none held, which
+                    // is usual, the next read waits for a request anyway.
+                    if !inbox.held.is_empty() && inbox.over.is_none() {
+                        inbox.read(&self.link.socket, false);
+                    }
+                }
                 None => self.read(&mut inbox)?,
             }
         }
@@ -151,7 +158,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Answers one request. The inbox is the watcher's while its handler runs.
+    /// Answers one request, unless told to stop before its handler began. The inbox is the watcher's while the
+    /// handler runs.
     fn take(
         &self,
         slot: &mut Slot,
@@ -168,7 +176,12 @@ impl<'a> Server<'a> {
         inbox.running = Some(Arc::clone(&call));
         drop(inbox);
         self.link.begin();
-        let executed = slot.execute(&call, held.body, self.runtime.as_ref(), socket);
+        // Again, now that the phase is told: a SIGTERM since the first look has nobody else to stop this request.
+        let executed = if self.told_to_stop() {
+            Ok(())
+        } else {
+            slot.execute(&call, held.body, self.runtime.as_ref(), socket)
+        };
         self.link.end();
         let mut inbox = self.link.lock();
         inbox.running = None;
@@ -201,4 +214,49 @@ fn refuse(error: &WorkerError, socket: &UnixStream) {
     outbox.refused(&refused);
     // A broker that is gone needs no refusal.
     let _ = outbox.flush(socket);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use lifeboat_protocol::{Route, TimeLeft};
+
+    use super::*;
+    use crate::HandlerError;
+    use crate::adapter::RawBlocking;
+
+    #[test]
+    fn a_sigterm_just_before_a_handler_begins_keeps_it_from_starting() {
+        static STARTED: AtomicBool = AtomicBool::new(false);
+        let handler = |body, _| {
+            STARTED.store(true, Ordering::SeqCst);
+            Ok::<Bytes, HandlerError>(body)
+        };
+        let (broker, socket) = UnixStream::pair().unwrap();
+        let link = Link::new(socket, Inbox::new(vec!["raw".to_owned()], None)).unwrap();
+        let server = Server { link: &link, runtime: None };
+        let outbox = Outbox::new(FrameLimit::for_body(1_000));
+        let mut slot = Slot::new(vec![Box::new(RawBlocking(handler))], Arc::default(), outbox);
+        for (terminated, id) in [(true, 1), (false, 2)] {
+            link.terminate.store(terminated, Ordering::SeqCst);
+            let held = Held {
+                route: Route { attempt: 1, ..Route::request(id, TimeLeft::NONE) },
+                method: Ok(0),
+                ext: None,
+                body: Bytes::from_static(b"\x07"),
+                received: Instant::now(),
+                cancelled: false,
+            };
+            let inbox = server.take(&mut slot, held, link.lock()).unwrap();
+            assert!(inbox.running.is_none());
+            drop(inbox);
+            assert!(!link.phase().is_running());
+            assert_eq!(STARTED.load(Ordering::SeqCst), !terminated);
+            let answered = rustix::io::ioctl_fionread(&broker).unwrap() > 0;
+            assert_eq!(answered, !terminated);
+        }
+    }
 }

@@ -14,27 +14,27 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Takes ownership of descriptor `fd` and marks it close-on-exec. Call it at most once per number, before the
-/// process opens descriptors of its own.
+/// Takes ownership of descriptor `fd`, which must not be negative, if `check` approves of it. What `check` refuses is
+/// left as it was: open, and its owner's.
+///
+/// `check` must refuse a descriptor that is not open, and one that something else in this process may own.
 ///
 /// # Errors
 ///
-/// `EBADF` if the number is negative or no descriptor of that number is open.
-pub(crate) fn adopt(fd: RawFd) -> Result<OwnedFd, Errno> {
-    if fd < 0 {
-        return Err(Errno::BADF);
-    }
-    // SAFETY: the number is not negative, and the borrow is used for one fcntl that the kernel answers with EBADF
-    // if nothing is open there.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
-    // SAFETY: the fcntl proved that the descriptor is open. It was inherited for this use (the only caller checks
-    // the environment that says so, and takes a number once), so nothing else in this process owns it.
+/// Those of `check`.
+pub(crate) fn adopt<E>(fd: RawFd, check: impl FnOnce(BorrowedFd<'_>) -> Result<(), E>) -> Result<OwnedFd, E> {
+    assert!(fd >= 0, "the caller parses numbers of descriptors, which are not negative");
+    // SAFETY: the number is not -1. Whether anything is open there is for `check` to find out: it only asks the
+    // kernel, which answers EBADF if nothing is. The borrow does not outlive the call.
+    check(unsafe { BorrowedFd::borrow_raw(fd) })?;
+    // SAFETY: `check` found the descriptor open and not owned by anything in this process, by the rule above; the
+    // only caller tells by close-on-exec, which every descriptor made by Rust code has and an inherited one cannot
+    // have. That caller comes here once in the life of a process at most.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

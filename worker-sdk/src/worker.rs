@@ -47,9 +47,9 @@ struct Declared {
 impl Worker {
     /// A worker without handlers.
     ///
-    /// Takes the broker's socket out of the environment at once and marks it close-on-exec, so that no process
-    /// started while the states are built holds it: make it the first thing in `main`. That there is no socket is
-    /// told by [`run`](Self::run).
+    /// Takes the inherited socket, which `LIFEBOAT_FD` names, and marks it close-on-exec, so that no process started
+    /// while the states are built holds it: make it the first thing in `main`. The variable itself stays in the
+    /// environment. A descriptor that is no such socket is left alone; [`run`](Self::run) tells that there is none.
     pub fn new() -> Self {
         Self {
             socket: crate::inherit::inherited_socket(),

@@ -100,7 +100,7 @@ impl Started {
     fn new(assignment: Assignment) -> Self {
         let (mut socket, theirs) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
-        let child = command().env("LIFEBOAT_WORKER", "test-0").stdin(OwnedFd::from(theirs)).spawn().unwrap();
+        let child = command().env("LIFEBOAT_FD", "3").stdin(OwnedFd::from(theirs)).spawn().unwrap();
         let hello = Hello { assignment: Some(assignment), ..Hello::new(Role::Broker, 1 << 20, "scripted/0") };
         let mut out = Vec::new();
         put_control(&mut out, MessageType::Hello, None, &hello).unwrap();
@@ -283,8 +283,9 @@ fn a_broker_that_is_not_understood_ends_with_76() {
 #[test]
 fn without_a_broker_it_ends_with_64() {
     let by_hand = "start it through a pool's `command`";
-    let cases: [(&str, &str, &str); 4] = [
+    let cases: [(&str, &str, &str); 5] = [
         ("NOTHING", "", by_hand),
+        ("LIFEBOAT_FD", "-1", "is not a descriptor's number"),
         ("LIFEBOAT_FD", "987", by_hand),
         ("LIFEBOAT_FD", "3", "is not a socket"),
         ("LIFEBOAT_FD", "three", "is not a descriptor's number"),
@@ -295,4 +296,14 @@ fn without_a_broker_it_ends_with_64() {
         assert_eq!(status.code(), Some(64), "{variable}={value}: {told}");
         assert!(told.contains(expected), "{variable}={value}: {told}");
     }
+}
+
+#[test]
+fn a_socket_that_the_environment_does_not_name_is_not_the_brokers() {
+    let (socket, theirs) = UnixStream::pair().unwrap();
+    let child = command().env("LIFEBOAT_WORKER", "test-0").stdin(OwnedFd::from(theirs)).spawn().unwrap();
+    // A worker that took it would wait for a hello.
+    let mut started = Started { child, socket };
+    assert_eq!(end_by_itself(&mut started).code(), Some(64));
+    assert!(started.end().1.contains("start it through a pool's `command`"));
 }

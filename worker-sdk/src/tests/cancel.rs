@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lifeboat_protocol::{Failure, MessageType};
 
 use super::broker::{Broker, LIMIT, cancel, request};
-use super::{Number, gated};
+use super::{Number, gated, meddling};
 use crate::Cancelled;
 use crate::prelude::*;
 
@@ -48,6 +49,44 @@ fn an_asynchronous_handler_is_dropped_at_its_next_await() {
         broker.send(&cancel(id));
         broker.send(&request(id + 1, "number", &8));
         assert_eq!(broker.next().expect::<u64>(MessageType::Answer, id + 1), 8);
+    }
+}
+
+/// Uses the runtime when it is dropped, as connections of pools do.
+struct Returns(Sender<&'static str>);
+
+impl Drop for Returns {
+    fn drop(&mut self) {
+        let tell = self.0.clone();
+        let timer = tokio::time::sleep(Duration::from_millis(1));
+        tokio::spawn(async move {
+            timer.await;
+            tell.send("returned").unwrap();
+        });
+    }
+}
+
+#[test]
+fn what_a_dropped_handler_owned_may_use_the_runtime() {
+    let (tell, told) = channel();
+    let tell = Arc::new(Mutex::new(tell));
+    let mut broker = Broker::start(move || {
+        Worker::new().handle::<Number>(move |number: Number| {
+            let tell = tell.lock().unwrap().clone();
+            async move {
+                let _returns = Returns(tell.clone());
+                tell.send("started").unwrap();
+                std::future::pending::<()>().await;
+                Ok::<_, HandlerError>(number)
+            }
+        })
+    });
+    for id in 1..=2 {
+        broker.send(&request(id, "number", &0));
+        assert_eq!(told.recv_timeout(LIMIT), Ok("started"));
+        broker.send(&cancel(id));
+        broker.next().expect::<()>(MessageType::Cancelled, id);
+        assert_eq!(told.recv_timeout(LIMIT), Ok("returned"));
     }
 }
 
@@ -120,4 +159,16 @@ fn a_held_request_is_cancelled_while_another_runs_long() {
     assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 1), 1);
     broker.next().expect::<()>(MessageType::Cancelled, 2);
     assert!(gate.started.try_recv().is_err(), "it never started");
+}
+
+#[test]
+fn a_cancel_that_lies_in_the_socket_stops_a_held_request() {
+    let (meddle, handler) = meddling(cancel(2));
+    let mut broker = Broker::start(|| Worker::new().handle_blocking::<Number>(handler));
+    meddle.send(broker.socket.try_clone().unwrap()).unwrap();
+    let three: Vec<u8> = (1..=3).flat_map(|id| request(id, "number", &id)).collect();
+    broker.send(&three);
+    assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 1), 1);
+    broker.next().expect::<()>(MessageType::Cancelled, 2);
+    assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 3), 3);
 }

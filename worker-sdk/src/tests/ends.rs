@@ -1,12 +1,14 @@
 //! How serving ends: drains, panics, and brokers that go away.
 
 use std::net::Shutdown;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lifeboat_protocol::{Assignment, MessageType, Panicked, WorkersFailed, decode_body};
 
 use super::broker::{Broker, LIMIT, drain, request, wait_until};
-use super::{Number, double, gated};
+use super::{Number, double, gated, meddling};
 use crate::WorkerError;
 use crate::prelude::*;
 
@@ -27,6 +29,42 @@ fn a_drain_finishes_what_runs_and_leaves_the_rest() {
 fn a_drain_with_nothing_running_ends_at_once() {
     let mut broker = Broker::start(|| Worker::new().handle::<Number>(double));
     broker.send(&[request(1, "number", &1), drain()].concat());
+    assert!(broker.end().is_ok());
+}
+
+#[test]
+fn a_drain_that_lies_in_the_socket_leaves_held_requests_to_the_broker() {
+    let (meddle, handler) = meddling(drain());
+    let mut broker = Broker::start(|| Worker::new().handle_blocking::<Number>(handler));
+    meddle.send(broker.socket.try_clone().unwrap()).unwrap();
+    let three: Vec<u8> = (1..=3).flat_map(|id| request(id, "number", &id)).collect();
+    broker.send(&three);
+    assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 1), 1);
+    assert!(broker.end().is_ok());
+}
+
+#[test]
+fn the_end_does_not_wait_for_blocking_tasks() {
+    let (_release, released) = channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let mut broker = Broker::start(move || {
+        Worker::new().handle::<Number>(move |number: Number| {
+            let released = Arc::clone(&released);
+            async move {
+                let (start, started) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    start.send(()).unwrap();
+                    // Far longer than the test.
+                    released.lock().unwrap().recv_timeout(10 * LIMIT)
+                });
+                started.await?;
+                Ok::<_, HandlerError>(number)
+            }
+        })
+    });
+    broker.send(&request(1, "number", &1));
+    assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 1), 1);
+    broker.send(&drain());
     assert!(broker.end().is_ok());
 }
 

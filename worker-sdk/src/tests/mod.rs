@@ -11,6 +11,8 @@ mod order;
 mod refusals;
 mod start;
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -69,4 +71,20 @@ fn gated() -> (Gate, impl Fn(Number) -> Result<Number, HandlerError> + Send + Sy
         Ok(number)
     };
     (Gate { started, release }, handler)
+}
+
+/// A handler that sends `bytes` as the broker, on the socket it is given first, during its request 1. It ends too
+/// soon for the watcher, so they lie in the worker's socket then.
+fn meddling(
+    bytes: Vec<u8>,
+) -> (Sender<UnixStream>, impl Fn(Number) -> Result<Number, HandlerError> + Send + Sync) {
+    let (give, given) = channel::<UnixStream>();
+    let given = Mutex::new(given);
+    let handler = move |number: Number| {
+        if number.0 == 1 {
+            given.lock().expect("no handler panics here").recv_timeout(broker::LIMIT)?.write_all(&bytes)?;
+        }
+        Ok(number)
+    };
+    (give, handler)
 }
