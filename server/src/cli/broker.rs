@@ -111,7 +111,7 @@ pub struct BrokerOptions {
 pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, StartError> {
     let Config { broker, settings, commands, .. } = config;
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
-    let max_clients = descriptors_for_clients(workers)?;
+    let Descriptors { max_clients, before } = raise_descriptors(workers)?;
     let (seat, listener) = lock::take(&broker.socket)?;
     let http_listener = match broker.http {
         HttpListen::At(address) => Some(listen(address)?),
@@ -124,7 +124,7 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
         owns_all_children: options.owns_all_children,
         ..PlaneOptions::new(report)
     })?;
-    let specs = commands.into_iter().map(spawn_spec).collect();
+    let specs = commands.into_iter().map(|command| spawn_spec(command, before)).collect();
     let mut clock = Clock::start();
     let mut observer = Observer::new(&settings, WallClock::starting_at(Timestamp::ZERO));
     if let Some(deaths) = options.deaths {
@@ -241,7 +241,7 @@ impl Stopper {
     }
 }
 
-fn spawn_spec(command: WorkerCommand) -> SpawnSpec {
+fn spawn_spec(command: WorkerCommand, open_files: Option<u64>) -> SpawnSpec {
     let WorkerCommand { program, argv, env, current_dir, memory_limit } = command;
     let arguments = argv.into_iter().skip(1).map(Into::into);
     SpawnSpec {
@@ -250,6 +250,8 @@ fn spawn_spec(command: WorkerCommand) -> SpawnSpec {
         current_dir,
         memory_limit,
         send_buffer: SEND_BUFFER,
+        // Programs that use select() or close every descriptor need the limit that the broker was given.
+        open_files,
         ..SpawnSpec::default()
     }
 }
@@ -291,10 +293,18 @@ fn join_thread(thread: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     }
 }
 
-/// Raises the soft limit on descriptors to the hard one, and says how many clients that leaves room for.
-fn descriptors_for_clients(workers: usize) -> Result<usize, StartError> {
+/// What the limit on descriptors allows.
+struct Descriptors {
+    /// Clients that there is room for.
+    max_clients: usize,
+    /// The soft limit before it was raised; `None` is unlimited.
+    before: Option<u64>,
+}
+
+/// Raises the soft limit on descriptors to the hard one, for the broker alone.
+fn raise_descriptors(workers: usize) -> Result<Descriptors, StartError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let Rlimit { current: before, maximum } = getrlimit(Resource::Nofile);
     if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%errno, "the limit on file descriptors could not be raised");
     }
@@ -304,5 +314,5 @@ fn descriptors_for_clients(workers: usize) -> Result<usize, StartError> {
     if clients == 0 {
         return Err(StartError::Descriptors { workers, needed, limit });
     }
-    Ok(usize::try_from(clients).unwrap_or(usize::MAX))
+    Ok(Descriptors { max_clients: usize::try_from(clients).unwrap_or(usize::MAX), before })
 }

@@ -1,11 +1,11 @@
 //! The link room: every socket of the broker, and the wire on them.
 //!
 //! It owns the listener, one connection per client and one per process, their read and write buffers, and the
-//! translation between wire and core ([`translate`]). It must never decide what becomes of a request or a process: it
+//! translation between wire and core (`translate`). It must never decide what becomes of a request or a process: it
 //! tells the engine what came and writes what it is told to.
 //!
 //! Everything here runs on the data-plane thread. Reading is one task per connection that calls the engine
-//! synchronously; writing is appending to an [`Outbox`](outbox::Outbox) and one [flush](flush) per turn.
+//! synchronously; writing is appending to an outbox and one flush per turn.
 
 mod client;
 mod connection;

@@ -213,7 +213,8 @@ mod tests {
             args: vec![OsString::from("--"), OsString::new(), OsString::from("-x")],
         };
         assert_eq!(ShimCall::parse(call.to_args()).expect("own words"), call);
-        let plain = ShimCall { core_dumps: false, open_files: None, current_dir: None, args: Vec::new(), ..call };
+        let plain =
+            ShimCall { core_dumps: false, open_files: None, current_dir: None, args: Vec::new(), ..call };
         assert_eq!(ShimCall::parse(plain.to_args()).expect("own words"), plain);
     }
 

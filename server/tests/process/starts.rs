@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
+use rustix::process::Resource;
 
 use super::alone::{command, is_alone, runs_as};
 use super::rig::{Rig, Worker, lives, program, python, sh, wait_at_most, wait_until};
@@ -96,9 +97,71 @@ fn it_leads_a_session_and_knows_its_name() {
     assert_eq!(variables["GREETING"], "hello");
     let found = fs::read_link(worker.proc("cwd")).expect("alive");
     assert_eq!(found, dir.path().canonicalize().expect("there"));
-    let limits = fs::read_to_string(worker.proc("limits")).expect("alive");
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("always there");
-    assert_eq!(core.split_ascii_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
+}
+
+/// The soft and the hard limit of that name.
+fn limits(worker: &Worker, name: &str) -> (String, String) {
+    let text = fs::read_to_string(worker.proc("limits")).expect("a living worker");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("always there");
+    let mut columns = line.split_ascii_whitespace().map(String::from);
+    (columns.next().expect("a soft limit"), columns.next().expect("a hard limit"))
+}
+
+#[test]
+fn it_dumps_no_core_to_a_file_or_a_pipe() {
+    let mut rig = Rig::new();
+    let worker = plain(&mut rig);
+    let hard = rustix::process::getrlimit(Resource::Core).maximum;
+    let expected = if hard == Some(0) { "0" } else { "1" };
+    assert_eq!(limits(&worker, "Max core file size"), (expected.into(), expected.into()));
+}
+
+#[test]
+fn its_limit_on_open_files_is_the_one_asked_for() {
+    let mut rig = Rig::new();
+    let own = rustix::process::getrlimit(Resource::Nofile);
+    let text = |limit: Option<u64>| limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string());
+    let hard = text(own.maximum);
+    let below = own.current.map_or(500, |current| current - 1);
+    for (asked, soft) in [
+        (None, text(own.current)),
+        (Some(below), below.to_string()),
+        // More than is allowed is as much as is allowed.
+        (Some(u64::MAX - 1), text(own.maximum.or(Some(u64::MAX - 1)))),
+    ] {
+        let mut spec = program(&["sleep", "1000"]);
+        spec.open_files = asked;
+        let worker = rig.spawn(spec);
+        worker.wait_until_it_is("sleep");
+        assert_eq!(limits(&worker, "Max open files"), (soft, hard.clone()), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_the_service_manager_tells_the_broker_is_not_told_to_it() {
+    let test = "starts::what_the_service_manager_tells_the_broker_is_not_told_to_it";
+    let told = [
+        "LISTEN_FDNAMES=a",
+        "LISTEN_FDS=0",
+        "LISTEN_PID=1",
+        "LISTEN_PIDFDID=1",
+        "NOTIFY_SOCKET=/no/such/socket",
+        "WATCHDOG_PID=1",
+        "WATCHDOG_USEC=30000000",
+    ];
+    if !is_alone(test, &[&["env", "KEPT=yes"][..], &told].concat()) {
+        return;
+    }
+    let mut rig = Rig::of_a_broker();
+    let worker = plain(&mut rig);
+    let environ = fs::read_to_string(worker.proc("environ")).expect("alive");
+    let variables: Vec<_> = environ.split('\0').collect();
+    assert!(variables.contains(&"KEPT=yes"), "{variables:?}");
+    for variable in told {
+        let name = variable.split('=').next().expect("a name");
+        assert!(std::env::var_os(name).is_some(), "the broker was not told {name}");
+        assert!(!variables.iter().any(|entry| entry.split('=').next() == Some(name)), "{name}");
+    }
 }
 
 #[test]
@@ -197,7 +260,7 @@ fn core_dumps_are_possible_when_asked_for() {
         "import resource; print(resource.getrlimit(resource.RLIMIT_CORE), file=open('/dev/stderr', 'w'))",
     );
     spec.core_dumps = true;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
+    let limit = rustix::process::getrlimit(Resource::Core).maximum;
     let expected = limit.map_or_else(|| String::from("(-1, -1)\n"), |limit| format!("({limit}, {limit})\n"));
     assert_eq!(rig.evidence_of(spec).stderr_tail, expected);
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{Evidence, WaitStatus};
 
-use super::rig::{Rig, Worker, lives, python, state, wait_until};
+use super::rig::{Rig, Worker, lives, python, sh, state, wait_until};
 
 /// Traces the process that it is told; lets it go at the next line.
 const TRACER: &str = r#"
@@ -35,43 +35,51 @@ os.read(3, 100)
 os._exit(7)
 "#;
 
-struct Tracer(Child);
+struct Tracer {
+    process: Child,
+    /// It was allowed to.
+    traces: bool,
+}
 
 impl Tracer {
-    /// `None` where nobody may trace.
-    fn of(worker: &Worker) -> Option<Self> {
+    fn of(worker: &Worker) -> Self {
         let mut command = Command::new("python3");
         command.args(["-c", TRACER, &worker.pid.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut tracer = Self(command.spawn().expect("python3"));
+        let mut process = command.spawn().expect("python3");
         let mut answer = String::new();
-        let stdout = tracer.0.stdout.take().expect("piped");
+        let stdout = process.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut answer).expect("an answer");
-        (answer.trim() == "yes").then_some(tracer)
+        Self { process, traces: answer.trim() == "yes" }
     }
 
     fn let_go(&mut self) {
-        self.0.stdin.as_mut().expect("piped").write_all(b"\n").expect("a listening tracer");
+        self.process.stdin.as_mut().expect("piped").write_all(b"\n").expect("a listening tracer");
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
-/// A traced worker that has exited and whose collection has begun.
-fn traced_and_dead(rig: &mut Rig) -> Option<(Worker, Tracer)> {
+/// Does that with a traced worker that has exited and whose collection has begun.
+fn with_traced_and_dead(test: impl FnOnce(Rig, &Worker, &mut Tracer)) {
+    let mut rig = Rig::new();
     let mut worker = rig.spawn(python(TRACED));
     let child = worker.line().parse().expect("a pid");
-    let tracer = Tracer::of(&worker)?;
+    let mut tracer = Tracer::of(&worker);
+    assert!(
+        tracer.traces,
+        "this test needs ptrace: run it as root, or set kernel.yama.ptrace_scope to 1 or 0"
+    );
     worker.say("exit");
     worker.wait_for_exit();
     rig.order(Order::Collect { process: worker.key });
     // The tree is killed after the first look at the status.
     wait_until("its tree is killed", || !lives(child));
-    Some((worker, tracer))
+    test(rig, &worker, &mut tracer);
 }
 
 fn evidence(rig: &mut Rig) -> Evidence {
@@ -83,40 +91,33 @@ fn evidence(rig: &mut Rig) -> Evidence {
 
 #[test]
 fn a_status_that_is_withheld_for_a_moment_is_waited_for() {
-    let mut rig = Rig::new();
-    let Some((worker, mut tracer)) = traced_and_dead(&mut rig) else {
-        eprintln!("skipped: this machine forbids tracing");
-        return;
-    };
-    tracer.let_go();
-    assert_eq!(evidence(&mut rig).wait, WaitStatus::Exited { code: 7 });
-    assert!(state(worker.pid).is_none());
+    with_traced_and_dead(|mut rig, worker, tracer| {
+        // By the time that another has lived and died, the first try to reap it has failed.
+        assert_eq!(rig.evidence_of(sh("exit 3")).wait, WaitStatus::Exited { code: 3 });
+        tracer.let_go();
+        assert_eq!(evidence(&mut rig).wait, WaitStatus::Exited { code: 7 });
+        assert!(state(worker.pid).is_none());
+    });
 }
 
 #[test]
 fn a_leader_that_is_withheld_for_long_is_reaped_later() {
-    let mut rig = Rig::new();
-    let Some((worker, mut tracer)) = traced_and_dead(&mut rig) else {
-        eprintln!("skipped: this machine forbids tracing");
-        return;
-    };
-    assert_eq!(evidence(&mut rig).wait, WaitStatus::Unknown);
-    assert_eq!(state(worker.pid), Some('Z'));
-    // Others are not held up.
-    assert_eq!(rig.evidence_of(python("exit(3)")).wait, WaitStatus::Exited { code: 3 });
-    tracer.let_go();
-    wait_until("it is reaped", || state(worker.pid).is_none());
-    assert!(rig.unread_report().is_none());
+    with_traced_and_dead(|mut rig, worker, tracer| {
+        assert_eq!(evidence(&mut rig).wait, WaitStatus::Unknown);
+        assert_eq!(state(worker.pid), Some('Z'));
+        // Others are not held up.
+        assert_eq!(rig.evidence_of(sh("exit 3")).wait, WaitStatus::Exited { code: 3 });
+        tracer.let_go();
+        wait_until("it is reaped", || state(worker.pid).is_none());
+        assert!(rig.unread_report().is_none());
+    });
 }
 
 #[test]
 fn a_leader_that_is_withheld_does_not_stop_the_end() {
-    let mut rig = Rig::new();
-    let Some((worker, _tracer)) = traced_and_dead(&mut rig) else {
-        eprintln!("skipped: this machine forbids tracing");
-        return;
-    };
-    assert!(rig.end());
-    assert_eq!(evidence(&mut rig).wait, WaitStatus::Unknown);
-    assert_eq!(state(worker.pid), Some('Z'));
+    with_traced_and_dead(|mut rig, worker, _tracer| {
+        assert!(rig.end());
+        assert_eq!(evidence(&mut rig).wait, WaitStatus::Unknown);
+        assert_eq!(state(worker.pid), Some('Z'));
+    });
 }

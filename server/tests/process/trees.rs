@@ -145,6 +145,13 @@ fn orphans_are_found_where_they_are_not_adopted() {
     assert!(evidence.descendants_killed >= 1 && evidence.descendants_leaked == 0, "{evidence:?}");
 }
 
+/// Waits until a process has become a `sleep`, and its environment with it. The environment alone does not tell: it is
+/// empty for a moment in every exec.
+fn wait_until_scrubbed(pid: u32) {
+    let comm = format!("/proc/{pid}/comm");
+    wait_until("it is scrubbed", || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"));
+}
+
 #[test]
 fn a_daemon_without_a_mark_goes_when_no_worker_can_be_its_origin() {
     if !is_alone("trees::a_daemon_without_a_mark_goes_when_no_worker_can_be_its_origin", &[]) {
@@ -153,11 +160,11 @@ fn a_daemon_without_a_mark_goes_when_no_worker_can_be_its_origin() {
     let mut rig = Rig::of_a_broker();
     let elder = rig.spawn(sh("exec sleep 1000"));
     elder.wait_until_it_is("sleep");
-    let script = "(setsid env -i sleep 1000 & echo $! >&3); exec sleep 1000";
+    let script = "(setsid env -i sleep 1000 & echo $! >&3; read x <&3); exec sleep 1000";
     let mut worker = rig.spawn(sh(script));
     let daemon: u32 = worker.line().parse().expect("a pid");
-    let environ = format!("/proc/{daemon}/environ");
-    wait_until("the daemon is scrubbed", || fs::read(&environ).is_ok_and(|environ| environ.is_empty()));
+    wait_until_scrubbed(daemon);
+    worker.say("go");
     rig.signal(&worker, StopSignal::Kill);
     rig.collect(&worker);
     // Its origin is not known: it might be the elder's. It is spared as long as the elder lives.
@@ -172,10 +179,10 @@ fn process_1_reaps_strangers_and_kills_none() {
     let test = "trees::process_1_reaps_strangers_and_kills_none";
     let wrapper = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
     let unshared = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
-    if !unshared.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine forbids a namespace of process numbers");
-        return;
-    }
+    assert!(
+        runs_as(test) || unshared.is_ok_and(|output| output.status.success()),
+        "this test needs PID namespaces: run it as root, or allow them (sysctl kernel.unprivileged_userns_clone=1)"
+    );
     if !runs_as(test) {
         is_alone(test, &wrapper);
         return;
@@ -183,13 +190,12 @@ fn process_1_reaps_strangers_and_kills_none() {
     assert_eq!(std::process::id(), 1);
     let mut rig = Rig::of_a_broker();
     // Unmarked, and come to process 1 from somewhere: an environment of its own, and none that can be read.
-    let script = "(setsid env -i A=b sleep 1000 & echo $! >&3); (setsid env -i sleep 1000 & echo $! >&3); exit 0";
+    let script = "(setsid env -i A=b sleep 1000 & echo $! >&3; setsid env -i sleep 1000 & echo $! >&3; \
+                  read x <&3); exit 0";
     let mut worker = rig.spawn(sh(script));
     let strangers: [u32; 2] = [(); 2].map(|()| worker.line().parse().expect("a pid"));
-    for pid in strangers {
-        let comm = format!("/proc/{pid}/comm");
-        wait_until("it is a stranger", || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"));
-    }
+    strangers.iter().copied().for_each(wait_until_scrubbed);
+    worker.say("go");
     rig.collect(&worker);
     // The next death sweeps until no stranger can be unsure any more.
     rig.evidence_of(sh("exit 0"));
@@ -218,7 +224,7 @@ fn orphans_of_a_living_worker_are_reaped_and_its_status_is_not() {
 #[test]
 fn children_of_the_surrounding_program_are_left_alone() {
     let mut rig = Rig::new();
-    let spawn = |script| std::process::Command::new("sh").args(["-c", script]).spawn().expect("sh");
+    let spawn = |script| Command::new("sh").args(["-c", script]).spawn().expect("sh");
     let (mut dead, mut alive) = (spawn("exit 5"), spawn("exec sleep 1000"));
     wait_until("a zombie", || state(dead.id()) == Some('Z'));
     let (mut worker, pids) = tree(&mut rig, python(TREE));
