@@ -1,0 +1,111 @@
+//! The broker is killed under load: everybody is told within a second, nothing of it runs on, its successor serves.
+
+use std::time::{Duration, Instant};
+
+use lifeboat_client::{CallError, Client};
+use lifeboat_tests::act::{Act, Deed, Wait};
+use lifeboat_tests::harness::{Broker, LIMIT, Room, Start, Turn};
+use tokio::task::JoinSet;
+
+use crate::common::{busy, config, echo};
+
+const TOLD: Duration = Duration::from_secs(1);
+
+/// Nothing that carries the mark lives a second after the death.
+async fn gone_in_time(room: &Room, killed: Instant) {
+    while killed.elapsed() < TOLD && !room.mark().alive().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let alive = room.mark().alive();
+    assert!(alive.is_empty(), "alive {TOLD:?} after the broker was killed: {alive:#?}");
+}
+
+/// Keeps calls in flight and gives what became of those that a death interrupted.
+fn load(clients: &[Client], calls: &mut JoinSet<(Result<u32, CallError>, Instant)>) {
+    for client in clients {
+        for number in 0..20_u64 {
+            let client = client.clone();
+            calls.spawn(async move {
+                let result = match number % 2 {
+                    0 => client.call(Wait { millis: 60_000 }).await,
+                    _ => client.call(Act::new(Deed::Hang)).await,
+                };
+                (result.map(|acted| acted.pid), Instant::now())
+            });
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigkill_is_told_within_a_second_and_leaves_nothing() {
+    let _turn = Turn::shared();
+    let text = config("sdk", 4, "", "");
+    let broker = Broker::start(text.as_str()).await;
+    let clients = [broker.client().await, broker.client().await, broker.client().await];
+    for client in &clients {
+        echo(client, 1).await;
+    }
+    let mut calls = JoinSet::new();
+    load(&clients, &mut calls);
+    busy(&broker, 4).await;
+    let killed = Instant::now();
+    let room = broker.kill();
+
+    while let Some(call) = calls.join_next().await {
+        let (result, told) = call.expect("no panic");
+        let Err(error @ CallError::Disconnected { .. }) = &result else { panic!("{result:?}") };
+        assert!(error.may_have_executed() && error.is_retryable(), "it was written: {error:?}");
+        assert!(told - killed <= TOLD, "told only after {:?}", told - killed);
+    }
+    gone_in_time(&room, killed).await;
+
+    // Calls made while there is no broker wait for the next one.
+    let meanwhile: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let client = client.clone();
+            tokio::spawn(async move { client.request(Act::echo(9)).timeout(LIMIT).await })
+        })
+        .collect();
+    let next = Start::new(text).in_room(&room).start().await;
+    for call in meanwhile {
+        assert_eq!(call.await.expect("no panic").expect("the successor answers").tag, 9);
+    }
+    for client in &clients {
+        echo(client, 2).await;
+    }
+    next.stop();
+}
+
+/// A call whose deadline passes before there is a broker again ends at its deadline, certain not to have run.
+#[tokio::test]
+async fn a_call_without_a_broker_ends_at_its_deadline() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("sdk", 1, "", "")).await;
+    let client = broker.client().await;
+    echo(&client, 1).await;
+    let _room = broker.kill();
+    let began = Instant::now();
+    let error =
+        client.request(Act::echo(2)).timeout(Duration::from_millis(300)).await.expect_err("nobody is there");
+    assert!(!error.may_have_executed(), "{error:?}");
+    assert!(error.is_retryable(), "{error:?}");
+    let took = began.elapsed();
+    assert!((Duration::from_millis(300)..Duration::from_millis(900)).contains(&took), "{took:?}");
+}
+
+/// Killed over and over, each time taken over by the next.
+#[tokio::test]
+async fn ten_deaths_in_a_row() {
+    let _turn = Turn::shared();
+    let text = config("sdk", 2, "", "");
+    let mut broker = Broker::start(text.as_str()).await;
+    let client = broker.client().await;
+    for round in 0..10 {
+        echo(&client, round).await;
+        let room = broker.kill();
+        broker = Start::new(text.as_str()).in_room(&room).start().await;
+    }
+    echo(&client, 99).await;
+    broker.stop();
+}

@@ -1,0 +1,143 @@
+//! What tests ask a worker to do: one request type for every deed, good or bad.
+
+use std::path::PathBuf;
+
+use lifeboat_protocol::Method;
+use serde::{Deserialize, Serialize};
+
+/// What a worker does with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// Answers.
+    Echo,
+    /// Answers after so many milliseconds, whatever happens meanwhile.
+    EchoAfter(u64),
+    /// Says no.
+    Fail {
+        /// Whether another attempt may succeed.
+        retryable: bool,
+    },
+    /// Exits with this code.
+    Exit(i32),
+    /// Calls `abort()`.
+    Abort,
+    /// Writes to memory that is not there.
+    Segfault,
+    /// Recurses until the stack is used up.
+    StackOverflow,
+    /// Panics.
+    Panic,
+    /// Never comes back, and heeds neither cancel nor SIGTERM.
+    Hang,
+    /// Sends itself this signal, then hangs.
+    Signal(i32),
+    /// Leaves a child and a daemon of another session behind, then does the other deed.
+    Litter(Box<Self>),
+    /// Takes memory until it is stopped.
+    Memory,
+    /// Writes so many MiB to stderr, then one last line, and exits with code 9.
+    Flood(u32),
+    /// Answers and does the other deed at once. Raw workers only, like all that follow.
+    AnswerThen(Box<Self>),
+    /// Writes so many thousandths of the answer's frame and kills itself.
+    HalfAnswer(u16),
+    /// Sends bytes that are no frame of the protocol, then hangs.
+    Garbage,
+    /// Announces a frame of 4 GiB, then hangs.
+    Oversized,
+    /// Answers twice.
+    AnswerTwice,
+    /// Answers a request that it was never given, then hangs.
+    AnswerStranger,
+    /// Closes its socket and lives on.
+    CloseAndLive,
+}
+
+/// The text of the panic of [`Deed::Panic`].
+pub const PANIC: &str = "this handler was asked to panic";
+
+/// The last line of [`Deed::Flood`] on stderr.
+pub const LAST_LINE: &str = "these are the last words";
+
+/// A request to do something; answered with [`Acted`]. Blocking in SDK workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// What to do.
+    pub deed: Deed,
+    /// Comes back in the answer.
+    pub tag: u64,
+    /// The last attempt at which the deed is done; later ones only answer.
+    pub until_attempt: u16,
+    /// A file to which each execution adds a line before it begins.
+    pub trace: Option<PathBuf>,
+    /// So many bytes of padding in the answer.
+    pub padding: usize,
+}
+
+impl Act {
+    /// Does the deed at every attempt.
+    #[must_use]
+    pub fn new(deed: Deed) -> Self {
+        Self { deed, tag: 0, until_attempt: u16::MAX, trace: None, padding: 0 }
+    }
+
+    /// An echo with a tag.
+    #[must_use]
+    pub fn echo(tag: u64) -> Self {
+        Self { tag, ..Self::new(Deed::Echo) }
+    }
+
+    /// With a tag.
+    #[must_use]
+    pub fn tag(self, tag: u64) -> Self {
+        Self { tag, ..self }
+    }
+
+    /// Does the deed only up to this attempt.
+    #[must_use]
+    pub fn until(self, attempt: u16) -> Self {
+        Self { until_attempt: attempt, ..self }
+    }
+
+    /// Leaves a trace of every execution in a file.
+    #[must_use]
+    pub fn traced(self, file: impl Into<PathBuf>) -> Self {
+        Self { trace: Some(file.into()), ..self }
+    }
+}
+
+impl Method for Act {
+    const NAME: &'static str = "act";
+    type Request = Self;
+    type Reply = Acted;
+}
+
+/// Who answered an [`Act`] or a [`Wait`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// The request's.
+    pub tag: u64,
+    /// The process.
+    pub pid: u32,
+    /// The worker's name.
+    pub worker: String,
+    /// Which of its lives.
+    pub incarnation: u64,
+    /// Which attempt.
+    pub attempt: u16,
+    /// As long as was asked for.
+    pub padding: Vec<u8>,
+}
+
+/// Answers after so many milliseconds, asynchronously: a cancel ends it at once. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// How long.
+    pub millis: u64,
+}
+
+impl Method for Wait {
+    const NAME: &'static str = "wait";
+    type Request = Self;
+    type Reply = Acted;
+}

@@ -1,0 +1,6 @@
+//! Aborts.
+
+pub(super) fn commit() -> ! {
+    super::complain("aborting");
+    std::process::abort()
+}

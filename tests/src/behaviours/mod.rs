@@ -1,0 +1,97 @@
+//! Worker programs that misbehave: one way each per file, all in the one program `misbehave`.
+//!
+//! Its first argument chooses the kind: a worker on the SDK or on the raw protocol, which then does what each request
+//! asks for, or a program that never gets that far. None of this may be repaired: being wrong is what it is for.
+
+mod abort;
+mod answer_stranger;
+mod answer_then;
+mod answer_twice;
+mod close_and_live;
+mod echo;
+mod escape;
+mod exit;
+mod fail;
+mod fail_start;
+mod flood;
+mod garbage;
+mod half_answer;
+mod hang;
+mod litter;
+mod memory;
+mod never_ready;
+mod overflow;
+mod oversized;
+mod panic;
+mod raw;
+mod sdk;
+mod segfault;
+mod signal;
+
+use std::process::ExitCode;
+
+use crate::act::Deed;
+
+/// The main function of a kind of program.
+type Kind = fn() -> ExitCode;
+
+/// The kinds of program, by first argument.
+const KINDS: [(&str, Kind); 8] = [
+    ("sdk", sdk::run),
+    ("raw", raw::run),
+    ("raw-stubborn", raw::run_stubborn),
+    ("fail-start", fail_start::run),
+    ("never-ready", never_ready::run),
+    ("hang", hang::run),
+    ("escape", escape::run),
+    ("escape-and-end", escape::run_and_end),
+];
+
+/// Runs the kind of program that the first argument names.
+#[must_use]
+pub fn run() -> ExitCode {
+    let kind = std::env::args().nth(1).unwrap_or_default();
+    match KINDS.iter().find(|(name, _)| *name == kind) {
+        Some((_, run)) => run(),
+        None => {
+            complain(&format!("misbehave: no kind {kind:?}; one of {:?}", KINDS.map(|(name, _)| name)));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does a deed that is not an answer. Returns for deeds that only prepare, and for those of raw workers.
+fn commit(deed: &Deed) {
+    match deed {
+        Deed::Exit(code) => exit::commit(*code),
+        Deed::Abort => abort::commit(),
+        Deed::Segfault => segfault::commit(),
+        Deed::StackOverflow => overflow::commit(),
+        Deed::Panic => panic::commit(),
+        Deed::Hang => hang::commit(),
+        Deed::Signal(signal) => signal::commit(*signal),
+        Deed::Litter(then) => {
+            litter::commit();
+            commit(then);
+        }
+        Deed::Memory => memory::commit(),
+        Deed::Flood(mib) => flood::commit(*mib),
+        Deed::EchoAfter(millis) => echo::after(*millis),
+        Deed::Echo
+        | Deed::Fail { .. }
+        | Deed::AnswerThen(_)
+        | Deed::HalfAnswer(_)
+        | Deed::Garbage
+        | Deed::Oversized
+        | Deed::AnswerTwice
+        | Deed::AnswerStranger
+        | Deed::CloseAndLive => {}
+    }
+}
+
+/// A line on stderr.
+fn complain(text: &str) {
+    use std::io::Write as _;
+    // A stderr that is gone leaves nobody to tell.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}

@@ -1,0 +1,5 @@
+//! Panics.
+
+pub(super) fn commit() -> ! {
+    panic!("{}", crate::act::PANIC)
+}

@@ -1,0 +1,41 @@
+//! A worker on the SDK that does what it is told.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::process::{ExitCode, Termination as _};
+use std::time::Duration;
+
+use lifeboat_worker::prelude::*;
+
+use super::{commit, echo, fail};
+use crate::act::{Act, Acted, Deed, Wait};
+
+pub(super) fn run() -> ExitCode {
+    Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait).run().report()
+}
+
+fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
+    leave_trace(&act, context.attempt())?;
+    if context.attempt() <= act.until_attempt {
+        if let Deed::Fail { retryable } = act.deed {
+            return Err(fail::error(retryable));
+        }
+        commit(&act.deed);
+    }
+    Ok(echo::answer(&act, context.worker(), context.incarnation(), context.attempt()))
+}
+
+async fn wait(wait: Wait, context: Context) -> Result<Acted, HandlerError> {
+    // Even a sleep of nothing takes the timer's millisecond.
+    if wait.millis > 0 {
+        tokio::time::sleep(Duration::from_millis(wait.millis)).await;
+    }
+    Ok(echo::answer(&Act::echo(0), context.worker(), context.incarnation(), context.attempt()))
+}
+
+/// One line per execution, in one write, so that lines of several processes do not mix.
+pub(super) fn leave_trace(act: &Act, attempt: u16) -> std::io::Result<()> {
+    let Some(file) = &act.trace else { return Ok(()) };
+    let line = format!("{} {} {attempt}\n", act.tag, std::process::id());
+    OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
+}

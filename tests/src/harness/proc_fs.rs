@@ -1,0 +1,52 @@
+//! What the process table says of one process.
+
+use std::fs;
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Resident memory, in KiB.
+    pub resident_kib: usize,
+}
+
+/// What a process uses now.
+///
+/// # Panics
+///
+/// When it is gone.
+#[must_use]
+pub fn usage(pid: u32) -> Usage {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_default()
+    };
+    Usage { descriptors, threads: number("Threads:"), resident_kib: number("VmRSS:") }
+}
+
+/// Whether a process lives; a zombie does not.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    state(pid).is_some_and(|(state, _)| state != 'Z' && state != 'X')
+}
+
+/// The zombies whose parent is this process.
+#[must_use]
+pub fn zombies_of(parent: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| state(*pid) == Some(('Z', parent))).collect()
+}
+
+/// The state's letter and the parent. The name in between may hold anything, a bracket too.
+fn state(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace();
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
