@@ -110,7 +110,6 @@ async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &S
         let Ok(mut guard) = socket.readable().await else { return Turn::Over };
         let (received, greeted) = {
             let mut engine = engine.borrow_mut();
-            engine.wake();
             let received = engine.read_client(id);
             (received, engine.links.table.client(id).is_some_and(|client| client.greeted))
         };
@@ -179,6 +178,8 @@ impl<P: ProcessPort> Engine<Links, P> {
             return Received::Eof;
         }
         let received = self.links.read(Peer::Client(id));
+        // After the read: what came just before it must not be taken for older than it is, or its limits fire early.
+        self.wake();
         if let Received::Short(_) | Received::Full(_) = received
             && let Err(error) = self.take_requests(id)
         {

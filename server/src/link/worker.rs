@@ -107,7 +107,6 @@ async fn read<P: ProcessPort + 'static>(engine: SharedEngine<P>, process: Proces
         let Ok(mut guard) = socket.readable().await else { return };
         let turn = {
             let mut engine = engine.borrow_mut();
-            engine.wake();
             engine.read_process(process)
         };
         match turn {
@@ -180,7 +179,9 @@ impl<P: ProcessPort> Engine<Links, P> {
         if self.links.table.worker(process).is_none_or(|worker| worker.ended) {
             return Turn::Over;
         }
-        let turn = match self.links.read(Peer::Process(process)) {
+        let received = self.links.read(Peer::Process(process));
+        self.wake();
+        let turn = match received {
             Received::Short(_) | Received::Nothing => Turn::Emptied,
             Received::Full(_) => Turn::More,
             Received::Failed(rustix::io::Errno::CONNRESET) => {

@@ -208,6 +208,7 @@ workers = {workers}
 env = {{ {variable} = {ledger}, RUST_BACKTRACE = "0" }}
 cancel_grace = "50ms"
 stop_grace = "100ms"
+kill_timeout = "5s"
 limits = {{ memory = "128MiB" }}
 queue = {{ max_requests = 16384 }}
 
