@@ -116,10 +116,16 @@ fn first_frame(settings: &Settings, frame: &Frame<'_>) -> Result<Hello, ConnectE
         | Header::Failure { .. }
         | Header::Error { .. }
         | Header::Cancel { .. }
+        | Header::Progress { .. }
+        | Header::Partial { .. }
         | Header::Drain
         | Header::WorkersFailed
+        | Header::Heartbeat
         | Header::Panicked { .. }
-        | Header::Cancelled { .. } => {
+        | Header::Cancelled { .. }
+        | Header::AttemptFailed { .. }
+        | Header::Operate { .. }
+        | Header::Operated { .. } => {
             Err(protocol_error(settings, ProtocolError::Unexpected(message.header.message_type())))
         }
     }

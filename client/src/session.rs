@@ -191,9 +191,15 @@ fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
         Header::Request { .. }
         | Header::Failure { .. }
         | Header::Cancel { .. }
+        | Header::Progress { .. }
+        | Header::Partial { .. }
         | Header::WorkersFailed
+        | Header::Heartbeat
         | Header::Panicked { .. }
-        | Header::Cancelled { .. } => Err(unexpected(message.header.message_type())),
+        | Header::Cancelled { .. }
+        | Header::AttemptFailed { .. }
+        | Header::Operate { .. }
+        | Header::Operated { .. } => Err(unexpected(message.header.message_type())),
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::MessageType;
 use crate::cbor::{Lengths, Reader};
+use crate::{MAX_OPERATE_BODY, MessageType};
 
 /// The body of a message that has none: CBOR null.
 pub const NULL_BODY: &[u8] = &[0xf6];
@@ -47,12 +47,20 @@ pub enum EncodeError {
     /// The value's own `Serialize` said no.
     #[error("the value cannot be written as CBOR: {0}; its `Serialize` refused")]
     Value(String),
-    /// The type is a request, which has a method, or reserved.
+    /// The type is a request, which has a method.
     #[error("a `{0}` message is no control message; requests are written with `put_request`")]
     NotControl(MessageType),
     /// The type needs a route and was given none, or the reverse.
     #[error("a `{0}` message was given a route it does not have, or lacks the one it needs")]
     Route(MessageType),
+    /// The operation is longer than any peer accepts.
+    #[error(
+        "an operation of {len} bytes is longer than the {MAX_OPERATE_BODY} allowed; name a shorter target"
+    )]
+    LongOperation {
+        /// Its body's length, in bytes.
+        len: usize,
+    },
     /// The frame would be longer than a length prefix can say.
     #[error("a frame of {len} bytes is longer than 4 GiB; send smaller bodies")]
     TooLong {

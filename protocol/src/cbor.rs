@@ -18,6 +18,10 @@ const MAP: u8 = 5;
 const TAG: u8 = 6;
 const SIMPLE: u8 = 7;
 
+/// The two simple values that have a meaning here.
+const FALSE: u8 = 0xf4;
+const TRUE: u8 = 0xf5;
+
 /// The one byte that ends an item of indefinite length.
 const BREAK: u8 = 0xff;
 
@@ -72,6 +76,16 @@ impl<'a> Reader<'a> {
         let at = self.at;
         let bytes = self.take(len)?;
         std::str::from_utf8(bytes).map_err(|_| Malformed { at, what: "text that is not UTF-8" })
+    }
+
+    pub(crate) fn bool(&mut self, what: &'static str) -> Result<bool, Malformed> {
+        let value = match self.bytes.get(self.at) {
+            Some(&FALSE) => false,
+            Some(&TRUE) => true,
+            _ => return Err(Malformed { at: self.at, what }),
+        };
+        self.at += 1;
+        Ok(value)
     }
 
     /// Passes over one whole item, of whatever kind, with at most `depth` levels of nesting.
@@ -210,6 +224,11 @@ fn inner(depth: u32, at: usize) -> Result<u32, Malformed> {
 /// Appends an unsigned integer in its shortest form.
 pub(crate) fn put_uint(out: &mut Vec<u8>, value: u64) {
     put_head(out, UINT, value);
+}
+
+/// Appends true or false.
+pub(crate) fn put_bool(out: &mut Vec<u8>, value: bool) {
+    out.push(if value { TRUE } else { FALSE });
 }
 
 /// Appends the head of an array.

@@ -5,36 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-
-/// A closed list of words: its label on the wire, in metrics and in the documents.
-macro_rules! labels {
-    ($(#[$docs:meta])* $name:ident { $($(#[$variant_docs:meta])* $variant:ident = $label:literal,)+ }) => {
-        $(#[$docs])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_docs])* #[serde(rename = $label)] $variant,)+
-        }
-
-        impl $name {
-            /// Every member, in the order of the documents.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The label as it travels.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)+
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use crate::labels::labels;
 
 labels! {
     /// How a request ended, `ok` excepted: that is an answer message.

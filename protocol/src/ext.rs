@@ -1,17 +1,19 @@
-//! The extension map of a request: trace context, limits, metadata, retry.
+//! The extension map of a request: trace context, limits, metadata, retry, streaming.
 //!
 //! Owns its keys and their forms. Must never be needed to forward a request: a broker may pass the map on as
 //! the bytes it came in. Keys that this version does not know are passed over.
 
 use thiserror::Error;
 
-use crate::cbor::{Lengths, Malformed, Reader, put_array, put_map, put_text, put_uint};
+use crate::cbor::{Lengths, Malformed, Reader, put_array, put_bool, put_map, put_text, put_uint};
 
 const TRACEPARENT: u64 = 1;
 const TRACESTATE: u64 = 2;
 const LIMITS: u64 = 3;
 const METADATA: u64 = 4;
 const RETRY: u64 = 5;
+const STREAM: u64 = 6;
+const RESTARTABLE: u64 = 7;
 
 /// Levels of nesting allowed in a value of an unknown key.
 const MAX_UNKNOWN_DEPTH: u32 = 16;
@@ -29,6 +31,10 @@ pub struct Ext {
     pub metadata: Vec<(String, String)>,
     /// Another retry policy than the configured one.
     pub retry: Option<RetryExt>,
+    /// The client wants to be told of progress, partials and failed attempts.
+    pub stream: bool,
+    /// The request may be retried even after a partial of it has gone to the client.
+    pub restartable: bool,
 }
 
 /// Limits of one request, in milliseconds. A client may tighten what the broker's configuration says, never
@@ -114,7 +120,7 @@ impl Ext {
         let trace = self.traceparent.iter().chain(&self.tracestate).map(|value| HEAD + text(value));
         let metadata = self.metadata.iter().map(|(name, value)| text(name) + text(value));
         let retry = self.retry.iter().map(|retry| 7 * HEAD + retry.on.iter().map(text).sum::<usize>());
-        13 * HEAD + trace.sum::<usize>() + metadata.sum::<usize>() + retry.sum::<usize>()
+        17 * HEAD + trace.sum::<usize>() + metadata.sum::<usize>() + retry.sum::<usize>()
     }
 
     fn entries(&self) -> usize {
@@ -123,6 +129,8 @@ impl Ext {
             + usize::from(!self.limits.is_empty())
             + usize::from(!self.metadata.is_empty())
             + usize::from(self.retry.is_some())
+            + usize::from(self.stream)
+            + usize::from(self.restartable)
     }
 
     /// Appends the map to `out`, keys in rising order, every length in its shortest form.
@@ -156,6 +164,12 @@ impl Ext {
             put_uint(out, RETRY);
             retry.encode_into(out);
         }
+        for (key, value) in [(STREAM, self.stream), (RESTARTABLE, self.restartable)] {
+            if value {
+                put_uint(out, key);
+                put_bool(out, value);
+            }
+        }
     }
 
     /// Reads the map that [`Header::Request`](crate::Header::Request) borrows.
@@ -179,6 +193,10 @@ impl Ext {
                 LIMITS => ext.limits = Limits::decode(&mut reader)?,
                 METADATA => ext.metadata = decode_metadata(&mut reader)?,
                 RETRY => ext.retry = Some(RetryExt::decode(&mut reader)?),
+                STREAM => ext.stream = reader.bool("a stream that is neither true nor false")?,
+                RESTARTABLE => {
+                    ext.restartable = reader.bool("a restartable that is neither true nor false")?
+                }
                 _ => reader.skip(MAX_UNKNOWN_DEPTH, Lengths::Definite)?,
             }
         }

@@ -1,13 +1,14 @@
 //! Reading headers: by hand over the slice, borrowing, without allocating.
 //!
-//! Owns what a header may look like and the errors for one that does not. Must never decode a body, and must
-//! accept no form in which the route is not at its fixed place.
+//! Owns what a header may look like and the errors for one that does not, and the one bound on a body that goes
+//! with a type. Must never decode a body, and must accept no form in which the route is not at its fixed place.
 
 use thiserror::Error;
 
 use crate::cbor::{Lengths, Malformed, Reader};
 use crate::messages::RefusedCode;
 use crate::method::MAX_METHOD;
+use crate::operations::MAX_OPERATE_BODY;
 use crate::route::{ROUTE_END, read_route};
 use crate::{FRAME_OVERHEAD, MessageType, Route};
 
@@ -48,10 +49,22 @@ pub enum Header<'a> {
         /// Which request or attempt.
         route: Route,
     },
+    /// The work moves; body [`Progress`](crate::Progress).
+    Progress {
+        /// Which attempt, or which request.
+        route: Route,
+    },
+    /// A part of the reply; its body is opaque.
+    Partial {
+        /// Which attempt, or which request.
+        route: Route,
+    },
     /// Finish what runs, or send nothing new; no body.
     Drain,
     /// No slot is left; body [`WorkersFailed`](crate::WorkersFailed).
     WorkersFailed,
+    /// The process is scheduled; no body.
+    Heartbeat,
     /// The sender closes; body [`Refused`](crate::Refused).
     Refused,
     /// The handler panicked; body [`Panicked`](crate::Panicked).
@@ -62,6 +75,21 @@ pub enum Header<'a> {
     /// The handler stopped because of a cancel; no body.
     Cancelled {
         /// Which attempt.
+        route: Route,
+    },
+    /// An attempt failed and another follows; body [`AttemptBody`](crate::AttemptBody).
+    AttemptFailed {
+        /// Which request.
+        route: Route,
+    },
+    /// An operation; body [`Operate`](crate::Operate), at most [`MAX_OPERATE_BODY`] bytes.
+    Operate {
+        /// Which operation: numbered like a request.
+        route: Route,
+    },
+    /// What became of an operation; body [`Operated`](crate::Operated).
+    Operated {
+        /// Which operation.
         route: Route,
     },
 }
@@ -77,11 +105,17 @@ impl Header<'_> {
             Self::Failure { .. } => MessageType::Failure,
             Self::Error { .. } => MessageType::Error,
             Self::Cancel { .. } => MessageType::Cancel,
+            Self::Progress { .. } => MessageType::Progress,
+            Self::Partial { .. } => MessageType::Partial,
             Self::Drain => MessageType::Drain,
             Self::WorkersFailed => MessageType::WorkersFailed,
+            Self::Heartbeat => MessageType::Heartbeat,
             Self::Refused => MessageType::Refused,
             Self::Panicked { .. } => MessageType::Panicked,
             Self::Cancelled { .. } => MessageType::Cancelled,
+            Self::AttemptFailed { .. } => MessageType::AttemptFailed,
+            Self::Operate { .. } => MessageType::Operate,
+            Self::Operated { .. } => MessageType::Operated,
         }
     }
 
@@ -94,9 +128,14 @@ impl Header<'_> {
             | Self::Failure { route }
             | Self::Error { route }
             | Self::Cancel { route }
+            | Self::Progress { route }
+            | Self::Partial { route }
             | Self::Panicked { route }
-            | Self::Cancelled { route } => Some(*route),
-            Self::Hello | Self::Drain | Self::WorkersFailed | Self::Refused => None,
+            | Self::Cancelled { route }
+            | Self::AttemptFailed { route }
+            | Self::Operate { route }
+            | Self::Operated { route } => Some(*route),
+            Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => None,
         }
     }
 }
@@ -127,13 +166,16 @@ pub enum HeaderError {
     /// A message type that this version does not know.
     #[error("unknown message type {0}; the peer may be newer and must use only what the agreed version has")]
     UnknownType(u64),
-    /// A message type kept for later.
-    #[error("message type `{0}` is reserved and not part of this version; the peer must not send it")]
-    Reserved(MessageType),
     /// The method's name is empty or too long.
     #[error("a method name of {len} bytes; it must have 1 to {MAX_METHOD}")]
     BadMethod {
         /// Its length, in bytes.
+        len: usize,
+    },
+    /// The body of an operate message is longer than it may be.
+    #[error("an operate message with a body of {len} bytes; at most {MAX_OPERATE_BODY} are accepted")]
+    LongOperation {
+        /// Its body's length, in bytes.
         len: usize,
     },
     /// The header is longer than a header may be.
@@ -149,8 +191,10 @@ impl HeaderError {
     #[must_use]
     pub const fn refused_code(&self) -> RefusedCode {
         match self {
-            Self::Malformed { .. } | Self::BadMethod { .. } => RefusedCode::Malformed,
-            Self::UnknownType(_) | Self::Reserved(_) => RefusedCode::UnknownMessage,
+            Self::Malformed { .. } | Self::BadMethod { .. } | Self::LongOperation { .. } => {
+                RefusedCode::Malformed
+            }
+            Self::UnknownType(_) => RefusedCode::UnknownMessage,
             Self::TooLong { .. } => RefusedCode::TooLarge,
         }
     }
@@ -172,19 +216,22 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
     let (message_type, elements) = read_type(frame)?;
     let header = match message_type {
         MessageType::Request => return decode_request(frame, elements),
+        MessageType::Operate => return decode_operate(frame, elements),
         MessageType::Answer => Header::Answer { route: read_route(frame)? },
         MessageType::Failure => Header::Failure { route: read_route(frame)? },
         MessageType::Error => Header::Error { route: read_route(frame)? },
         MessageType::Cancel => Header::Cancel { route: read_route(frame)? },
+        MessageType::Progress => Header::Progress { route: read_route(frame)? },
+        MessageType::Partial => Header::Partial { route: read_route(frame)? },
         MessageType::Panicked => Header::Panicked { route: read_route(frame)? },
         MessageType::Cancelled => Header::Cancelled { route: read_route(frame)? },
+        MessageType::AttemptFailed => Header::AttemptFailed { route: read_route(frame)? },
+        MessageType::Operated => Header::Operated { route: read_route(frame)? },
         MessageType::Hello => Header::Hello,
         MessageType::Drain => Header::Drain,
         MessageType::WorkersFailed => Header::WorkersFailed,
+        MessageType::Heartbeat => Header::Heartbeat,
         MessageType::Refused => Header::Refused,
-        MessageType::Progress | MessageType::Partial | MessageType::Heartbeat => {
-            return Err(HeaderError::Reserved(message_type));
-        }
     };
     let (known, at) = if message_type.has_route() { (2, ROUTE_END) } else { (1, 2) };
     finish(frame, header, Reader::new(frame, at), elements.saturating_sub(known))
@@ -210,6 +257,16 @@ fn decode_request(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError
         ext = frame.get(start..reader.at());
     }
     finish(frame, Header::Request { route, method, ext }, reader, elements.saturating_sub(4))
+}
+
+/// Operations are small; a body that claims to be one and is not is refused before anybody decodes it.
+fn decode_operate(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError> {
+    let header = Header::Operate { route: read_route(frame)? };
+    let message = finish(frame, header, Reader::new(frame, ROUTE_END), elements.saturating_sub(2))?;
+    match message.body.len() {
+        len if len > MAX_OPERATE_BODY => Err(HeaderError::LongOperation { len }),
+        _ => Ok(message),
+    }
 }
 
 /// Passes over the `unknown` elements that are left; what follows them is the body.

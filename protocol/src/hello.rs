@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FrameLimit, VERSIONS};
 
+/// The feature of a worker that sends heartbeats, and is watched by them.
+pub const HEARTBEAT_FEATURE: &str = "heartbeat";
+
+/// Slots that one process can serve, at most: what a [`RouteFlags`](crate::RouteFlags) can tell apart.
+pub const MAX_SLOTS: u32 = 256;
+
 /// What the sender of a hello is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,7 +36,7 @@ pub struct Hello {
     pub max_body: u64,
     /// The sender's software, such as `lifeboat-client/0.1.0`.
     pub software: String,
-    /// Optional abilities, by name. Version 1 has none.
+    /// Optional abilities, by name, such as [`HEARTBEAT_FEATURE`]. Unknown ones are ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// The sender's process id.
@@ -65,6 +71,12 @@ impl Hello {
         }
     }
 
+    /// Whether the sender named this feature.
+    #[must_use]
+    pub fn has_feature(&self, feature: &str) -> bool {
+        self.features.iter().any(|named| named == feature)
+    }
+
     /// The limit for frames sent to the sender of this hello.
     #[must_use]
     pub fn frame_limit(&self) -> FrameLimit {
@@ -78,7 +90,7 @@ pub struct WorkerHello {
     /// The methods it has handlers for.
     #[serde(default)]
     pub methods: Vec<String>,
-    /// How many requests it executes at a time; 1 when missing.
+    /// How many slots it offers, each executing one request at a time; 1 when missing.
     #[serde(default = "one")]
     pub slots: u32,
 }
@@ -106,6 +118,12 @@ pub struct Assignment {
     pub cancel_grace_ms: u64,
     /// Time the process has to end after being told, in milliseconds; 5000 when missing.
     pub stop_grace_ms: u64,
+    /// How many slots to serve; 1 when missing, at most [`MAX_SLOTS`]. A worker must offer as many.
+    #[serde(skip_serializing_if = "is_one")]
+    pub slots: u32,
+    /// How often to send a heartbeat, in milliseconds; 0 when missing: none is wanted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub heartbeat_ms: u64,
 }
 
 impl Default for Assignment {
@@ -117,6 +135,8 @@ impl Default for Assignment {
             prefetch: 1,
             cancel_grace_ms: 1000,
             stop_grace_ms: 5000,
+            slots: one(),
+            heartbeat_ms: 0,
         }
     }
 }
@@ -137,6 +157,14 @@ impl Default for Service {
 
 const fn one() -> u32 {
     1
+}
+
+const fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The highest version that both sides speak. `None`: send `refused` with `unsupported_version` and close.

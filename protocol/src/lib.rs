@@ -35,9 +35,12 @@ mod ext;
 mod frame;
 mod header;
 mod hello;
+mod labels;
 mod message_type;
 mod messages;
 mod method;
+mod operations;
+mod progress;
 mod put;
 mod route;
 
@@ -52,11 +55,19 @@ pub use error_body::{
 pub use ext::{Ext, ExtError, Limits, RetryExt};
 pub use frame::{FrameError, FrameLimit, FrameStart, LENGTH_PREFIX, Split, begin_frame, split_frame};
 pub use header::{Header, HeaderError, Message, decode};
-pub use hello::{Assignment, Hello, Role, Service, WorkerHello, agree_version};
+pub use hello::{Assignment, HEARTBEAT_FEATURE, Hello, MAX_SLOTS, Role, Service, WorkerHello, agree_version};
 pub use message_type::MessageType;
 pub use messages::{Failure, Panicked, Refused, RefusedCode, WorkersFailed};
 pub use method::{MAX_METHOD, Method, MethodNameError, check_method};
-pub use put::{put_answer, put_answer_head, put_control, put_empty, put_request, put_request_head};
+pub use operations::{
+    DEFAULT_ROWS, LastCrash, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation, PoolRow,
+    PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
+};
+pub use progress::{Amount, MAX_PROGRESS_TEXT, Progress};
+pub use put::{
+    put_answer, put_answer_head, put_control, put_empty, put_partial, put_partial_head, put_request,
+    put_request_head,
+};
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 
 /// The newest version of the wire that this crate speaks.

@@ -18,15 +18,15 @@ pub enum MessageType {
     Error = 4,
     /// Stop a request or an attempt.
     Cancel = 5,
-    /// Reserved.
+    /// The work moves; from worker to broker, and on to a client that streams.
     Progress = 6,
-    /// Reserved.
+    /// A part of the reply; from worker to broker, and on to a client that streams.
     Partial = 7,
     /// To a worker: finish what runs, then exit. To a client: no new requests, the broker shuts down.
     Drain = 8,
     /// No slot is left in a worker's process.
     WorkersFailed = 9,
-    /// Reserved.
+    /// The process is scheduled; worker to broker.
     Heartbeat = 10,
     /// The last frame before the sender closes: why.
     Refused = 11,
@@ -34,11 +34,17 @@ pub enum MessageType {
     Panicked = 12,
     /// The handler stopped because of a cancel: ends the attempt, frees the slot; worker to broker.
     Cancelled = 13,
+    /// An attempt failed and another follows; broker to a client that streams.
+    AttemptFailed = 14,
+    /// An operation on the broker, its pools or workers; client to broker.
+    Operate = 15,
+    /// What became of an operation; broker to client.
+    Operated = 16,
 }
 
 impl MessageType {
-    /// Every message type, the reserved ones included, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    /// Every message type, in the order of their numbers.
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::Request,
         Self::Answer,
@@ -53,6 +59,9 @@ impl MessageType {
         Self::Refused,
         Self::Panicked,
         Self::Cancelled,
+        Self::AttemptFailed,
+        Self::Operate,
+        Self::Operated,
     ];
 
     /// The number as it travels, also its CBOR encoding.
@@ -79,15 +88,12 @@ impl MessageType {
             | Self::Progress
             | Self::Partial
             | Self::Panicked
-            | Self::Cancelled => true,
+            | Self::Cancelled
+            | Self::AttemptFailed
+            | Self::Operate
+            | Self::Operated => true,
             Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => false,
         }
-    }
-
-    /// Whether the number is kept for later; this version neither sends nor accepts it.
-    #[must_use]
-    pub const fn is_reserved(self) -> bool {
-        matches!(self, Self::Progress | Self::Partial | Self::Heartbeat)
     }
 
     /// The name used in the documents.
@@ -108,6 +114,9 @@ impl MessageType {
             Self::Refused => "refused",
             Self::Panicked => "panicked",
             Self::Cancelled => "cancelled",
+            Self::AttemptFailed => "attempt_failed",
+            Self::Operate => "operate",
+            Self::Operated => "operated",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::body::{EncodeError, NULL_BODY, encode_body_into};
 use crate::cbor::put_text;
 use crate::frame::{FrameStart, begin_frame};
 use crate::message_type::MessageType;
+use crate::operations::MAX_OPERATE_BODY;
 use crate::route::{ROUTE_END, ROUTE_HEAD};
 use crate::{Ext, Route};
 
@@ -60,8 +61,33 @@ pub fn put_answer(out: &mut Vec<u8>, route: Route, body: &[u8]) {
 ///
 /// If the frame would be longer than 4 GiB.
 pub fn put_answer_head(out: &mut Vec<u8>, route: Route, body_len: usize) {
+    put_opaque_head(out, MessageType::Answer, route, body_len);
+}
+
+/// Appends a part of a reply. `body` must be one CBOR item no longer than the peer's `max_body`.
+///
+/// # Panics
+///
+/// If the frame would be longer than 4 GiB.
+pub fn put_partial(out: &mut Vec<u8>, route: Route, body: &[u8]) {
+    put_partial_head(out, route, body.len());
+    out.extend_from_slice(body);
+}
+
+/// Appends the length and the header of a part of a reply whose body of `body_len` bytes follows from elsewhere,
+/// as a slice of its own in a gathered write.
+///
+/// # Panics
+///
+/// If the frame would be longer than 4 GiB.
+pub fn put_partial_head(out: &mut Vec<u8>, route: Route, body_len: usize) {
+    put_opaque_head(out, MessageType::Partial, route, body_len);
+}
+
+#[inline]
+fn put_opaque_head(out: &mut Vec<u8>, message_type: MessageType, route: Route, body_len: usize) {
     let start = begin_frame(out);
-    put_routed(out, 2, MessageType::Answer, route);
+    put_routed(out, 2, message_type, route);
     start.finish_with(out, body_len);
 }
 
@@ -70,31 +96,37 @@ pub fn put_answer_head(out: &mut Vec<u8>, route: Route, body_len: usize) {
 ///
 /// # Errors
 ///
-/// [`EncodeError::NotControl`] for a request (see [`put_request`]) and for reserved types;
-/// [`EncodeError::Route`] if the type needs a route and has none, or the reverse; [`EncodeError::Value`] if
-/// serde says no; [`EncodeError::TooLong`]. `out` is then as it was.
+/// [`EncodeError::NotControl`] for a request (see [`put_request`]); [`EncodeError::Route`] if the type needs a
+/// route and has none, or the reverse; [`EncodeError::Value`] if serde says no; [`EncodeError::LongOperation`] for
+/// an operation that no peer would read; [`EncodeError::TooLong`]. `out` is then as it was.
 pub fn put_control(
     out: &mut Vec<u8>,
     message_type: MessageType,
     route: Option<Route>,
     body: &impl Serialize,
 ) -> Result<(), EncodeError> {
-    if message_type == MessageType::Request || message_type.is_reserved() {
+    if message_type == MessageType::Request {
         return Err(EncodeError::NotControl(message_type));
     }
     if message_type.has_route() != route.is_some() {
         return Err(EncodeError::Route(message_type));
     }
     let start = put_control_head(out, message_type, route);
+    let body_at = out.len();
     if let Err(error) = encode_body_into(out, body) {
         start.abandon(out);
         return Err(error);
     }
+    let len = out.len() - body_at;
+    if message_type == MessageType::Operate && len > MAX_OPERATE_BODY {
+        start.abandon(out);
+        return Err(EncodeError::LongOperation { len });
+    }
     start.try_finish(out)
 }
 
-/// Appends a message without a body, such as a cancel: its body is CBOR null. Not for requests or reserved types;
-/// a route goes with exactly the types that [have one](MessageType::has_route).
+/// Appends a message without a body, such as a cancel: its body is CBOR null. Not for requests; a route goes
+/// with exactly the types that [have one](MessageType::has_route).
 pub fn put_empty(out: &mut Vec<u8>, message_type: MessageType, route: Option<Route>) {
     debug_assert_eq!(message_type.has_route(), route.is_some(), "a {message_type} message and its route");
     let start = put_control_head(out, message_type, route);

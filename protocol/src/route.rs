@@ -17,17 +17,23 @@ pub const ROUTE_END: usize = ROUTE_OFFSET + Route::LEN;
 /// A CBOR byte string of exactly 16 bytes begins with this byte, in every canonical encoder.
 pub(crate) const ROUTE_HEAD: u8 = 0x50;
 
-/// Marks on a route. Bits that this version does not know are ignored when read and sent as 0.
+/// Marks on a route, and the slot. Bits that this version does not know are ignored when read and sent as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RouteFlags(u16);
 
 impl RouteFlags {
-    /// No marks.
+    /// No marks, slot 0.
     pub const NONE: Self = Self(0);
     /// The answer arrived after a limit had fired.
     pub const LATE: Self = Self(1);
+    /// On an error to a client: beyond the attempts told, a process had been given the request and may have begun
+    /// it.
+    pub const MAY_HAVE_STARTED: Self = Self(1 << 1);
 
-    const KNOWN: u16 = Self::LATE.0;
+    const MARKS: u16 = Self::LATE.0 | Self::MAY_HAVE_STARTED.0;
+    const SLOT_SHIFT: u32 = 8;
+    const SLOT: u16 = 0xff << Self::SLOT_SHIFT;
+    const KNOWN: u16 = Self::MARKS | Self::SLOT;
 
     /// The flags in `bits`, those unknown left out.
     #[must_use]
@@ -41,13 +47,27 @@ impl RouteFlags {
         self.0
     }
 
-    /// Whether every flag of `other` is set.
+    /// Whether every mark of `other` is set. Slots are not compared.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+        let marks = other.0 & Self::MARKS;
+        self.0 & marks == marks
+    }
+
+    /// On a request or a cancel from broker to worker: which slot of the process it is for. 0 on everything else.
+    #[must_use]
+    pub const fn slot(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+
+    /// The same marks with this slot.
+    #[must_use]
+    pub const fn with_slot(self, slot: u8) -> Self {
+        Self(self.0 & !Self::SLOT | (slot as u16) << Self::SLOT_SHIFT)
     }
 }
 
+/// The marks of both; one side's slot must be 0.
 impl BitOr for RouteFlags {
     type Output = Self;
 
@@ -105,9 +125,10 @@ pub struct Route {
     /// The request: between client and broker the client's own number, strictly increasing on its connection;
     /// between broker and worker the broker's.
     pub id: u64,
-    /// From a client 0; to and from a worker the attempt, from 1; to a client the number of attempts made.
+    /// From a client 0; to and from a worker the attempt, from 1; to a client the number of attempts made, while the
+    /// request runs that of the attempt which is told of.
     pub attempt: u16,
-    /// Marks.
+    /// Marks, and to a worker the slot.
     pub flags: RouteFlags,
     /// From a client its whole timeout; to a worker the time until the attempt must end.
     pub time_left: TimeLeft,
@@ -123,8 +144,8 @@ impl Route {
         Self { id, attempt: 0, flags: RouteFlags::NONE, time_left }
     }
 
-    /// The route of an answer to the attempt that this route dispatched: the same id and attempt, no flags and no
-    /// time limit.
+    /// The route of an answer to the attempt that this route dispatched: the same id and attempt, no flags, no
+    /// slot and no time limit.
     #[must_use]
     pub const fn answer(self) -> Self {
         Self { flags: RouteFlags::NONE, time_left: TimeLeft::NONE, ..self }

@@ -4,6 +4,7 @@ mod common;
 
 use std::fmt::Debug;
 
+use common::operations::{operateds, operates};
 use common::*;
 use lifeboat_protocol::*;
 use proptest::collection::vec;
@@ -65,6 +66,39 @@ proptest! {
     }
 
     #[test]
+    fn progress_comes_back(value in progress(), route in routes()) {
+        there_and_back(MessageType::Progress, route, &value);
+    }
+
+    #[test]
+    fn attempt_failed_comes_back(value in attempts(), route in routes()) {
+        there_and_back(MessageType::AttemptFailed, route, &value);
+    }
+
+    #[test]
+    fn operate_comes_back(value in operates(), route in routes()) {
+        there_and_back(MessageType::Operate, route, &value);
+    }
+
+    #[test]
+    fn operated_comes_back(value in operateds(), route in routes()) {
+        there_and_back(MessageType::Operated, route, &value);
+    }
+
+    #[test]
+    fn progress_text_is_cut_at_a_character(text in "[a-zß漢🦀]{0,1200}") {
+        let written = encode_body(&Progress { text: Some(text.clone()), ..Progress::default() }).unwrap();
+        let kept = decode_body::<Progress>(&written).unwrap().text.unwrap();
+        prop_assert!(text.starts_with(&kept) && kept.len() <= MAX_PROGRESS_TEXT);
+        prop_assert!(kept == text || kept.len() + 3 >= MAX_PROGRESS_TEXT, "{} bytes kept", kept.len());
+    }
+
+    #[test]
+    fn a_fraction_is_between_0_and_1(value in progress()) {
+        prop_assert!(value.fraction().is_none_or(|fraction| (0.0..=1.0).contains(&fraction)));
+    }
+
+    #[test]
     fn any_value_comes_back(value in values(20)) {
         prop_assert_eq!(decode_body::<Value>(&encode_body(&value).unwrap()).unwrap(), value);
     }
@@ -108,6 +142,8 @@ fn missing_fields_have_the_documented_defaults() {
             prefetch: 1,
             cancel_grace_ms: 1000,
             stop_grace_ms: 5000,
+            slots: 1,
+            heartbeat_ms: 0,
         }),
         service: Some(Service { max_in_flight: 65536 }),
         ..Hello::new(Role::Broker, 1000, "other/1")
@@ -120,8 +156,65 @@ fn missing_fields_have_the_documented_defaults() {
     let refused: Refused =
         decode_body(&body(&[("code", text("a code of tomorrow")), ("message", text("m"))])).unwrap();
     assert_eq!(refused, Refused::new(RefusedCode::Other, "m"));
+    assert_eq!(decode_body(&body(&[])), Ok(Progress::default()));
+    let operate: Operate = decode_body(&body(&[("operation", text("requests"))])).unwrap();
+    assert_eq!((&operate, operate.rows()), (&Operate::new(Operation::Requests), DEFAULT_ROWS));
+    assert_eq!(decode_body(&body(&[("ok", Value::from(true))])), Ok(Operated::done()));
     let missing = decode_body::<Failure>(&body(&[("code", text("c"))])).unwrap_err();
     assert!(missing.to_string().contains("message"), "{missing}");
+}
+
+#[test]
+fn progress_is_told_in_any_unsigned_number() {
+    let read = |done: &[u8]| decode_body::<Progress>(&[&[0xa1, 0x64][..], b"done", done].concat());
+    assert_eq!(read(&[0x03]).unwrap().done, Some(Amount::Whole(3)));
+    assert_eq!(read(&[0x1b, 0, 0, 0, 0, 0, 0, 0, 3]).unwrap().done, Some(Amount::Whole(3)));
+    assert_eq!(read(&[0x1b; 9]).unwrap().done, Some(Amount::Whole(0x1b1b_1b1b_1b1b_1b1b)));
+    assert_eq!(read(&[0xf9, 0x38, 0]).unwrap().done, Some(Amount::Real(0.5)));
+    assert_eq!(read(&[0xfb, 0x3f, 0xe0, 0, 0, 0, 0, 0, 0]).unwrap().done, Some(Amount::Real(0.5)));
+    assert_eq!(read(&[0xf6]).unwrap().done, None);
+    for (bytes, what) in
+        [(&[0x20][..], "-1"), (&[0x61, b'3'], "text"), (&[0xf5], "true"), (&[0x80], "an array")]
+    {
+        let error = read(bytes).unwrap_err();
+        assert!(
+            matches!(&error, BodyError::Shape(why) if why.contains("an unsigned integer or a float")),
+            "{what}: {error}"
+        );
+    }
+
+    let fraction = |done: f64, total: f64| {
+        Progress { done: Some(done.into()), total: Some(total.into()), text: None }.fraction()
+    };
+    assert_eq!(fraction(1.0, 4.0), Some(0.25));
+    assert_eq!(fraction(5.0, 4.0), Some(1.0));
+    for (done, total) in [(-1.0, 4.0), (0.0, 0.0), (1.0, -1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY)] {
+        assert_eq!(fraction(done, total), None, "{done} of {total}");
+    }
+    assert_eq!(Progress { done: Some(1.into()), ..Progress::default() }.fraction(), None);
+    assert_eq!(Progress { done: Some(1.into()), total: Some(2.into()), text: None }.fraction(), Some(0.5));
+}
+
+#[test]
+fn operations_are_known_by_their_label() {
+    for operation in Operation::ALL {
+        assert_eq!(Operation::from_label(operation.as_str()), Some(*operation));
+        let operate = Operate::new(*operation);
+        assert_eq!((operate.operation.as_str(), operate.target), (operation.as_str(), None));
+    }
+    assert_eq!(Operation::from_label("Kill"), None);
+    let needy = Operation::ALL.iter().filter(|operation| operation.needs_target());
+    assert!(needy.eq(&[Operation::Restart, Operation::Drain, Operation::Kill]));
+    let rows = |limit| Operate { limit: Some(limit), ..Operate::new(Operation::Requests) }.rows();
+    assert_eq!([rows(0), rows(20), rows(u64::MAX)], [0, 20, MAX_ROWS]);
+}
+
+#[test]
+fn features_are_found_by_their_name() {
+    let mut hello = Hello::new(Role::Worker, 1024, "w/1");
+    assert!(!hello.has_feature(HEARTBEAT_FEATURE));
+    hello.features = vec!["telepathy".into(), HEARTBEAT_FEATURE.into()];
+    assert!(hello.has_feature(HEARTBEAT_FEATURE) && !hello.has_feature("heart"));
 }
 
 #[test]
@@ -189,4 +282,8 @@ fn labels_are_what_serde_writes() {
     check(AttemptEndLabel::ALL, AttemptEndLabel::as_str);
     check(ConfidenceLabel::ALL, ConfidenceLabel::as_str);
     check(RefusedCode::ALL, RefusedCode::as_str);
+    check(Operation::ALL, Operation::as_str);
+    check(PoolStateLabel::ALL, PoolStateLabel::as_str);
+    check(SlotStateLabel::ALL, SlotStateLabel::as_str);
+    check(RequestStateLabel::ALL, RequestStateLabel::as_str);
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use cddl_cat::validate_cbor_bytes;
+use common::operations::{operateds, operates};
 use common::*;
 use lifeboat_protocol::*;
 use proptest::prelude::*;
@@ -22,9 +23,15 @@ fn rule_of(name: &str) -> &'static str {
     match name {
         "hello_client" | "hello_minimal" | "cancel" => "client-to-broker",
         "hello_broker_to_client" => "broker-to-client",
-        "hello_broker_to_worker" | "drain" | "cancel_to_worker" | "request_to_worker" => "broker-to-worker",
-        "answer" | "cancelled" | "workers_failed" | "hello_worker" => "worker-to-broker",
-        name if name.starts_with("error") || name == "answer_late" => "broker-to-client",
+        "drain" => "broker-to-worker",
+        "answer" | "cancelled" | "workers_failed" | "heartbeat" | "partial" => "worker-to-broker",
+        "answer_late" | "attempt_failed" => "broker-to-client",
+        name if name.ends_with("_to_worker") || name.ends_with("_to_slot") => "broker-to-worker",
+        name if name.starts_with("hello_broker_to_worker_") => "broker-to-worker",
+        name if name.starts_with("error") || name.ends_with("_to_client") => "broker-to-client",
+        name if name.starts_with("operated") => "broker-to-client",
+        name if name.starts_with("operate_") => "client-to-broker",
+        name if name.starts_with("hello_worker") || name.starts_with("progress") => "worker-to-broker",
         name if name.starts_with("failure") || name.starts_with("panicked") => "worker-to-broker",
         name if name.starts_with("request") => "client-to-broker",
         _ => "message",
@@ -42,6 +49,8 @@ fn frozen_messages_conform_and_broken_ones_do_not() {
             "refuse_route_with_a_long_head" | "refuse_header_of_indefinite_length" => {
                 assert_eq!(result, Ok(()))
             }
+            // CDDL has no bound for the length of a whole body.
+            "refuse_operate_too_large" => assert_eq!(result, Ok(())),
             name if name.starts_with("refuse_") => assert!(result.is_err(), "{name} conforms"),
             name => assert_eq!(result, Ok(()), "{name}"),
         }
@@ -59,6 +68,14 @@ fn messages_do_not_travel_the_wrong_way() {
         ("broker-to-worker", "error_closed"),
         ("worker-to-broker", "cancel"),
         ("worker-to-broker", "error_closed"),
+        ("worker-to-broker", "attempt_failed"),
+        ("worker-to-broker", "operate_kill"),
+        ("client-to-broker", "progress"),
+        ("client-to-broker", "operated"),
+        ("broker-to-client", "heartbeat"),
+        ("broker-to-client", "operate_kill"),
+        ("broker-to-worker", "partial"),
+        ("broker-to-worker", "heartbeat"),
     ] {
         assert!(conforms(rule, &files[name]).is_err(), "{name} as {rule}");
     }
@@ -77,6 +94,12 @@ fn known_keys_with_wrong_values_do_not_conform() {
     let error = |outcome: &str| body(&[("outcome", Value::from(outcome)), ("method", Value::from("m"))]);
     assert!(validate_cbor_bytes("error", CDDL, &error("closed")).is_ok());
     assert!(validate_cbor_bytes("error", CDDL, &error("ok")).is_err());
+    let progress = |done: Value| body(&[("done", done)]);
+    assert!(validate_cbor_bytes("progress", CDDL, &progress(Value::from(0.5))).is_ok());
+    assert!(validate_cbor_bytes("progress", CDDL, &progress(Value::from(-1))).is_err());
+    assert!(validate_cbor_bytes("operate", CDDL, &body(&[("operation", Value::from("dance"))])).is_ok());
+    assert!(validate_cbor_bytes("operate", CDDL, &body(&[("operation", Value::from(1))])).is_err());
+    assert!(validate_cbor_bytes("operated", CDDL, &body(&[("ok", Value::from("yes"))])).is_err());
 }
 
 #[test]
@@ -93,7 +116,18 @@ fn the_words_are_the_same() {
         assert!(listed("refused-code", code.as_str()), "{code}");
     }
     assert!(!listed("refused-code", RefusedCode::Other.as_str()));
-    assert!(!listed("timeout", "") && !listed("rejection", ""));
+    for state in PoolStateLabel::ALL {
+        assert!(listed("pool-state", state.as_str()), "{state}");
+    }
+    for state in SlotStateLabel::ALL {
+        assert!(listed("slot-state", state.as_str()), "{state}");
+    }
+    for state in RequestStateLabel::ALL {
+        assert!(listed("request-state", state.as_str()), "{state}");
+    }
+    for rule in ["timeout", "rejection", "pool-state", "slot-state", "request-state"] {
+        assert!(!listed(rule, ""), "{rule}");
+    }
 }
 
 proptest! {
@@ -126,5 +160,29 @@ proptest! {
         for (message_type, result) in results {
             prop_assert_eq!(result, Ok(()), "{}", message_type);
         }
+    }
+
+    #[test]
+    fn arbitrary_streams_and_operations_conform(
+        route in routes(), progress in progress(), part in values(3), attempt in attempts(), operate in operates(),
+        operated in operateds(),
+    ) {
+        let route = Some(route);
+        let mut out = Vec::new();
+        put_control(&mut out, MessageType::Progress, route, &progress).unwrap();
+        prop_assert_eq!(conforms("worker-to-broker", &out), Ok(()));
+        prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
+        out.clear();
+        put_control(&mut out, MessageType::Partial, route, &part).unwrap();
+        prop_assert_eq!(conforms("worker-to-broker", &out), Ok(()));
+        out.clear();
+        put_control(&mut out, MessageType::AttemptFailed, route, &attempt).unwrap();
+        prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
+        out.clear();
+        put_control(&mut out, MessageType::Operate, route, &operate).unwrap();
+        prop_assert_eq!(conforms("client-to-broker", &out), Ok(()));
+        out.clear();
+        put_control(&mut out, MessageType::Operated, route, &operated).unwrap();
+        prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
     }
 }

@@ -43,7 +43,7 @@ fn every_message_type_is_shown() {
     for message_type in MessageType::ALL {
         let row = format!("| {} | `{message_type}` |", message_type.number());
         assert!(PAGE.contains(&row), "no row {row}");
-        assert_eq!(shown(message_type), !message_type.is_reserved(), "a dump of {message_type}");
+        assert!(shown(message_type), "no dump of {message_type}");
     }
 }
 
@@ -55,6 +55,11 @@ fn every_word_of_the_closed_lists_is_named() {
     words.extend(AttemptEndLabel::ALL.iter().map(|word| word.as_str()));
     words.extend(ConfidenceLabel::ALL.iter().map(|word| word.as_str()));
     words.extend(RefusedCode::ALL.iter().map(|word| word.as_str()));
+    words.extend(Operation::ALL.iter().map(|word| word.as_str()));
+    words.extend(PoolStateLabel::ALL.iter().map(|word| word.as_str()));
+    words.extend(SlotStateLabel::ALL.iter().map(|word| word.as_str()));
+    words.extend(RequestStateLabel::ALL.iter().map(|word| word.as_str()));
+    words.push(HEARTBEAT_FEATURE);
     for word in words {
         assert!(PAGE.contains(&format!("`{word}`")), "`{word}` is not on the page");
     }

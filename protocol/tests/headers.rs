@@ -44,6 +44,8 @@ fn ext_value(ext: &Ext, unknown: &[(u64, Value)]) -> Value {
         }
         map.push((key(5), Value::Map(pairs)));
     }
+    map.extend(ext.stream.then(|| (key(6), Value::from(true))));
+    map.extend(ext.restartable.then(|| (key(7), Value::from(true))));
     map.extend(unknown.iter().map(|(number, value)| (key(*number), value.clone())));
     Value::Map(map)
 }
@@ -71,7 +73,7 @@ proptest! {
     fn a_request_that_ciborium_wrote_decodes(
         route in routes(), method in methods(), ext in exts(), body in values(3),
         unknown in prop::collection::vec(values(5), 0..8),
-        unknown_keys in prop::collection::btree_map(6..100_u64, values(5), 0..4),
+        unknown_keys in prop::collection::btree_map(8..100_u64, values(5), 0..4),
     ) {
         let body = cbor(&body);
         let unknown_keys: Vec<_> = unknown_keys.into_iter().collect();
@@ -130,6 +132,9 @@ proptest! {
         put_answer(&mut whole, route, &body);
         put_answer_head(&mut parts, route, body.len());
         parts.extend_from_slice(&body);
+        put_partial(&mut whole, route, &body);
+        put_partial_head(&mut parts, route, body.len());
+        parts.extend_from_slice(&body);
         prop_assert_eq!(whole, parts);
     }
 
@@ -154,9 +159,23 @@ proptest! {
         prop_assert_eq!(Route::from_bytes(route.to_bytes()), route);
         // Unknown flags are dropped; the rest is kept.
         let mut known = bytes;
-        known[10] = 0;
-        known[11] &= 1;
+        known[11] &= 3;
         prop_assert_eq!(Route::from_bytes(bytes).to_bytes(), known);
+        prop_assert_eq!(Route::from_bytes(bytes).flags.slot(), bytes[10]);
+    }
+
+    #[test]
+    fn the_slot_and_the_marks_do_not_touch_each_other(route in routes(), slot in any::<u8>()) {
+        let flags = route.flags.with_slot(slot);
+        prop_assert_eq!(flags.slot(), slot);
+        prop_assert_eq!(flags.bits() & 0xff, route.flags.bits() & 0xff);
+        prop_assert_eq!(flags.with_slot(0) | RouteFlags::NONE.with_slot(slot), flags);
+        for mark in [RouteFlags::LATE, RouteFlags::MAY_HAVE_STARTED] {
+            prop_assert_eq!(flags.contains(mark), route.flags.bits() & mark.bits() != 0);
+            prop_assert!((flags | mark).contains(mark.with_slot(!slot)), "slots are not compared");
+            prop_assert_eq!((flags | mark).slot(), slot);
+        }
+        prop_assert_eq!(Route { flags, ..route }.answer().flags, RouteFlags::NONE);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::operations::{operateds, operates};
 use common::*;
 use lifeboat_protocol::*;
 use proptest::collection::vec;
@@ -28,6 +29,9 @@ fn read_as_body(bytes: &[u8]) {
     let _ = decode_body::<ErrorBody>(bytes);
     let _ = decode_body::<ReasonBody>(bytes);
     let _ = decode_body::<AttemptBody>(bytes);
+    let _ = decode_body::<Progress>(bytes).map(|progress| progress.fraction());
+    let _ = decode_body::<Operate>(bytes).map(|operate| operate.rows());
+    let _ = decode_body::<Operated>(bytes);
     let _ = decode_body::<Value>(bytes);
     let _ = decode_body::<String>(bytes);
     let _ = decode_body::<Vec<u8>>(bytes);
@@ -71,13 +75,17 @@ proptest! {
 proptest! {
     #[test]
     fn damaged_messages_never_panic(
-        ext in exts(), error in errors(), hello in hellos(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ext in exts(), error in errors(), hello in hellos(), progress in progress(), operate in operates(),
+        operated in operateds(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let route = Route::request(1, TimeLeft::NONE);
-        let mut messages = [Vec::new(), Vec::new(), Vec::new()];
+        let mut messages = [const { Vec::new() }; 6];
         put_request(&mut messages[0], route, "resize", &ext, NULL_BODY);
         put_control(&mut messages[1], MessageType::Error, Some(route), &error).unwrap();
         put_control(&mut messages[2], MessageType::Hello, None, &hello).unwrap();
+        put_control(&mut messages[3], MessageType::Progress, Some(route), &progress).unwrap();
+        put_control(&mut messages[4], MessageType::Operate, Some(route), &operate).unwrap();
+        put_control(&mut messages[5], MessageType::Operated, Some(route), &operated).unwrap();
         for message in &mut messages {
             let at = at.index(message.len() - LENGTH_PREFIX) + LENGTH_PREFIX;
             message[at] = byte;

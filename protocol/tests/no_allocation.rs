@@ -59,8 +59,16 @@ fn the_hot_path_allocates_nothing() {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         limits: Limits { attempt_timeout_ms: Some(500), ..Limits::default() },
         metadata: vec![("tenant".into(), "blue".into())],
+        stream: true,
         ..Ext::default()
     };
+    let progress = Progress {
+        done: Some(Amount::Whole(3)),
+        total: Some(Amount::Real(7.5)),
+        text: Some("x".repeat(2 * MAX_PROGRESS_TEXT)),
+    };
+    let mut wishes = Vec::new();
+    Ext { stream: true, restartable: true, limits: ext.limits, ..Ext::default() }.encode_into(&mut wishes);
     let mut out = Vec::with_capacity(4096);
     let limit = FrameLimit::for_body(DEFAULT_MAX_BODY);
     let work = || {
@@ -69,6 +77,9 @@ fn the_hot_path_allocates_nothing() {
             put_request(&mut out, Route { id, ..route }, "resize", &ext, &[0xf6]);
             put_answer(&mut out, Route { id, ..route }, &[0xf6]);
             put_empty(&mut out, MessageType::Cancel, Some(route));
+            put_partial(&mut out, Route { id, ..route }, &[0xf6]);
+            assert!(put_control(&mut out, MessageType::Progress, Some(route), &progress).is_ok());
+            assert!(Ext::decode(&wishes).is_ok_and(|ext| ext.stream && ext.restartable));
             patch_route(&mut out[LENGTH_PREFIX..], route);
             let mut left = &out[..];
             while let Ok(Split::Frame { frame, rest }) = split_frame(left, limit) {

@@ -68,24 +68,19 @@ fn methods_have_1_to_255_bytes_of_utf8() {
 }
 
 #[test]
-fn unknown_and_reserved_types_are_told_apart() {
-    for number in 14..=23_u8 {
+fn unknown_types_are_refused() {
+    for number in 17..=23_u8 {
         let error = decode(&[0x81, number, 0xf6]).unwrap_err();
         assert_eq!(error, HeaderError::UnknownType(number.into()));
         assert_eq!(error.refused_code(), RefusedCode::UnknownMessage);
     }
     assert_eq!(decode(&[0x81, 0x18, 200, 0xf6]), Err(HeaderError::UnknownType(200)));
     assert_eq!(decode(&[0x81, 0x19, 1, 0, 0xf6]), Err(HeaderError::UnknownType(256)));
-    for message_type in MessageType::ALL.into_iter().filter(|message_type| message_type.is_reserved()) {
-        let error = decode(&[0x81, message_type.number(), 0xf6]).unwrap_err();
-        assert_eq!(error, HeaderError::Reserved(message_type));
-        assert_eq!(error.refused_code(), RefusedCode::UnknownMessage);
-    }
     for (number, message_type) in (0..).zip(MessageType::ALL) {
         assert_eq!(message_type.number(), number);
         assert_eq!(MessageType::from_number(number), Some(message_type));
     }
-    assert_eq!(MessageType::from_number(14), None);
+    assert_eq!(MessageType::from_number(17), None);
 }
 
 #[test]
@@ -122,6 +117,12 @@ fn ext_refuses_what_it_cannot_mean() {
         (&[0xa1, 3, 0xa2, 1, 1, 1, 1], "a limit twice"),
         (&[0xa1, 3, 0xa1, 1, 0x20], "a negative limit"),
         (&[0xa1, 5, 0xa1, 1, 0x1a, 0, 1, 0, 0], "65536 attempts"),
+        (&[0xa1, 6, 0x01], "a stream that is a number"),
+        (&[0xa1, 6, 0xf6], "a stream that is null"),
+        (&[0xa1, 7, 0xf9, 0, 21], "a restartable that is a float with the bits of true"),
+        (&[0xa1, 7, 0xf8, 0xf5], "a restartable that is another simple value"),
+        (&[0xa1, 6], "a stream that is not there"),
+        (&[0xa2, 6, 0xf5, 6, 0xf4], "a stream twice"),
         (&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a map that claims 2^64-1 entries"),
         (&[0xa1, 4, 0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "metadata that claims as many"),
     ] {
@@ -130,6 +131,33 @@ fn ext_refuses_what_it_cannot_mean() {
     // Longer forms of the same numbers are fine: another library may write them.
     let limits = Ext::decode(&[0xa1, 0x18, 3, 0xa1, 0x19, 0, 1, 0x1a, 0, 0, 0, 9]).unwrap().limits;
     assert_eq!(limits, Limits { attempt_timeout_ms: Some(9), ..Limits::default() });
+    // What is left out when false may be said all the same.
+    assert_eq!(Ext::decode(&[0xa2, 6, 0xf4, 7, 0xf4]), Ok(Ext::default()));
+}
+
+#[test]
+fn operations_have_at_most_4_kib() {
+    let route = Route::request(1, TimeLeft::NONE);
+    let operate = |target: usize| Operate::on(Operation::Kill, "x".repeat(target));
+    let spare = MAX_OPERATE_BODY - encode_body(&operate(300)).unwrap().len();
+    let mut out = Vec::new();
+    put_control(&mut out, MessageType::Operate, Some(route), &operate(300 + spare)).unwrap();
+    let longest = decode(only_frame(&out)).unwrap();
+    assert_eq!((longest.header, longest.body.len()), (Header::Operate { route }, MAX_OPERATE_BODY));
+
+    // Not written; and refused of a peer that writes it, by its length alone.
+    let whole = out.clone();
+    let error = put_control(&mut out, MessageType::Operate, Some(route), &operate(301 + spare)).unwrap_err();
+    assert_eq!(error, EncodeError::LongOperation { len: MAX_OPERATE_BODY + 1 });
+    assert_eq!(out, whole, "what failed leaves nothing behind");
+    let mut frame = only_frame(&out).to_vec();
+    frame.push(0xff);
+    let error = decode(&frame).unwrap_err();
+    assert_eq!(error, HeaderError::LongOperation { len: MAX_OPERATE_BODY + 1 });
+    assert_eq!(error.refused_code(), RefusedCode::Malformed);
+    // Other bodies have the frame's limit only.
+    frame[1] = MessageType::Operated.number();
+    assert!(decode(&frame).is_ok());
 }
 
 #[test]
@@ -154,7 +182,8 @@ fn control_messages_check_type_and_route() {
     assert_eq!(put(MessageType::Refused, route), EncodeError::Route(MessageType::Refused));
     assert_eq!(put(MessageType::Error, None), EncodeError::Route(MessageType::Error));
     assert_eq!(put(MessageType::Request, route), EncodeError::NotControl(MessageType::Request));
-    assert_eq!(put(MessageType::Heartbeat, None), EncodeError::NotControl(MessageType::Heartbeat));
+    assert_eq!(put(MessageType::Heartbeat, route), EncodeError::Route(MessageType::Heartbeat));
+    assert_eq!(put(MessageType::Operated, None), EncodeError::Route(MessageType::Operated));
 
     struct Unwilling;
     impl serde::Serialize for Unwilling {

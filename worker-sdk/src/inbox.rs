@@ -164,9 +164,15 @@ impl Inbox {
             | Header::Answer { .. }
             | Header::Failure { .. }
             | Header::Error { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
             | Header::WorkersFailed
+            | Header::Heartbeat
             | Header::Panicked { .. }
-            | Header::Cancelled { .. } => self.refuse(
+            | Header::Cancelled { .. }
+            | Header::AttemptFailed { .. }
+            | Header::Operate { .. }
+            | Header::Operated { .. } => self.refuse(
                 RefusedCode::Unexpected,
                 format!("a `{}` message has no meaning to a worker here", header.message_type()),
             ),

@@ -149,7 +149,7 @@ async fn garbage_from_the_broker_ends_the_connection() {
     let garbage: [&[u8]; 4] = [
         &[0xff; 8],                      // a frame too long
         &[0, 0, 0, 0],                   // a frame of nothing
-        &[0, 0, 0, 3, 0x81, 0x07, 0xf6], // a reserved message
+        &[0, 0, 0, 3, 0x81, 0x17, 0xf6], // a message of an unknown type
         &[0, 0, 0, 3, 0x81, 0x00, 0xf6], // a second hello
     ];
     let broker = Broker::new();

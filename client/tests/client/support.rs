@@ -182,10 +182,16 @@ impl Peer {
             Header::Answer { .. }
             | Header::Failure { .. }
             | Header::Error { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
+            | Header::Heartbeat
             | Header::Panicked { .. }
-            | Header::Cancelled { .. } => panic!("a client never sends {:?}", message.header),
+            | Header::Cancelled { .. }
+            | Header::AttemptFailed { .. }
+            | Header::Operate { .. }
+            | Header::Operated { .. } => panic!("a client never sends {:?}", message.header),
         };
         let taken = self.buf.len() - rest.len();
         self.buf.drain(..taken);

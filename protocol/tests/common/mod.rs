@@ -5,24 +5,36 @@
 
 #![expect(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod operations;
+
 use lifeboat_protocol::*;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
 /// Messages with a route and a body of their own, or none.
-pub(crate) const ROUTED: [MessageType; 6] = [
+pub(crate) const ROUTED: [MessageType; 11] = [
     MessageType::Answer,
     MessageType::Failure,
     MessageType::Error,
     MessageType::Cancel,
     MessageType::Panicked,
     MessageType::Cancelled,
+    MessageType::Progress,
+    MessageType::Partial,
+    MessageType::AttemptFailed,
+    MessageType::Operate,
+    MessageType::Operated,
 ];
 
 /// Messages without a route.
-pub(crate) const UNROUTED: [MessageType; 4] =
-    [MessageType::Hello, MessageType::Drain, MessageType::WorkersFailed, MessageType::Refused];
+pub(crate) const UNROUTED: [MessageType; 5] = [
+    MessageType::Hello,
+    MessageType::Drain,
+    MessageType::WorkersFailed,
+    MessageType::Heartbeat,
+    MessageType::Refused,
+];
 
 /// The header that a message of this type must decode to, requests excepted.
 pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'static> {
@@ -37,9 +49,13 @@ pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'stat
         MessageType::Refused => Header::Refused,
         MessageType::Panicked => Header::Panicked { route },
         MessageType::Cancelled => Header::Cancelled { route },
-        MessageType::Request | MessageType::Progress | MessageType::Partial | MessageType::Heartbeat => {
-            panic!("no header for {message_type}")
-        }
+        MessageType::Progress => Header::Progress { route },
+        MessageType::Partial => Header::Partial { route },
+        MessageType::Heartbeat => Header::Heartbeat,
+        MessageType::AttemptFailed => Header::AttemptFailed { route },
+        MessageType::Operate => Header::Operate { route },
+        MessageType::Operated => Header::Operated { route },
+        MessageType::Request => panic!("a request's header has more than a route"),
     }
 }
 
@@ -59,10 +75,10 @@ pub(crate) fn cbor(value: &Value) -> Vec<u8> {
 }
 
 pub(crate) fn routes() -> impl Strategy<Value = Route> {
-    (any::<u64>(), any::<u16>(), any::<bool>(), any::<u32>()).prop_map(|(id, attempt, late, left)| Route {
+    (any::<u64>(), any::<u16>(), any::<u16>(), any::<u32>()).prop_map(|(id, attempt, bits, left)| Route {
         id,
         attempt,
-        flags: if late { RouteFlags::LATE } else { RouteFlags::NONE },
+        flags: RouteFlags::from_bits(bits),
         time_left: TimeLeft::from_millis(left),
     })
 }
@@ -95,13 +111,16 @@ fn limits() -> impl Strategy<Value = Limits> {
 pub(crate) fn exts() -> impl Strategy<Value = Ext> {
     let retry = (of(any::<u16>()), vec(texts(), 0..5));
     let retry = retry.prop_map(|(max_attempts, on)| RetryExt { max_attempts, on });
-    (of(texts()), of(texts()), limits(), vec((texts(), texts()), 0..30), of(retry)).prop_map(
-        |(traceparent, tracestate, limits, metadata, retry)| Ext {
+    let wishes = (any::<bool>(), any::<bool>());
+    (of(texts()), of(texts()), limits(), vec((texts(), texts()), 0..30), of(retry), wishes).prop_map(
+        |(traceparent, tracestate, limits, metadata, retry, (stream, restartable))| Ext {
             traceparent,
             tracestate,
             limits,
             metadata,
             retry,
+            stream,
+            restartable,
         },
     )
 }
@@ -138,17 +157,27 @@ pub(crate) fn hellos() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![Just(Role::Client), Just(Role::Broker), Just(Role::Worker)];
     let worker = (vec(texts(), 0..5), any::<u32>());
     let worker = worker.prop_map(|(methods, slots)| WorkerHello { methods, slots });
-    let assignment = (texts(), texts(), any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>());
-    let assignment =
-        assignment.prop_map(|(pool, worker, incarnation, prefetch, cancel_grace_ms, stop_grace_ms)| {
-            Assignment { pool, worker, incarnation, prefetch, cancel_grace_ms, stop_grace_ms }
-        });
     let service = any::<u32>().prop_map(|max_in_flight| Service { max_in_flight });
-    let own = (of(worker), of(assignment), of(service));
+    let own = (of(worker), of(assignments()), of(service));
     (vec(any::<u16>(), 0..5), role, any::<u64>(), texts(), vec(texts(), 0..4), of(any::<u32>()), own)
         .prop_map(|(versions, role, max_body, software, features, pid, (worker, assignment, service))| {
             Hello { versions, role, max_body, software, features, pid, worker, assignment, service }
         })
+}
+
+fn assignments() -> impl Strategy<Value = Assignment> {
+    let graces = (any::<u64>(), any::<u64>());
+    let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>());
+    (texts(), texts(), numbers, graces).prop_map(|(pool, worker, numbers, graces)| Assignment {
+        pool,
+        worker,
+        incarnation: numbers.0,
+        prefetch: numbers.1,
+        cancel_grace_ms: graces.0,
+        stop_grace_ms: graces.1,
+        slots: numbers.2,
+        heartbeat_ms: numbers.3,
+    })
 }
 
 pub(crate) fn panics() -> impl Strategy<Value = Panicked> {
@@ -176,7 +205,7 @@ pub(crate) fn reasons() -> impl Strategy<Value = ReasonBody> {
     )
 }
 
-fn attempts() -> impl Strategy<Value = AttemptBody> {
+pub(crate) fn attempts() -> impl Strategy<Value = AttemptBody> {
     let end = prop::sample::select(AttemptEndLabel::ALL);
     let times = (any::<u64>(), any::<u64>());
     (any::<u16>(), texts(), any::<u64>(), of(any::<u32>()), times, end, of(reasons()), of(texts())).prop_map(
@@ -214,6 +243,17 @@ pub(crate) fn errors() -> impl Strategy<Value = ErrorBody> {
             message,
             attempts,
         })
+}
+
+/// Numbers of every kind, those that are equal to nothing left out.
+fn amounts() -> impl Strategy<Value = Amount> {
+    let real = any::<f64>().prop_filter("not a number", |number| !number.is_nan());
+    prop_oneof![any::<u64>().prop_map(Amount::Whole), real.prop_map(Amount::Real)]
+}
+
+pub(crate) fn progress() -> impl Strategy<Value = Progress> {
+    let progress = (of(amounts()), of(amounts()), of(texts()));
+    progress.prop_map(|(done, total, text)| Progress { done, total, text })
 }
 
 /// The folder of the frozen vectors of version 1.

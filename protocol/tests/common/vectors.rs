@@ -3,6 +3,11 @@
 //! Owns the list of values; their bytes are frozen in `tests/golden/v1`. Must never be changed to follow the code:
 //! a new form is a new entry.
 
+#[path = "vectors/operations.rs"]
+mod operations;
+#[path = "vectors/streams.rs"]
+mod streams;
+
 use std::fmt::Debug;
 
 use lifeboat_protocol::*;
@@ -23,6 +28,11 @@ pub(crate) struct Vector {
 pub(crate) const CLIENT: Route = Route::request(0x0102_0304_0506_0708, TimeLeft::from_millis(5000));
 pub(crate) const WORKER: Route =
     Route { id: 42, attempt: 2, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+
+/// The same, from the broker to the fourth slot of a process.
+fn to_slot(route: Route) -> Route {
+    Route { flags: route.flags.with_slot(3), ..route }
+}
 
 fn request(name: &'static str, route: Route, method: &'static str, ext: Ext, body: Value) -> Vector {
     let mut bytes = Vec::new();
@@ -79,9 +89,12 @@ pub(crate) fn vectors() -> Vec<Vector> {
     all.extend(requests_and_answers());
     all.extend(from_worker());
     all.extend(errors());
+    all.extend(streams::vectors());
+    all.extend(operations::vectors());
     all.extend([
         empty("cancel", MessageType::Cancel, Some(Route::request(CLIENT.id, TimeLeft::NONE))),
         empty("cancel_to_worker", MessageType::Cancel, Some(WORKER)),
+        empty("cancel_to_slot", MessageType::Cancel, Some(to_slot(WORKER))),
         empty("drain", MessageType::Drain, None),
         control(
             "refused",
@@ -97,33 +110,34 @@ fn hellos() -> Vec<Vector> {
     let hello = |name, hello| control(name, MessageType::Hello, None, hello);
     let new =
         |role, software: &str| Hello { pid: Some(4711), ..Hello::new(role, DEFAULT_MAX_BODY, software) };
+    let worker = Hello {
+        worker: Some(WorkerHello { methods: vec!["resize".into(), "thumbnail".into()], slots: 4 }),
+        ..new(Role::Worker, "lifeboat-worker/0.1.0")
+    };
+    let assignment = Assignment {
+        pool: "images".into(),
+        worker: "images-0".into(),
+        incarnation: 3,
+        prefetch: 1,
+        cancel_grace_ms: 1000,
+        stop_grace_ms: 5000,
+        ..Assignment::default()
+    };
+    let to_worker =
+        |assignment| Hello { assignment: Some(assignment), ..new(Role::Broker, "lifeboat/0.1.0") };
     vec![
         hello("hello_minimal", Hello::new(Role::Client, 0, "")),
         hello("hello_client", new(Role::Client, "lifeboat-client/0.1.0")),
-        hello(
-            "hello_worker",
-            Hello {
-                worker: Some(WorkerHello { methods: vec!["resize".into(), "thumbnail".into()], slots: 4 }),
-                ..new(Role::Worker, "lifeboat-worker/0.1.0")
-            },
-        ),
+        hello("hello_worker", worker.clone()),
+        hello("hello_worker_with_heartbeat", Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker }),
         hello(
             "hello_broker_to_client",
             Hello { service: Some(Service { max_in_flight: 65536 }), ..new(Role::Broker, "lifeboat/0.1.0") },
         ),
+        hello("hello_broker_to_worker", to_worker(assignment.clone())),
         hello(
-            "hello_broker_to_worker",
-            Hello {
-                assignment: Some(Assignment {
-                    pool: "images".into(),
-                    worker: "images-0".into(),
-                    incarnation: 3,
-                    prefetch: 1,
-                    cancel_grace_ms: 1000,
-                    stop_grace_ms: 5000,
-                }),
-                ..new(Role::Broker, "lifeboat/0.1.0")
-            },
+            "hello_broker_to_worker_with_slots",
+            to_worker(Assignment { slots: 4, heartbeat_ms: 2000, ..assignment }),
         ),
     ]
 }
@@ -140,6 +154,7 @@ fn requests_and_answers() -> Vec<Vector> {
         },
         metadata: vec![("tenant".into(), "blue".into()), ("größe".into(), "".into())],
         retry: Some(RetryExt { max_attempts: Some(3), on: vec!["crash".into(), "stall".into()] }),
+        ..Ext::default()
     };
     let trace_only = Ext { traceparent: ext.traceparent.clone(), ..Ext::default() };
     let picture = Value::Map(vec![
@@ -156,6 +171,7 @@ fn requests_and_answers() -> Vec<Vector> {
         request("request_traced", CLIENT, "resize", trace_only, picture.clone()),
         request("request_full_ext", CLIENT, "resize", ext, picture),
         request("request_to_worker", dispatched, "resize", Ext::default(), Value::Array(vec![])),
+        request("request_to_slot", to_slot(dispatched), "resize", Ext::default(), Value::Array(vec![])),
         answer("answer", WORKER, Value::Map(vec![(Value::from("height"), Value::from(48))])),
         answer("answer_late", late, Value::Null),
     ]
@@ -187,14 +203,8 @@ fn from_worker() -> Vec<Vector> {
     ]
 }
 
-fn errors() -> Vec<Vector> {
-    let error = |name, error: ErrorBody| {
-        let made = u16::try_from(error.attempts.len()).expect("few attempts");
-        let route = Route { attempt: made, ..CLIENT.answer() };
-        control(name, MessageType::Error, Some(route), error)
-    };
-    let new = |outcome| ErrorBody::new(outcome, "resize");
-    let attempt = |number, end, reason| AttemptBody {
+fn attempt(number: u16, end: AttemptEndLabel, reason: Option<ReasonBody>) -> AttemptBody {
+    AttemptBody {
         number,
         worker: "images-0".into(),
         incarnation: 6 + u64::from(number),
@@ -204,12 +214,25 @@ fn errors() -> Vec<Vector> {
         end,
         reason,
         stderr_tail: Some("libpng error\n".into()),
-    };
-    let segv = ReasonBody {
+    }
+}
+
+fn segv() -> ReasonBody {
+    ReasonBody {
         signal: Some(11),
         core_dumped: Some(true),
         ..ReasonBody::new("signal", ConfidenceLabel::Proven)
+    }
+}
+
+fn errors() -> Vec<Vector> {
+    let flagged = |name, flags, error: ErrorBody| {
+        let made = u16::try_from(error.attempts.len()).expect("few attempts");
+        let route = Route { attempt: made, flags, ..CLIENT.answer() };
+        control(name, MessageType::Error, Some(route), error)
     };
+    let error = |name, error| flagged(name, RouteFlags::NONE, error);
+    let new = |outcome| ErrorBody::new(outcome, "resize");
     let exit = ReasonBody { code: Some(-1), ..ReasonBody::new("exit", ConfidenceLabel::Inferred) };
     let panicked = ReasonBody {
         message: Some("boom".into()),
@@ -229,10 +252,10 @@ fn errors() -> Vec<Vector> {
         error(
             "error_crashed",
             ErrorBody {
-                reason: Some(segv.clone()),
+                reason: Some(segv()),
                 max_attempts: Some(2),
                 report_id: Some("r-0001".into()),
-                attempts: vec![crashed(&exit), attempt(2, AttemptEndLabel::Crashed, Some(segv))],
+                attempts: vec![crashed(&exit), attempt(2, AttemptEndLabel::Crashed, Some(segv()))],
                 ..new(OutcomeLabel::Crashed)
             },
         ),
@@ -265,5 +288,6 @@ fn errors() -> Vec<Vector> {
             },
         ),
         error("error_closed", new(OutcomeLabel::Closed)),
+        flagged("error_may_have_started", RouteFlags::MAY_HAVE_STARTED, new(OutcomeLabel::Closed)),
     ]
 }

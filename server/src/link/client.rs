@@ -243,11 +243,17 @@ impl Links {
             | Header::Answer { .. }
             | Header::Failure { .. }
             | Header::Error { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
+            | Header::Heartbeat
             | Header::Refused
             | Header::Panicked { .. }
-            | Header::Cancelled { .. } => Err(ClientError::Unexpected(message.header.message_type())),
+            | Header::Cancelled { .. }
+            | Header::AttemptFailed { .. }
+            | Header::Operate { .. }
+            | Header::Operated { .. } => Err(ClientError::Unexpected(message.header.message_type())),
         }
     }
 

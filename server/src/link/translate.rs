@@ -132,7 +132,13 @@ pub(super) fn worker_event(
         | Header::Request { .. }
         | Header::Error { .. }
         | Header::Cancel { .. }
-        | Header::Drain => Err(WorkerMessageError::Direction(message.header.message_type())),
+        | Header::Progress { .. }
+        | Header::Partial { .. }
+        | Header::Drain
+        | Header::Heartbeat
+        | Header::AttemptFailed { .. }
+        | Header::Operate { .. }
+        | Header::Operated { .. } => Err(WorkerMessageError::Direction(message.header.message_type())),
     }
 }
 

@@ -161,6 +161,7 @@ impl<P: ProcessPort> Engine<Links, P> {
                 prefetch: u32::from(pool.prefetch.get()),
                 cancel_grace_ms: millis(pool.cancel_grace),
                 stop_grace_ms: millis(pool.stop_grace),
+                ..Assignment::default()
             }),
             ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
         }
@@ -269,10 +270,16 @@ impl<P: ProcessPort> Engine<Links, P> {
             | Header::Failure { .. }
             | Header::Error { .. }
             | Header::Cancel { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
+            | Header::Heartbeat
             | Header::Panicked { .. }
-            | Header::Cancelled { .. } => Err(HelloError::Missing(message.header.message_type())),
+            | Header::Cancelled { .. }
+            | Header::AttemptFailed { .. }
+            | Header::Operate { .. }
+            | Header::Operated { .. } => Err(HelloError::Missing(message.header.message_type())),
         };
         let pool = self.core().worker_pool(process.worker);
         match checked.and_then(|hello| self.check_hello(pool, hello)) {
