@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lifeboat_protocol::Method;
 
-use crate::call::{Call, Exchange, RawCall};
+use crate::call::{Call, RawCall};
+use crate::exchange::Exchange;
 use crate::shared::Shared;
-use crate::{ClientBuilder, ConnectError, RawRequestBuilder, RequestBuilder};
+use crate::{Admin, ClientBuilder, ConnectError, RawRequestBuilder, RequestBuilder};
 
 /// Where the broker listens when neither `LIFEBOAT_SOCKET` nor `XDG_RUNTIME_DIR` is set.
 const SYSTEM_SOCKET: &str = "/run/lifeboat/lifeboat.sock";
@@ -106,6 +107,12 @@ impl Client {
         RawRequestBuilder::new(self, method.into(), body.into())
     }
 
+    /// What can be asked of the broker itself: its workers and open requests, its health, restart, drain and kill.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.handle))
+    }
+
     /// Waits until there is a connection on which calls can be sent, making one if there is none.
     ///
     /// # Errors
@@ -122,8 +129,9 @@ impl Client {
         &self.handle.shared.settings.path
     }
 
-    /// How many outcomes came for requests that were not open: ended before, or never sent. They are dropped. Anything
-    /// but 0 is a defect of the broker.
+    /// How often the broker told what it should not have: the outcome of a request that was not open (ended before, or
+    /// never sent), an event of such a request, of one that is not streamed or of an attempt that was over, an answer to
+    /// no operation. It is dropped. Anything but 0 is a defect of the broker.
     #[must_use]
     pub fn unexpected_answers(&self) -> u64 {
         self.handle.shared.lock().table.unexpected

@@ -17,11 +17,12 @@ use crate::{AttemptReport, ConnectError, CrashReason, LostReason};
 /// |---|---|---|
 /// | `Failed` | yes | as the handler said |
 /// | `WorkerCrashed` | yes | yes |
-/// | `TimedOut` | if an attempt was made, or the broker never answered | yes |
-/// | `Cancelled` | if an attempt was made | no |
-/// | `Rejected` | no | `queue_full`, `all_workers_busy`, `tripped`, `draining`: yes; others: no |
-/// | `Closed` | if an attempt was made | yes |
+/// | `TimedOut` | as its field says | yes |
+/// | `Cancelled` | as its field says | no |
+/// | `Rejected` | as its field says; normally no | `queue_full`, `all_workers_busy`, `tripped`, `draining`: yes; others: no |
+/// | `Closed` | as its field says | yes |
 /// | `Disconnected` | as its field says | yes |
+/// | `BacklogFull` | yes | no |
 /// | `Encode` | no | no |
 /// | `Decode` | yes | no |
 /// | `Connect` | no | if the cause [passes by itself](ConnectError::is_transient) |
@@ -73,11 +74,15 @@ pub enum CallError {
         limit: Option<Duration>,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
-        /// What was streamed before; empty for a call that streams nothing.
+        /// What the process had put out before, where the broker tells it. What a [stream](crate#streams) has told is
+        /// not repeated.
         output_so_far: Vec<u8>,
         /// True when the broker did not say how the request ended, and this client gave up a while after the deadline.
         /// Only then is it unknown whether the work has ended.
         unanswered: bool,
+        /// Whether a handler may have begun: an attempt was made, a process had been given the request, or it is
+        /// unknown.
+        may_have_executed: bool,
     },
     /// The request was cancelled by somebody else than this call's owner, such as an operator.
     #[error("'{method}' was cancelled")]
@@ -86,6 +91,8 @@ pub enum CallError {
         method: String,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
+        /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
+        may_have_executed: bool,
     },
     /// The request was refused before it ran.
     #[error("{}", reject_text(method, *why, message.as_deref()))]
@@ -100,6 +107,8 @@ pub enum CallError {
         message: Option<String>,
         /// All attempts made before, oldest first; normally none.
         attempts: Vec<AttemptReport>,
+        /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
+        may_have_executed: bool,
     },
     /// The broker or the pool was shut down on purpose.
     #[error("'{method}' was ended by a planned shutdown")]
@@ -108,6 +117,8 @@ pub enum CallError {
         method: String,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
+        /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
+        may_have_executed: bool,
     },
     /// The connection to the broker was lost before the request's end was known.
     #[error("the connection to the broker was lost; the request {}", executed_text(*may_have_executed))]
@@ -118,6 +129,20 @@ pub enum CallError {
         #[source]
         source: LostReason,
     },
+    /// A stream was not read in time: more was told than its
+    /// [`stream_backlog`](crate::RequestBuilder::stream_backlog) holds. The request was cancelled.
+    #[error(
+        "the stream of '{method}' was read too slowly: {events} events of {bytes} bytes were unread, and no more are \
+         kept (stream_backlog); the request was cancelled"
+    )]
+    BacklogFull {
+        /// The method called.
+        method: String,
+        /// Events that were unread, progress not counted.
+        events: usize,
+        /// Bytes of their bodies.
+        bytes: usize,
+    },
     /// The request cannot be sent as it is. Nothing was sent.
     #[error("the request to '{method}' cannot be sent")]
     Encode {
@@ -127,7 +152,7 @@ pub enum CallError {
         #[source]
         source: RequestError,
     },
-    /// The broker answered, but the answer is not of the expected type.
+    /// The broker answered, or told of a failed attempt, but what it said is not of the expected type.
     #[error("the answer of '{method}' cannot be read")]
     Decode {
         /// The method called.
@@ -165,7 +190,7 @@ pub enum RequestError {
 
 impl CallError {
     /// All attempts known of, oldest first. Empty where the request never reached a worker, and where the client
-    /// cannot know (`Disconnected`, `Decode`).
+    /// cannot know (`Disconnected`, `BacklogFull`, `Decode`).
     #[must_use]
     pub fn attempts(&self) -> &[AttemptReport] {
         match self {
@@ -175,7 +200,11 @@ impl CallError {
             | Self::Cancelled { attempts, .. }
             | Self::Rejected { attempts, .. }
             | Self::Closed { attempts, .. } => attempts,
-            Self::Disconnected { .. } | Self::Encode { .. } | Self::Decode { .. } | Self::Connect(_) => &[],
+            Self::Disconnected { .. }
+            | Self::BacklogFull { .. }
+            | Self::Encode { .. }
+            | Self::Decode { .. }
+            | Self::Connect(_) => &[],
         }
     }
 
@@ -184,11 +213,16 @@ impl CallError {
     #[must_use]
     pub fn may_have_executed(&self) -> bool {
         match self {
-            Self::Failed { .. } | Self::WorkerCrashed { .. } | Self::Decode { .. } => true,
-            Self::TimedOut { attempts, unanswered, .. } => *unanswered || !attempts.is_empty(),
-            Self::Cancelled { attempts, .. } | Self::Closed { attempts, .. } => !attempts.is_empty(),
-            Self::Disconnected { may_have_executed, .. } => *may_have_executed,
-            Self::Rejected { .. } | Self::Encode { .. } | Self::Connect(_) => false,
+            Self::Failed { .. }
+            | Self::WorkerCrashed { .. }
+            | Self::BacklogFull { .. }
+            | Self::Decode { .. } => true,
+            Self::TimedOut { may_have_executed, .. }
+            | Self::Cancelled { may_have_executed, .. }
+            | Self::Rejected { may_have_executed, .. }
+            | Self::Closed { may_have_executed, .. }
+            | Self::Disconnected { may_have_executed, .. } => *may_have_executed,
+            Self::Encode { .. } | Self::Connect(_) => false,
         }
     }
 
@@ -202,7 +236,9 @@ impl CallError {
             | Self::TimedOut { .. }
             | Self::Closed { .. }
             | Self::Disconnected { .. } => true,
-            Self::Cancelled { .. } | Self::Encode { .. } | Self::Decode { .. } => false,
+            Self::Cancelled { .. } | Self::BacklogFull { .. } | Self::Encode { .. } | Self::Decode { .. } => {
+                false
+            }
             Self::Rejected { why, .. } => match why {
                 RejectWhy::QueueFull
                 | RejectWhy::AllWorkersBusy
@@ -228,6 +264,7 @@ impl CallError {
             | Self::Rejected { .. }
             | Self::Closed { .. }
             | Self::Disconnected { .. }
+            | Self::BacklogFull { .. }
             | Self::Encode { .. }
             | Self::Decode { .. }
             | Self::Connect(_) => None,

@@ -89,7 +89,73 @@
 //!
 //! Dropping a call's future cancels it: taken back if it was not written, else the broker ends the work. Wrap a call in
 //! `tokio::spawn` to let it go on by itself.
+//!
+//! # Streams
+//!
+//! A request that is streamed is told of while it runs. The last [`Event`] is `Done`:
+//!
+//! ```no_run
+//! # use lifeboat_client::{CallError, Client, Event, Method};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Encode { file: String }
+//! # impl Method for Encode { const NAME: &'static str = "encode"; type Request = Self; type Reply = u32; }
+//! # async fn example(boat: Client) -> Result<u32, Box<dyn std::error::Error>> {
+//! let mut events = boat.request(Encode { file: "a.mkv".into() }).retry(2).restartable(true).stream();
+//! let mut lines = Vec::new();
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Progress(progress) => println!("{:?} {:?}", progress.fraction(), progress.text),
+//!         Event::Partial(partial) => lines.push(partial.decode::<String>()?),
+//!         Event::AttemptFailed(attempt) => {
+//!             eprintln!("attempt {} failed: {:?}", attempt.number, attempt.reason);
+//!             lines.clear(); // what it gave is void
+//!         }
+//!         Event::Done(reply) => return Ok(reply?.into_inner()),
+//!         _ => {}
+//!     }
+//! }
+//! # unreachable!()
+//! # }
+//! ```
+//!
+//! Events come in the order in which they were told, and everything that was told before the end comes before `Done`,
+//! also when the connection was lost. After its first partial a request is not retried, unless it is
+//! [`restartable`](RequestBuilder::restartable).
+//!
+//! **A stream that is read too slowly is bounded, never silent.** The connection is read on in any case: it carries the
+//! answers of other calls and their cancels, the wire cannot ask a worker to wait, and the broker closes a client that
+//! does not read. What is unread stays here:
+//!
+//! * Of progress the newest 64 are kept; [`skipped`](Progress::skipped) says how many were dropped before one.
+//! * Of partials and failed attempts none is ever dropped. When more are unread than the request's
+//!   [`stream_backlog`](RequestBuilder::stream_backlog) holds (1024 events, 16 MiB), the request is cancelled; what is
+//!   unread can still be read, and then the stream ends with [`CallError::BacklogFull`].
+//!
+//! # Without types
+//!
+//! [`call_raw`](Client::call_raw) and [`request_raw`](Client::request_raw) take a method's name and CBOR, and give back
+//! CBOR; streams too. [`encode_body`] and [`decode_body`] make it from values and read it:
+//!
+//! ```no_run
+//! # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use lifeboat_client::{Event, Value, decode_body, encode_body};
+//!
+//! let mut events = boat.request_raw("resize", encode_body(&("photo.png", 64))?).stream();
+//! while let Some(event) = events.next().await {
+//!     if let Event::Done(reply) = event {
+//!         println!("{:?}", reply?.decode::<Value>()?);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The broker itself
+//!
+//! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills them.
 
+mod admin;
 mod attempt;
 mod builder;
 mod call;
@@ -97,8 +163,11 @@ mod client;
 mod connect_error;
 mod driver;
 mod error;
+mod event;
+mod exchange;
 mod handshake;
 mod inbox;
+mod operate_error;
 mod outbox;
 mod outcome;
 mod readiness;
@@ -107,8 +176,10 @@ mod reply;
 mod request;
 mod session;
 mod shared;
+mod stream;
 mod table;
 
+pub use admin::{Admin, Health, Requests, Workers};
 pub use attempt::AttemptReport;
 pub use builder::ClientBuilder;
 pub use bytes::Bytes;
@@ -117,10 +188,14 @@ pub use ciborium::Value;
 pub use client::Client;
 pub use connect_error::{ConnectError, LostReason, ProtocolError};
 pub use error::{CallError, RequestError};
+pub use event::{Event, Partial, Progress};
 pub use lifeboat_protocol::{
-    AttemptEndLabel, BodyError, ConfidenceLabel, EncodeError, Method, MethodNameError, RefusedCode,
-    RejectWhy, TimeoutWhich,
+    Amount, AttemptEndLabel, BodyError, ConfidenceLabel, EncodeError, LastCrash, MAX_ROWS, Method,
+    MethodNameError, Operate, Operated, PoolRow, PoolStateLabel, RefusedCode, RejectWhy, RequestRow,
+    RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow, decode_body, encode_body,
 };
+pub use operate_error::OperateError;
 pub use reason::CrashReason;
 pub use reply::Reply;
 pub use request::{RawRequestBuilder, RequestBuilder, RetryOn};
+pub use stream::{EventStream, RawEventStream};

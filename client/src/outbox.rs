@@ -8,12 +8,14 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use lifeboat_protocol::{MessageType, Route, TimeLeft, put_empty, put_request, put_request_head};
+use lifeboat_protocol::{
+    LENGTH_PREFIX, MessageType, Route, TimeLeft, patch_route, put_empty, put_request, put_request_head,
+};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-use crate::table::Spec;
+use crate::table::{Kind, Spec};
 
 /// Above this a body is not copied. The same figure as the broker's.
 const LARGE: usize = 64 * 1024;
@@ -37,9 +39,9 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Frame {
-    /// The request this frame is, or the one it cancels.
+    /// The call this frame is for; nothing for a cancel.
     id: u64,
-    /// A request's own: kept until the frame is written, so that it can be sent again. None for a cancel.
+    /// A call's own: kept until the frame is written, so that it can be sent again. None for a cancel.
     spec: Option<Box<Spec>>,
     /// Bytes in `buf`.
     head: usize,
@@ -47,7 +49,7 @@ struct Frame {
     tail: usize,
 }
 
-/// A request that was not written, or not wholly.
+/// A request or operation that was not written, or not wholly.
 #[derive(Debug)]
 pub(crate) struct Unsent {
     pub(crate) id: u64,
@@ -66,24 +68,32 @@ impl Outbox {
         self.left
     }
 
-    /// Appends a request.
-    pub(crate) fn put_request(&mut self, id: u64, time_left: TimeLeft, spec: Box<Spec>) {
+    /// Appends what is sent for the call `id`, which is called `wire` on this connection.
+    pub(crate) fn put(&mut self, id: u64, wire: u64, time_left: TimeLeft, spec: Box<Spec>) {
         let before = self.buf.len();
-        let route = Route::request(id, time_left);
-        let tail = if spec.body.len() > LARGE { spec.body.len() } else { 0 };
-        if tail > 0 {
-            put_request_head(&mut self.buf, route, &spec.method, &spec.ext, tail);
-        } else {
-            put_request(&mut self.buf, route, &spec.method, &spec.ext, &spec.body);
+        let mut tail = 0;
+        match &spec.kind {
+            Kind::Request { method, ext } if spec.body.len() > LARGE => {
+                tail = spec.body.len();
+                put_request_head(&mut self.buf, Route::request(wire, time_left), method, ext, tail);
+            }
+            Kind::Request { method, ext } => {
+                put_request(&mut self.buf, Route::request(wire, time_left), method, ext, &spec.body);
+            }
+            Kind::Operation => {
+                self.buf.extend_from_slice(&spec.body);
+                let frame = &mut self.buf[before + LENGTH_PREFIX..];
+                patch_route(frame, Route::request(wire, TimeLeft::NONE));
+            }
         }
         self.push(before, id, Some(spec), tail);
     }
 
-    /// Appends a cancel.
-    pub(crate) fn put_cancel(&mut self, id: u64) {
+    /// Appends a cancel of the request that is called `wire` on this connection.
+    pub(crate) fn put_cancel(&mut self, wire: u64) {
         let before = self.buf.len();
-        put_empty(&mut self.buf, MessageType::Cancel, Some(Route::request(id, TimeLeft::NONE)));
-        self.push(before, id, None, 0);
+        put_empty(&mut self.buf, MessageType::Cancel, Some(Route::request(wire, TimeLeft::NONE)));
+        self.push(before, wire, None, 0);
     }
 
     fn push(&mut self, before: usize, id: u64, spec: Option<Box<Spec>>, tail: usize) {
@@ -92,7 +102,7 @@ impl Outbox {
         self.frames.push_back(Frame { id, spec, head, tail });
     }
 
-    /// Takes a request out again, if none of its bytes were written.
+    /// Takes a call's frame out again, if none of its bytes were written.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Box<Spec>> {
         let index = self.frames.iter().position(|frame| frame.id == id && frame.spec.is_some())?;
         if index == 0 && self.front_done > 0 {
@@ -108,14 +118,15 @@ impl Outbox {
         frame.spec
     }
 
-    /// Takes out every request of which no byte was written. The rest of a frame that is half out, and cancels, stay.
-    pub(crate) fn take_unstarted(&mut self) -> Vec<Unsent> {
+    /// Takes out every request of which no byte was written. The rest of a frame that is half out, operations and cancels
+    /// stay.
+    pub(crate) fn take_unstarted_requests(&mut self) -> Vec<Unsent> {
         let skip = usize::from(self.front_done > 0);
         let ids: Vec<u64> = self
             .frames
             .iter()
             .skip(skip)
-            .filter(|frame| frame.spec.is_some())
+            .filter(|frame| frame.spec.as_ref().is_some_and(|spec| !spec.is_operation()))
             .map(|frame| frame.id)
             .collect();
         ids.into_iter()
@@ -123,7 +134,7 @@ impl Outbox {
             .collect()
     }
 
-    /// Empties the outbox of a dead connection: every request that was not wholly written, in order. The broker never
+    /// Empties the outbox of a dead connection: every call that was not wholly written, in order. The broker never
     /// delivers half a frame, and of a dead connection it never gets the other half: so none of them was executed.
     pub(crate) fn take_unsent(&mut self) -> Vec<Unsent> {
         let started = self.front_done > 0;
@@ -214,12 +225,22 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use bytes::Bytes;
-    use lifeboat_protocol::{Ext, FrameLimit, Header, Split, decode, split_frame};
+    use lifeboat_protocol::{
+        Ext, FrameLimit, Header, Operate, Operation, Split, decode, put_control, split_frame,
+    };
 
     use super::*;
 
     fn spec(body: Vec<u8>) -> Box<Spec> {
-        Box::new(Spec { method: Cow::Borrowed("m"), ext: Ext::default(), body: Bytes::from(body), resent: 0 })
+        let kind = Kind::Request { method: Cow::Borrowed("m"), ext: Ext::default() };
+        Box::new(Spec { kind, body: Bytes::from(body), resent: 0 })
+    }
+
+    fn operation() -> Box<Spec> {
+        let (operate, route) = (Operate::new(Operation::Health), Route::request(0, TimeLeft::NONE));
+        let mut frame = Vec::new();
+        put_control(&mut frame, MessageType::Operate, Some(route), &operate).expect("short");
+        Box::new(Spec { kind: Kind::Operation, body: Bytes::from(frame), resent: 0 })
     }
 
     /// What the outbox would write, cut into messages: request ids with body lengths, cancels as None.
@@ -250,11 +271,11 @@ mod tests {
 
     fn filled() -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.put_request(1, TimeLeft::NONE, spec(vec![0xf6]));
-        outbox.put_request(2, TimeLeft::NONE, spec(vec![7; LARGE + 1]));
+        outbox.put(1, 1, TimeLeft::NONE, spec(vec![0xf6]));
+        outbox.put(2, 2, TimeLeft::NONE, spec(vec![7; LARGE + 1]));
         outbox.put_cancel(1);
-        outbox.put_request(3, TimeLeft::NONE, spec(vec![0xf6; 3]));
-        outbox.put_request(4, TimeLeft::NONE, spec(vec![8; 2 * LARGE]));
+        outbox.put(3, 3, TimeLeft::NONE, spec(vec![0xf6; 3]));
+        outbox.put(4, 4, TimeLeft::NONE, spec(vec![8; 2 * LARGE]));
         outbox
     }
 
@@ -270,7 +291,7 @@ mod tests {
     fn more_large_bodies_than_slices_are_written_in_turns() {
         let mut outbox = Outbox::default();
         for id in 1..=40 {
-            outbox.put_request(id, TimeLeft::NONE, spec(vec![9; LARGE + 1]));
+            outbox.put(id, id, TimeLeft::NONE, spec(vec![9; LARGE + 1]));
         }
         assert_eq!(written(&mut outbox, usize::MAX).len(), 40);
     }
@@ -295,7 +316,7 @@ mod tests {
         let mut outbox = filled();
         outbox.consume(3);
         assert!(outbox.remove(1).is_none());
-        let unstarted: Vec<u64> = outbox.take_unstarted().iter().map(|unsent| unsent.id).collect();
+        let unstarted: Vec<u64> = outbox.take_unstarted_requests().iter().map(|unsent| unsent.id).collect();
         assert_eq!(unstarted, [2, 3, 4]);
         let unsent = outbox.take_unsent();
         assert_eq!(unsent.len(), 1);
@@ -304,10 +325,30 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_written_under_its_other_id_and_kept_under_its_own() {
+        let mut outbox = Outbox::default();
+        outbox.put(1, 7, TimeLeft::NONE, spec(vec![0xf6]));
+        outbox.put(2, 8, TimeLeft::from_millis(5), operation());
+        outbox.put_cancel(7);
+        assert!(outbox.remove(7).is_none());
+        assert_eq!(written(&mut outbox, usize::MAX), [(7, Some(1)), (8, None), (7, None)]);
+    }
+
+    #[test]
+    fn operations_stay_when_requests_are_taken_out() {
+        let mut outbox = filled();
+        outbox.put(5, 5, TimeLeft::NONE, operation());
+        let unstarted: Vec<u64> = outbox.take_unstarted_requests().iter().map(|unsent| unsent.id).collect();
+        assert_eq!(unstarted, [1, 2, 3, 4]);
+        let unsent = outbox.take_unsent();
+        assert!(unsent.len() == 1 && unsent[0].id == 5 && unsent[0].spec.is_operation());
+    }
+
+    #[test]
     fn a_full_socket_says_again() {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
         let mut outbox = Outbox::default();
-        outbox.put_request(1, TimeLeft::NONE, spec(vec![1; 4 << 20]));
+        outbox.put(1, 1, TimeLeft::NONE, spec(vec![1; 4 << 20]));
         let total = outbox.left();
         while outbox.write_to(&ours).is_ok() {}
         assert!(outbox.left() > 0 && outbox.left() < total);

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use lifeboat_protocol::{ErrorBody, Failure, OutcomeLabel, RejectWhy, Route, TimeoutWhich, decode_body};
+use lifeboat_protocol::{
+    ErrorBody, Failure, OutcomeLabel, RejectWhy, Route, RouteFlags, TimeoutWhich, decode_body,
+};
 
 use crate::{AttemptReport, CallError, CrashReason};
 
@@ -19,6 +21,9 @@ pub(crate) fn read_error(route: Route, body: &[u8], method: &str) -> CallError {
 
 fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
     let attempts: Vec<AttemptReport> = body.attempts.into_iter().map(AttemptReport::from).collect();
+    // A list of attempts may be cut at a bound; the route's number is not.
+    let may_have_executed =
+        route.flags.contains(RouteFlags::MAY_HAVE_STARTED) || route.attempt > 0 || !attempts.is_empty();
     match body.outcome {
         OutcomeLabel::Failed => {
             let failure = body.failure.unwrap_or_else(|| {
@@ -34,7 +39,6 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             }
         }
         OutcomeLabel::Crashed => {
-            // A list of attempts may be cut at a bound; the route's number is not.
             let listed = attempts.last().map_or(0, |attempt| attempt.number);
             let attempt = route.attempt.max(listed).max(1);
             CallError::WorkerCrashed {
@@ -53,15 +57,17 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             attempts,
             output_so_far: Vec::new(),
             unanswered: false,
+            may_have_executed,
         },
-        OutcomeLabel::Cancelled => CallError::Cancelled { method, attempts },
+        OutcomeLabel::Cancelled => CallError::Cancelled { method, attempts, may_have_executed },
         OutcomeLabel::Rejected => CallError::Rejected {
             method,
             why: body.why.unwrap_or(RejectWhy::NotAllowed),
             retry_after: body.retry_after_ms.map(Duration::from_millis),
             message: body.message,
             attempts,
+            may_have_executed,
         },
-        OutcomeLabel::Closed => CallError::Closed { method, attempts },
+        OutcomeLabel::Closed => CallError::Closed { method, attempts, may_have_executed },
     }
 }

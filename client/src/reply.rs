@@ -2,7 +2,9 @@
 
 use std::ops::{Deref, DerefMut};
 
-use lifeboat_protocol::{Route, RouteFlags};
+use bytes::Bytes;
+use lifeboat_protocol::{BodyError, Route, RouteFlags, decode_body};
+use serde::de::DeserializeOwned;
 
 /// What [`RequestBuilder`](crate::RequestBuilder) returns: the handler's reply, and how it came about. Dereferences to
 /// the reply.
@@ -39,6 +41,17 @@ impl<T> Reply<T> {
     #[must_use]
     pub fn late(&self) -> bool {
         self.route.flags.contains(RouteFlags::LATE)
+    }
+}
+
+impl Reply<Bytes> {
+    /// The CBOR of a reply to a call by name, as a value.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`] if it is not of that type, or no CBOR.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
+        decode_body(&self.value)
     }
 }
 

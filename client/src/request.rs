@@ -12,10 +12,12 @@ use bytes::Bytes;
 use lifeboat_protocol::{Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method, encode_body};
 
 use crate::Client;
-use crate::call::{Exchange, RawReplyFuture, ReplyFuture};
+use crate::call::{RawReplyFuture, ReplyFuture};
 use crate::client::Handle;
 use crate::error::RequestError;
-use crate::table::Spec;
+use crate::exchange::Exchange;
+use crate::stream::{EventStream, RawEventStream};
+use crate::table::{Kind, Room, Spec};
 
 /// What is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,13 +54,14 @@ struct Options {
     body: Result<Bytes, RequestError>,
     timeout: Option<Duration>,
     ext: Ext,
+    room: Room,
 }
 
 impl Options {
     fn new(client: &Client, method: Cow<'static, str>, body: Result<Bytes, RequestError>) -> Self {
         let handle = Arc::clone(client.handle());
         let timeout = handle.shared.settings.timeout;
-        Self { handle, method, body, timeout, ext: Ext::default() }
+        Self { handle, method, body, timeout, ext: Ext::default(), room: Room::DEFAULT }
     }
 
     fn retry(&mut self) -> &mut RetryExt {
@@ -78,11 +81,15 @@ impl Options {
             }
             (Ok(()), Ok(body)) => Ok(body),
         };
-        let spec = match body {
-            Ok(body) => Ok(Spec { method: self.method, ext: self.ext, body, resent: 0 }),
-            Err(error) => Err((self.method, error)),
-        };
-        Exchange::new(self.handle, spec, self.timeout)
+        let room = self.ext.stream.then_some(self.room);
+        let kind = Kind::Request { method: self.method.clone(), ext: self.ext };
+        let spec = body.map(|body| Spec { kind, body, resent: 0 });
+        Exchange::request(self.handle, self.method, spec, self.timeout, room)
+    }
+
+    fn into_streamed_exchange(mut self) -> Exchange {
+        self.ext.stream = true;
+        self.into_exchange()
     }
 }
 
@@ -160,6 +167,24 @@ macro_rules! setters {
             self
         }
 
+        /// Whether the request may be retried even after a partial of it has come. Without it, it is not: the reader of
+        /// the stream has used a part of a reply that the next attempt would give again. With it the reader must drop the
+        /// partials of an attempt when it reads [`AttemptFailed`](crate::Event::AttemptFailed). It matters only to a
+        /// [stream](Self::stream), and only if the request is retried at all. Default: false.
+        pub fn restartable(mut self, restartable: bool) -> Self {
+            self.options.ext.restartable = restartable;
+            self
+        }
+
+        /// How much of the [stream](Self::stream) may be unread: so many events, and so many bytes of their bodies
+        /// (one event alone may be larger). Progress does not count; of that, the newest 64 are kept. With more the
+        /// request is cancelled, and the stream ends with [`BacklogFull`](crate::CallError::BacklogFull) behind what is
+        /// unread. Default: 1024 events and 16 MiB.
+        pub fn stream_backlog(mut self, events: usize, bytes: usize) -> Self {
+            self.options.room = Room { events, bytes };
+            self
+        }
+
         pub(crate) fn into_exchange(self) -> Exchange {
             self.options.into_exchange()
         }
@@ -183,6 +208,12 @@ impl<M: Method> RequestBuilder<M> {
 
 impl<M> RequestBuilder<M> {
     setters!();
+
+    /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
+    /// polled; dropping it cancels the request. See the [crate's documentation](crate#streams).
+    pub fn stream(self) -> EventStream<M> {
+        EventStream::new(self.options.into_streamed_exchange())
+    }
 }
 
 impl<M: Method> IntoFuture for RequestBuilder<M> {
@@ -208,6 +239,12 @@ impl RawRequestBuilder {
     }
 
     setters!();
+
+    /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
+    /// polled; dropping it cancels the request. See the [crate's documentation](crate#streams).
+    pub fn stream(self) -> RawEventStream {
+        RawEventStream::new(self.options.into_streamed_exchange())
+    }
 }
 
 impl IntoFuture for RawRequestBuilder {

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use lifeboat_protocol::{Header, MessageType, Refused, decode, decode_body};
+use lifeboat_protocol::{Header, MessageType, Refused, Route, decode, decode_body};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::inbox::{Frame, Got, Inbox};
 use crate::readiness::watch;
 use crate::shared::Shared;
-use crate::table::Ended;
+use crate::table::{Ended, Told, What};
 use crate::{LostReason, ProtocolError};
 
 /// See the module.
@@ -29,16 +29,16 @@ pub(crate) struct Session {
     /// While the socket is full: a duplicate, registered for writing, since one descriptor cannot be registered twice.
     full: Option<AsyncFd<Arc<OwnedFd>>>,
     inbox: Inbox,
-    /// The broker ended at least one request.
+    /// The broker ended at least one request, or answered an operation.
     pub(crate) heard: bool,
     // Kept for their allocations.
-    ended: Vec<(u64, Ended)>,
+    news: Vec<(u64, News)>,
     woken: Vec<Waker>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, socket: AsyncFd<Arc<OwnedFd>>, inbox: Inbox) -> Self {
-        Self { shared, socket, full: None, inbox, heard: false, ended: Vec::new(), woken: Vec::new() }
+        Self { shared, socket, full: None, inbox, heard: false, news: Vec::new(), woken: Vec::new() }
     }
 
     /// The socket, for callers that write themselves.
@@ -89,7 +89,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Acts on every whole frame in the inbox, ending calls all at once.
+    /// Acts on every whole frame in the inbox, telling calls all at once.
     fn take_frames(&mut self) -> Result<(), LostReason> {
         let end = loop {
             let frame = match self.inbox.next_frame() {
@@ -98,16 +98,21 @@ impl Session {
                 Err(error) => break Err(LostReason::Protocol(error.into())),
             };
             match read_frame(&frame) {
-                Ok(Incoming::Ended(id, ended)) => self.ended.push((id, ended)),
-                Ok(Incoming::Drain) => self.shared.lock().table.drain(Instant::now()),
+                Ok(Incoming::News(id, news)) => self.news.push((id, news)),
+                Ok(Incoming::Drain) => self.shared.drain(),
                 Err(lost) => break Err(lost),
             }
         };
-        if !self.ended.is_empty() {
-            self.heard = true;
+        if !self.news.is_empty() {
             let mut state = self.shared.lock();
-            for (id, ended) in self.ended.drain(..) {
-                state.table.complete(id, ended, &mut self.woken);
+            for (id, news) in self.news.drain(..) {
+                match news {
+                    News::Ended(ended) => {
+                        self.heard = true;
+                        state.table.complete(id, ended, &mut self.woken);
+                    }
+                    News::Told(told) => state.table.tell(id, told, &mut self.woken),
+                }
             }
             drop(state);
             self.woken.drain(..).for_each(Waker::wake);
@@ -172,16 +177,32 @@ fn watch_writable(socket: &OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
 
 /// A frame's meaning for a client.
 enum Incoming {
-    Ended(u64, Ended),
+    News(u64, News),
     Drain,
+}
+
+/// What the broker says of one call.
+#[derive(Debug)]
+enum News {
+    Ended(Ended),
+    Told(Told),
 }
 
 fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
     let message = decode(frame.bytes()).map_err(|error| LostReason::Protocol(error.into()))?;
     let keep = || frame.keep_last(message.body.len());
+    let ended = |id, ended| Ok(Incoming::News(id, News::Ended(ended)));
+    let told = |route: Route, what| {
+        let told = Told { attempt: route.attempt, what, body: keep() };
+        Ok(Incoming::News(route.id, News::Told(told)))
+    };
     match message.header {
-        Header::Answer { route } => Ok(Incoming::Ended(route.id, Ended::Answer(route, keep()))),
-        Header::Error { route } => Ok(Incoming::Ended(route.id, Ended::Error(route, keep()))),
+        Header::Answer { route } => ended(route.id, Ended::Answer(route, keep())),
+        Header::Error { route } => ended(route.id, Ended::Error(route, keep())),
+        Header::Progress { route } => told(route, What::Progress { skipped: 0 }),
+        Header::Partial { route } => told(route, What::Partial),
+        Header::AttemptFailed { route } => told(route, What::AttemptFailed),
+        Header::Operated { route } => ended(route.id, Ended::Operated(keep())),
         Header::Drain => Ok(Incoming::Drain),
         Header::Refused => Err(match decode_body::<Refused>(message.body) {
             Ok(Refused { code, message }) => LostReason::Refused { code, message },
@@ -191,15 +212,11 @@ fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
         Header::Request { .. }
         | Header::Failure { .. }
         | Header::Cancel { .. }
-        | Header::Progress { .. }
-        | Header::Partial { .. }
         | Header::WorkersFailed
         | Header::Heartbeat
         | Header::Panicked { .. }
         | Header::Cancelled { .. }
-        | Header::AttemptFailed { .. }
-        | Header::Operate { .. }
-        | Header::Operated { .. } => Err(unexpected(message.header.message_type())),
+        | Header::Operate { .. } => Err(unexpected(message.header.message_type())),
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::net::Shutdown;
 use tokio::time::Instant;
 
 use crate::outbox::Outbox;
-use crate::table::{Ended, Spec, Table, Window};
+use crate::table::{Backlog, Ended, Spec, Step, Table, Window};
 use crate::{ConnectError, LostReason};
 
 /// Callers write requests up to this many bytes themselves when nothing else is under way: what a socket buffer always
@@ -140,7 +140,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a call, and writes it if nothing else is under way.
+    /// Starts a call, and writes it if nothing else is under way. With a backlog it is a stream, whose reader asks with
+    /// [`poll_step`](Self::poll_step), else with [`poll`](Self::poll).
     ///
     /// # Errors
     ///
@@ -148,6 +149,7 @@ impl Shared {
     pub(crate) fn start(
         &self,
         spec: Option<Box<Spec>>,
+        backlog: Option<Box<Backlog>>,
         timeout: Option<Duration>,
         waker: &Waker,
     ) -> Result<u64, ConnectError> {
@@ -161,7 +163,7 @@ impl Shared {
         }
         let direct =
             self.settings.direct && small && !state.in_hand && !state.blocked && state.table.is_quiet();
-        let id = state.table.register(now, spec, deadline, waker);
+        let id = state.table.register(now, spec, backlog, deadline, waker);
         if direct {
             state.table.pump(now, &mut woken);
             state.write_here();
@@ -180,14 +182,22 @@ impl Shared {
         }
     }
 
+    /// Asks what a stream's reader gets next.
+    pub(crate) fn poll_step(&self, id: u64, cx: &Context<'_>) -> Poll<Step> {
+        match self.lock().table.poll_step(id, cx.waker()) {
+            Some(step) => Poll::Ready(step),
+            None => Poll::Pending,
+        }
+    }
+
     /// Nobody waits for a call any more.
     pub(crate) fn abandon(&self, id: u64) {
         let mut state = self.lock();
         let in_hand = state.in_hand;
-        let spec = state.table.abandon(id, in_hand);
+        let remains = state.table.abandon(id, in_hand);
         let driver = state.take_driver();
         drop(state);
-        drop(spec);
+        drop(remains);
         if let Some(driver) = driver {
             driver.wake();
         }
@@ -220,6 +230,18 @@ impl Shared {
         state.blocked = false;
         state.last_error = None;
         state.table.connected(window);
+    }
+
+    /// The broker takes no new requests.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        state.table.drain(Instant::now());
+        // The driver itself calls this, behind its look at the limits, and waiting calls have a new one.
+        let driver = state.take_driver();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     /// The connection is gone: ends what was written, keeps what was not.

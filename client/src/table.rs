@@ -1,44 +1,54 @@
 //! The table of calls: what each one waits for, and what ends it.
 //!
-//! Owns every call from its registration to its end, the order in which calls are sent, the window of calls that one
-//! connection may have open, and the answer to "may it have run?". Everything here is short and synchronous and happens
-//! under one lock. Must never encode or decode a user's type, do I/O, or wake a waker itself: wakers to wake are handed
-//! out.
+//! Owns every call, a request or an operation, from its registration to its end, the order in which calls are sent, the
+//! window of requests that one connection may have open, what is told of them meanwhile, and the answer to "may it have
+//! run?". Everything here is short and synchronous and happens under one lock. Must never encode or decode a user's type,
+//! do I/O, or wake a waker itself: wakers to wake are handed out.
 
+mod backlog;
 mod entry;
 mod limits;
 mod link;
+mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 use std::task::Waker;
 use std::time::Duration;
 
-use lifeboat_protocol::{FrameLimit, TimeLeft};
 use tokio::time::Instant;
 
-pub(crate) use self::entry::{Ended, Spec, Window};
+use self::backlog::Pushed;
+pub(crate) use self::backlog::{Backlog, Room, Told, What};
+pub(crate) use self::entry::{Ended, Kind, Remains, Spec, Step, Window};
 use self::entry::{Entry, IdHasher, Phase};
 use crate::outbox::Outbox;
-
-/// Requests are encoded ahead of the socket up to about this many bytes; the rest waits unencoded, where a call that is
-/// dropped costs nothing.
-const HIGH_WATER: usize = 256 * 1024;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Table {
     calls: HashMap<u64, Entry, BuildHasherDefault<IdHasher>>,
-    /// Calls not given to a connection. A request keeps its id when it is sent again, and the lowest goes first: so ids
-    /// rise on every connection in the order written, as the protocol demands.
+    /// Requests not given to a connection. A request keeps its id when it is sent again, and the lowest goes first: so
+    /// ids rise on every connection in the order written, as the protocol demands.
     waiting: BTreeSet<u64>,
+    /// Operations not given to a connection. They need no place in the window, and so may overtake requests.
+    operations: BTreeSet<u64>,
     /// Calls abandoned while the outbox was away being written.
     cancels: Vec<u64>,
     pub(crate) outbox: Outbox,
     /// None: there is no connection.
     pub(crate) window: Option<Window>,
     next_id: u64,
+    /// The last id written on this connection. A request with a lower one was overtaken, and gets another for the wire.
+    last_wire: u64,
+    /// From those others to the calls' own. Nearly always empty.
+    renamed: HashMap<u64, u64, BuildHasherDefault<IdHasher>>,
+    /// Requests that the broker has yet to end.
     in_flight: usize,
+    /// Operations that the broker has yet to answer.
+    operations_open: usize,
     connect_timeout: Duration,
     /// Whether the connection was given a request. If not, its end does not restart the wait for a connection: a broker
     /// that lets everybody in only to say that it drains must not keep calls waiting for ever.
@@ -47,7 +57,7 @@ pub(crate) struct Table {
     down_since: Instant,
     /// When [`scan`](Self::scan) must look next, at the latest.
     pub(crate) next_scan: Option<Instant>,
-    /// Outcomes of requests that were not open.
+    /// Outcomes and events that nobody waits for by right: see [`Client::unexpected_answers`](crate::Client).
     pub(crate) unexpected: u64,
 }
 
@@ -56,11 +66,15 @@ impl Table {
         Self {
             calls: HashMap::default(),
             waiting: BTreeSet::new(),
+            operations: BTreeSet::new(),
             cancels: Vec::new(),
             outbox: Outbox::default(),
             window: None,
             next_id: 1,
+            last_wire: 0,
+            renamed: HashMap::default(),
             in_flight: 0,
+            operations_open: 0,
             connect_timeout,
             useful: false,
             down_since: now,
@@ -69,26 +83,36 @@ impl Table {
         }
     }
 
-    /// Registers a call and returns its id.
+    /// Registers a call and returns its id. With a backlog it is a stream, whose reader asks with
+    /// [`poll_step`](Self::poll_step).
     pub(crate) fn register(
         &mut self,
         now: Instant,
         spec: Option<Box<Spec>>,
+        backlog: Option<Box<Backlog>>,
         deadline: Option<Instant>,
         waker: &Waker,
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
+        let operation = spec.as_ref().is_some_and(|spec| spec.is_operation());
         let entry = Entry {
             phase: Phase::Waiting(spec),
             waker: Some(waker.clone()),
             registered: now,
             deadline,
+            operation,
+            wire: id,
+            backlog,
             owed: false,
         };
         self.watch(&entry, now);
         self.calls.insert(id, entry);
-        self.waiting.insert(id);
+        if operation {
+            self.operations.insert(id)
+        } else {
+            self.waiting.insert(id)
+        };
         id
     }
 
@@ -106,10 +130,20 @@ impl Table {
         }
     }
 
+    /// What was told of a streamed request and not read yet, then its end; if there is nothing, `waker` is woken when
+    /// there is.
+    pub(crate) fn poll_step(&mut self, id: u64, waker: &Waker) -> Option<Step> {
+        let backlog = self.calls.get_mut(&id).and_then(|entry| entry.backlog.as_mut());
+        match backlog.and_then(|backlog| backlog.pop()) {
+            Some(told) => Some(Step::Told(told)),
+            None => self.poll(id, waker).map(Step::Ended),
+        }
+    }
+
     fn take(&mut self, id: u64) -> Option<Box<Ended>> {
         let entry = self.calls.get_mut(&id)?;
         let phase = std::mem::replace(&mut entry.phase, Phase::Abandoned);
-        entry.waker = None;
+        (entry.waker, entry.backlog) = (None, None);
         if !entry.owed {
             self.calls.remove(&id);
         }
@@ -120,15 +154,16 @@ impl Table {
     }
 
     /// Nobody waits for the call any more: takes it back if it is not written, else has it cancelled. `in_hand` says
-    /// that the outbox is away being written. Returns what is to be dropped outside the lock.
-    pub(crate) fn abandon(&mut self, id: u64, in_hand: bool) -> Option<Box<Spec>> {
-        let entry = self.calls.get_mut(&id)?;
+    /// that the outbox is away being written.
+    pub(crate) fn abandon(&mut self, id: u64, in_hand: bool) -> Remains {
+        let Some(entry) = self.calls.get_mut(&id) else { return (None, None) };
         // The receiver goes first, the cancel after it: were it the other way round, an answer that crosses the cancel
         // could be stored for nobody and stay for ever.
         entry.waker = None;
-        match std::mem::replace(&mut entry.phase, Phase::Abandoned) {
+        let backlog = entry.backlog.take();
+        let spec = match std::mem::replace(&mut entry.phase, Phase::Abandoned) {
             Phase::Waiting(spec) => {
-                self.waiting.remove(&id);
+                self.stop_waiting(id);
                 self.calls.remove(&id);
                 spec
             }
@@ -139,118 +174,66 @@ impl Table {
                 }
                 None
             }
-        }
-    }
-
-    /// Takes a sent request out of the outbox, or queues a cancel for it.
-    fn withdraw(&mut self, id: u64, in_hand: bool) -> Option<Box<Spec>> {
-        if in_hand {
-            self.cancels.push(id);
-            return None;
-        }
-        let spec = self.outbox.remove(id);
-        if spec.is_some() {
-            self.calls.remove(&id);
-            self.in_flight -= 1;
-        } else {
-            self.outbox.put_cancel(id);
-        }
-        spec
-    }
-
-    /// Whether new requests may be sent.
-    fn accepts(&self) -> bool {
-        self.window.is_some_and(|window| !window.draining)
-    }
-
-    /// Whether [`pump`](Self::pump) or a write of the outbox would do anything.
-    pub(crate) fn has_work(&self) -> bool {
-        let Some(window) = self.window else { return false };
-        let room = !window.draining && self.in_flight < window.max_in_flight;
-        !self.outbox.is_empty() || !self.cancels.is_empty() || (room && !self.waiting.is_empty())
-    }
-
-    /// Whether somebody waits for a connection.
-    pub(crate) fn has_demand(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Whether the broker owes nothing and nothing is to be written.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.outbox.is_empty()
-    }
-
-    /// Whether nothing at all is under way: then a call may be written by its caller, which saves a wake-up. With more
-    /// under way they are gathered by the driver instead, which saves writes.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.accepts() && self.is_idle() && self.waiting.is_empty()
-    }
-
-    /// Moves what may be sent into the outbox, oldest first.
-    pub(crate) fn pump(&mut self, now: Instant, woken: &mut Vec<Waker>) {
-        for id in std::mem::take(&mut self.cancels) {
-            // Answered in the meantime: nothing to cancel.
-            if self.calls.get(&id).is_some_and(|entry| entry.owed) {
-                self.withdraw(id, false);
-            }
-        }
-        let Some(window) = self.window.filter(|window| !window.draining) else {
-            return;
         };
-        while self.in_flight < window.max_in_flight && self.outbox.left() < HIGH_WATER {
-            let Some(id) = self.waiting.pop_first() else { break };
-            if let Some(ended) = self.send(id, now, window.limit) {
-                self.end(id, ended, woken);
-            }
-        }
+        (spec, backlog)
     }
 
-    /// Puts one call into the outbox, unless it ends here.
-    fn send(&mut self, id: u64, now: Instant, limit: FrameLimit) -> Option<Ended> {
-        let entry = self.calls.get_mut(&id)?;
-        let Phase::Waiting(spec) = &mut entry.phase else {
-            return None;
-        };
-        if entry.deadline.is_some_and(|deadline| deadline <= now) {
-            return Some(Ended::TimedOut { unanswered: false });
-        }
-        let Some(spec) = spec.take() else {
-            return Some(Ended::Connected);
-        };
-        if spec.body.len() > limit.max_body() {
-            let (len, limit) = (spec.body.len(), limit.max_body());
-            return Some(Ended::TooLarge { len, limit });
-        }
-        entry.phase = Phase::Sent;
-        entry.owed = true;
-        self.useful = true;
-        self.in_flight += 1;
-        let left = entry.deadline.map(|deadline| deadline - now);
-        self.outbox.put_request(id, left.map_or(TimeLeft::NONE, TimeLeft::from_duration), spec);
-        None
+    /// The call that the broker means by `wire`, if it owes anything for it.
+    fn open_call(&mut self, wire: u64) -> Option<(u64, &mut Entry)> {
+        let id = if self.renamed.is_empty() { wire } else { *self.renamed.get(&wire).unwrap_or(&wire) };
+        let entry = self.calls.get_mut(&id).filter(|entry| entry.owed && entry.wire == wire)?;
+        Some((id, entry))
     }
 
-    /// The broker ended a request.
-    pub(crate) fn complete(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {
-        let Some(entry) = self.calls.get_mut(&id).filter(|entry| entry.owed) else {
-            tracing::debug!(id, "the broker ended a request that is not open");
-            self.unexpected += 1;
-            return;
+    /// The broker ended a request or answered an operation.
+    pub(crate) fn complete(&mut self, wire: u64, ended: Ended, woken: &mut Vec<Waker>) {
+        let operated = matches!(ended, Ended::Operated(_));
+        let open = self.open_call(wire).filter(|(_, entry)| entry.operation == operated);
+        let Some((id, entry)) = open else {
+            return self.unexpected(wire, "an outcome");
         };
         entry.owed = false;
-        self.in_flight -= 1;
         match entry.phase {
-            Phase::Sent => self.end(id, ended, woken),
+            Phase::Sent => entry.end(ended, woken),
             Phase::Abandoned => drop(self.calls.remove(&id)),
-            // Given up here after the deadline, but not picked up yet.
+            // Given up here, but not picked up yet.
             Phase::Ended(_) | Phase::Waiting(_) => {}
         }
+        self.release(wire, operated);
+    }
+
+    /// The broker told of a request that runs. The outbox must not be in the driver's hands.
+    pub(crate) fn tell(&mut self, wire: u64, told: Told, woken: &mut Vec<Waker>) {
+        let Some((id, entry)) = self.open_call(wire) else {
+            return self.unexpected(wire, "an event");
+        };
+        match entry.phase {
+            Phase::Sent => {}
+            // Given up here; it crossed the cancel.
+            Phase::Abandoned | Phase::Ended(_) | Phase::Waiting(_) => return,
+        }
+        let Some(backlog) = &mut entry.backlog else {
+            return self.unexpected(wire, "an event of a request that is not streamed");
+        };
+        match backlog.push(told) {
+            Pushed::Kept => woken.extend(entry.waker.take()),
+            Pushed::Stale => self.unexpected(wire, "an event of an attempt that is over"),
+            Pushed::Full => {
+                let unread = backlog.unread();
+                self.put_cancel(id);
+                self.end(id, Ended::BacklogFull(unread), woken);
+            }
+        }
+    }
+
+    fn unexpected(&mut self, wire: u64, what: &'static str) {
+        tracing::debug!(id = wire, what, "the broker told what nobody waits for");
+        self.unexpected += 1;
     }
 
     fn end(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {
         if let Some(entry) = self.calls.get_mut(&id) {
-            entry.phase = Phase::Ended(Box::new(ended));
-            woken.extend(entry.waker.take());
+            entry.end(ended, woken);
         }
     }
 }

@@ -10,16 +10,32 @@ use bytes::Bytes;
 use lifeboat_protocol::{Ext, FrameLimit, Route};
 use tokio::time::Instant;
 
+use super::backlog::{Backlog, Room, Told};
 use crate::{ConnectError, LostReason};
 
 /// What is sent for a call.
 #[derive(Debug)]
 pub(crate) struct Spec {
-    pub(crate) method: Cow<'static, str>,
-    pub(crate) ext: Ext,
+    pub(crate) kind: Kind,
     pub(crate) body: Bytes,
     /// How often it was half written before.
     pub(crate) resent: u8,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Request {
+        method: Cow<'static, str>,
+        ext: Ext,
+    },
+    /// An operation. The body is its whole frame, which lacks only its id.
+    Operation,
+}
+
+impl Spec {
+    pub(crate) fn is_operation(&self) -> bool {
+        matches!(self.kind, Kind::Operation)
+    }
 }
 
 /// How a call ended, before it is turned into the caller's types (outside the lock).
@@ -29,6 +45,10 @@ pub(crate) enum Ended {
     Answer(Route, Bytes),
     /// The broker's error message.
     Error(Route, Bytes),
+    /// What the broker says to an operation.
+    Operated(Bytes),
+    /// More was told of it than there was room for; so much of it is unread.
+    BacklogFull(Room),
     /// There is a connection: the end of a call that asked for nothing else.
     Connected,
     /// Its deadline passed here.
@@ -43,6 +63,16 @@ pub(crate) enum Ended {
     Connect(ConnectError),
 }
 
+/// What the reader of a stream gets next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Told(Told),
+    Ended(Box<Ended>),
+}
+
+/// What an abandoned call leaves behind, to be dropped outside the lock.
+pub(crate) type Remains = (Option<Box<Spec>>, Option<Box<Backlog>>);
+
 /// Where a call is in its life.
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -50,7 +80,7 @@ pub(super) enum Phase {
     Waiting(Option<Box<Spec>>),
     /// In the outbox, or written.
     Sent,
-    /// Nobody waits for it any more, but the broker has not ended it: it counts in the window.
+    /// Nobody waits for it any more, but the broker has not ended it: a request counts in the window.
     Abandoned,
     /// To be picked up.
     Ended(Box<Ended>),
@@ -63,8 +93,22 @@ pub(super) struct Entry {
     pub(super) waker: Option<Waker>,
     pub(super) registered: Instant,
     pub(super) deadline: Option<Instant>,
+    /// An operation, not a request.
+    pub(super) operation: bool,
+    /// The id that it was given on its connection; see [`Table`](super::Table).
+    pub(super) wire: u64,
+    /// For a request that is streamed.
+    pub(super) backlog: Option<Box<Backlog>>,
     /// Whether the broker has yet to end it.
     pub(super) owed: bool,
+}
+
+impl Entry {
+    /// Its end is there to be picked up.
+    pub(super) fn end(&mut self, ended: Ended, woken: &mut Vec<Waker>) {
+        self.phase = Phase::Ended(Box::new(ended));
+        woken.extend(self.waker.take());
+    }
 }
 
 /// What a living connection allows.

@@ -41,14 +41,17 @@ impl Table {
             Phase::Sent => false,
             Phase::Abandoned | Phase::Ended(_) => return (None, None),
         };
+        // The broker does not watch an operation's deadline, so it has nothing to say of it.
+        let slack = if entry.operation { Duration::ZERO } else { ANSWER_SLACK };
         match entry.deadline {
-            Some(deadline) if deadline + ANSWER_SLACK <= now => return (None, Some(Passed::Slack)),
+            Some(deadline) if deadline + slack <= now => return (None, Some(Passed::Slack)),
             Some(deadline) if deadline <= now => {
-                return (Some(deadline + ANSWER_SLACK), Some(Passed::Deadline));
+                return (Some(deadline + slack), Some(Passed::Deadline));
             }
             Some(_) | None => {}
         }
-        if !waiting || self.accepts() {
+        let connected = if entry.operation { self.window.is_some() } else { self.accepts() };
+        if !waiting || connected {
             return (entry.deadline, None);
         }
         let connect_due = self.connect_due(entry);
@@ -85,40 +88,44 @@ impl Table {
         let mut soonest: Option<Instant> = None;
         for (id, entry) in &self.calls {
             let (next, limit) = self.next_limit(entry, now);
-            passed.extend(limit.map(|limit| (*id, limit)));
+            if let Some(limit) = limit {
+                passed.push((*id, limit));
+                continue;
+            }
             soonest = match (soonest, next) {
                 (Some(soonest), Some(next)) => Some(soonest.min(next)),
                 (soonest, next) => soonest.or(next),
             };
         }
-        self.next_scan = soonest.map(|soonest| soonest.max(now + SCAN_INTERVAL));
+        let not_before = now + SCAN_INTERVAL;
+        self.next_scan = soonest.map(|soonest| soonest.max(not_before));
         for (id, limit) in passed {
             match limit {
                 Passed::Deadline | Passed::Slack => self.expire(id, limit, woken),
                 Passed::Connect => {
-                    self.waiting.remove(&id);
+                    self.stop_waiting(id);
                     // With a connection, calls wait only because it is draining.
                     let draining = self.window.is_some();
                     let ended = if draining { Ended::Draining } else { Ended::Connect(no_connection()) };
                     self.end(id, ended, woken);
                 }
             }
+            // One that was written goes on beyond its deadline; the others have ended.
+            let next = self.calls.get(&id).and_then(|entry| self.next_limit(entry, now).0);
+            self.scan_by(next.map(|next| next.max(not_before)));
         }
     }
 
     /// Ends one call whose deadline passed, unless it is the broker's turn to say so.
     fn expire(&mut self, id: u64, limit: Passed, woken: &mut Vec<Waker>) {
         let never_written = Ended::TimedOut { unanswered: false };
-        if self.waiting.remove(&id) {
+        if self.stop_waiting(id) {
             self.end(id, never_written, woken);
         } else if self.outbox.remove(id).is_some() {
-            self.in_flight -= 1;
-            if let Some(entry) = self.calls.get_mut(&id) {
-                entry.owed = false;
-            }
+            self.settle_unsent(id);
             self.end(id, never_written, woken);
         } else if limit == Passed::Slack {
-            self.outbox.put_cancel(id);
+            self.put_cancel(id);
             self.end(id, Ended::TimedOut { unanswered: true }, woken);
         }
     }

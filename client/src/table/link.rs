@@ -19,17 +19,18 @@ impl Table {
     pub(crate) fn connected(&mut self, window: Window) {
         self.window = Some(window);
         self.useful = false;
+        self.last_wire = 0;
     }
 
-    /// The broker takes no new requests: those not begun to be written wait for its successor.
+    /// The broker takes no new requests: those not begun to be written wait for its successor. Operations it does.
     pub(crate) fn drain(&mut self, now: Instant) {
         let Some(window) = &mut self.window else { return };
         window.draining = true;
         if self.useful {
             self.down_since = now;
         }
-        for unsent in self.outbox.take_unstarted() {
-            self.in_flight -= 1;
+        for unsent in self.outbox.take_unstarted_requests() {
+            self.settle_unsent(unsent.id);
             self.wait_again(unsent);
         }
         self.scan_by(Some(now));
@@ -39,7 +40,8 @@ impl Table {
     pub(crate) fn disconnected(&mut self, now: Instant, lost: &LostReason, woken: &mut Vec<Waker>) {
         self.window = None;
         self.cancels.clear();
-        self.in_flight = 0;
+        self.renamed.clear();
+        (self.in_flight, self.operations_open) = (0, 0);
         if self.useful {
             self.down_since = now;
         }
@@ -77,7 +79,7 @@ impl Table {
         }
     }
 
-    /// A request that was sent but not written waits for the next connection.
+    /// A call that was sent but not written waits for the next connection.
     fn wait_again(&mut self, unsent: Unsent) {
         let Some(entry) = self.calls.get_mut(&unsent.id) else {
             return;
@@ -86,7 +88,8 @@ impl Table {
         match entry.phase {
             Phase::Sent => {
                 entry.phase = Phase::Waiting(Some(unsent.spec));
-                self.waiting.insert(unsent.id);
+                let queue = if entry.operation { &mut self.operations } else { &mut self.waiting };
+                queue.insert(unsent.id);
             }
             Phase::Abandoned => drop(self.calls.remove(&unsent.id)),
             Phase::Waiting(_) | Phase::Ended(_) => {}
@@ -95,7 +98,7 @@ impl Table {
 
     /// Ends every call that waits for a connection, because none will come; those sent have ended before.
     pub(crate) fn fail_waiting(&mut self, error: &ConnectError, woken: &mut Vec<Waker>) {
-        while let Some(id) = self.waiting.pop_first() {
+        while let Some(id) = self.waiting.pop_first().or_else(|| self.operations.pop_first()) {
             self.end(id, Ended::Connect(error.clone()), woken);
         }
     }

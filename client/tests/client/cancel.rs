@@ -1,17 +1,8 @@
 //! Dropping a call cancels it, whatever state it is in.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
-
 use tokio::task::JoinSet;
 
-use crate::support::{Broker, Got, Resize, limit};
-
-/// Polls a future once.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
-}
+use crate::support::{Broker, Got, Resize, limit, poll_once};
 
 #[tokio::test]
 async fn a_call_that_was_never_polled_is_never_sent() {
@@ -80,7 +71,9 @@ async fn calls_behind_a_full_socket_are_taken_back() {
                     assert!(open.contains(&id), "a cancel for a request that was never sent");
                     open.retain(|open| *open != id);
                 }
-                got @ (Got::Hello(_) | Got::Refused(_) | Got::Eof) => panic!("{got:?}"),
+                got @ (Got::Hello(_) | Got::Operate(..) | Got::Refused(_) | Got::Eof) => {
+                    panic!("{got:?}")
+                }
             }
         }
         (open, seen)
@@ -197,7 +190,7 @@ async fn dropping_at_any_moment_loses_no_place_in_the_window() {
                 Got::Request(request) => peer.echo(&request).await,
                 Got::Cancel(_) => {}
                 Got::Eof => break,
-                got @ (Got::Hello(_) | Got::Refused(_)) => panic!("{got:?}"),
+                got @ (Got::Hello(_) | Got::Operate(..) | Got::Refused(_)) => panic!("{got:?}"),
             }
         }
     };

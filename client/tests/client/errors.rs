@@ -4,17 +4,23 @@ use std::error::Error;
 use std::time::Duration;
 
 use lifeboat_client::{AttemptEndLabel, CallError, ConfidenceLabel, RejectWhy, TimeoutWhich, Value};
-use lifeboat_protocol::{AttemptBody, ErrorBody, Failure, OutcomeLabel, ReasonBody};
+use lifeboat_protocol::{
+    AttemptBody, ErrorBody, Failure, MessageType, OutcomeLabel, ReasonBody, Route, RouteFlags,
+};
 
-use crate::support::{Broker, Resize, limit};
+use crate::support::{Broker, Resize, attempt, limit, told_of};
 
 /// What a call returns when the broker says this after so many attempts.
 async fn outcome(attempts: u16, body: ErrorBody) -> CallError {
+    flagged_outcome(attempts, RouteFlags::NONE, body).await
+}
+
+async fn flagged_outcome(attempts: u16, flags: RouteFlags, body: ErrorBody) -> CallError {
     let broker = Broker::new();
     let (client, mut peer) = broker.client().await;
     let serve = async {
-        let request = peer.request().await;
-        peer.error(request.route.id, attempts, &body).await;
+        let route = Route { flags, ..told_of(peer.request().await.route.id, attempts) };
+        peer.control(MessageType::Error, Some(route), &body).await;
     };
     let (reply, ()) = tokio::join!(limit(client.call(Resize { width: 64 })), serve);
     reply.expect_err("an error")
@@ -25,23 +31,7 @@ fn body(outcome: OutcomeLabel) -> ErrorBody {
 }
 
 fn segfault() -> ReasonBody {
-    let mut reason = ReasonBody::new("signal", ConfidenceLabel::Proven);
-    (reason.signal, reason.core_dumped) = (Some(11), Some(true));
-    reason
-}
-
-fn attempt(number: u16) -> AttemptBody {
-    AttemptBody {
-        number,
-        worker: "images-0".into(),
-        incarnation: 4,
-        pid: Some(77),
-        start_ms: 5,
-        duration_ms: 20,
-        end: AttemptEndLabel::Crashed,
-        reason: Some(segfault()),
-        stderr_tail: Some("oh no".into()),
-    }
+    attempt(1).reason.expect("a reason")
 }
 
 fn source_of(error: &CallError) -> String {
@@ -190,6 +180,25 @@ async fn a_planned_end() {
 }
 
 #[tokio::test]
+async fn what_may_have_started_may_have_executed() {
+    use OutcomeLabel::{Cancelled, Closed, Rejected, TimedOut};
+    for label in [Cancelled, Closed, Rejected, TimedOut] {
+        let may =
+            async |attempts, flags, body| flagged_outcome(attempts, flags, body).await.may_have_executed();
+        let told = || ErrorBody { attempts: vec![attempt(1)], ..body(label) };
+        assert!(!may(0, RouteFlags::NONE, body(label)).await, "{label}: no process was given it");
+        assert!(!may(0, RouteFlags::LATE, body(label)).await, "{label}: the flag of something else");
+        assert!(may(0, RouteFlags::MAY_HAVE_STARTED, body(label)).await, "{label}: a process was given it");
+        assert!(may(1, RouteFlags::NONE, body(label)).await, "{label}: an attempt that is not listed");
+        assert!(may(1, RouteFlags::NONE, told()).await, "{label}: an attempt");
+        assert!(
+            may(1, RouteFlags::MAY_HAVE_STARTED, told()).await,
+            "{label}: an attempt, and perhaps another"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_cannot_be_read_is_not_taken_for_harmless() {
     let broker = Broker::new();
     let (client, mut peer) = broker.client().await;
@@ -197,7 +206,7 @@ async fn an_error_that_cannot_be_read_is_not_taken_for_harmless() {
         let request = peer.request().await;
         let mut route = request.route;
         route.attempt = 1;
-        peer.control(lifeboat_protocol::MessageType::Error, Some(route), &"no map at all").await;
+        peer.control(MessageType::Error, Some(route), &"no map at all").await;
     };
     let (reply, ()) = tokio::join!(limit(client.call(Resize { width: 64 })), serve);
     let error = reply.expect_err("an error");

@@ -10,7 +10,7 @@ use lifeboat_protocol::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use crate::support::{Broker, Resize, limit};
+use crate::support::{Broker, Resize, limit, poll_once};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_written_call_ends_at_once_and_the_next_one_reconnects() {
@@ -210,7 +210,7 @@ async fn new_calls_wait_for_the_successor_of_a_draining_broker() {
 #[tokio::test]
 async fn a_drain_without_a_successor_is_told_as_such() {
     let broker = Broker::new();
-    let short = Duration::from_millis(50);
+    let short = Duration::from_millis(500);
     let builder = Client::builder().socket(broker.path()).connect_timeout(short);
     let (client, mut peer) = tokio::join!(limit(builder.connect()), broker.accept());
     let client = client.expect("connected");
@@ -233,6 +233,27 @@ async fn a_drain_without_a_successor_is_told_as_such() {
     let first = calls.pop().expect("two calls");
     assert_eq!(limit(first).await.expect("no panic").expect("answered"), 1);
     peer.eof().await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_already_learns_of_a_drain_without_a_successor() {
+    let broker = Broker::new();
+    let second = Duration::from_secs(1);
+    let builder = Client::builder().socket(broker.path()).connect_timeout(second);
+    let accept = broker.accept_with(|hello| hello.service = Some(Service { max_in_flight: 1 }));
+    let (client, mut peer) = tokio::join!(limit(builder.connect()), accept);
+    let client = client.expect("connected");
+    let first = tokio::spawn(client.call(Resize { width: 1 }));
+    let request = peer.request().await;
+    // After this the limit of `connect` is behind us too, and nothing but the drain can wake the client.
+    limit(client.request(Resize { width: 2 }).timeout(second)).await.expect_err("no room");
+    let mut waiting = client.call(Resize { width: 3 });
+    assert!(poll_once(&mut waiting).await.is_pending());
+    peer.drain().await;
+    let error = limit(waiting).await.expect_err("nobody takes it");
+    assert!(matches!(&error, CallError::Rejected { why: RejectWhy::Draining, .. }), "{error:?}");
+    peer.echo(&request).await;
+    limit(first).await.expect("no panic").expect("answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,14 @@
 //! The client against a scripted broker on a real socket: one module per promise.
 
 mod answers;
+mod backlog;
 mod cancel;
 mod connecting;
 mod deadlines;
 mod errors;
+mod hostile;
 mod lost;
+mod operations;
+mod operations_sent;
+mod streams;
 mod support;

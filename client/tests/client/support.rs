@@ -2,13 +2,17 @@
 //!
 //! Owns the other side of the wire, spoken with the protocol crate alone. Must never be clever: each test scripts it.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use lifeboat_client::{Client, Method};
 use lifeboat_protocol::{
-    DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role,
-    Route, Service, Split, decode, decode_body, encode_body, put_answer, put_control, put_empty, split_frame,
+    AttemptBody, AttemptEndLabel, ConfidenceLabel, DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit, Header,
+    Hello, MessageType, Operate, Progress, ReasonBody, Refused, RefusedCode, Role, Route, Service, Split,
+    TimeLeft, decode, decode_body, encode_body, put_answer, put_control, put_empty, put_partial, split_frame,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -20,7 +24,16 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits, but not for ever.
 pub(crate) async fn limit<T>(future: impl IntoFuture<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, future).await.expect("this took so long that it hangs")
+    let start = Instant::now();
+    let output = tokio::time::timeout(LIMIT, future).await.expect("this took so long that it hangs");
+    // At its end the timeout asks once more, and so would find what nobody was woken for.
+    assert!(start.elapsed() < LIMIT, "nothing but this limit woke the test");
+    output
+}
+
+/// Polls a future once.
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
 /// A request with an answer of the same type.
@@ -33,6 +46,16 @@ impl Method for Resize {
     const NAME: &'static str = "resize";
     type Request = Self;
     type Reply = u32;
+}
+
+fn check_id(last: &mut u64, id: u64) {
+    assert!(id > *last, "ids rise on a connection: {id} after {last}");
+    *last = id;
+}
+
+/// The route of what is told of an attempt.
+pub(crate) fn told_of(id: u64, attempt: u16) -> Route {
+    Route { attempt, ..Route::request(id, TimeLeft::NONE) }
 }
 
 pub(crate) struct Broker {
@@ -110,6 +133,7 @@ pub(crate) enum Got {
     Hello(Hello),
     Request(Request),
     Cancel(u64),
+    Operate(u64, Operate),
     Refused(Refused),
     Eof,
 }
@@ -125,6 +149,23 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn width(&self) -> u32 {
         decode_body::<Resize>(&self.body).expect("a resize").width
+    }
+}
+
+/// What the broker tells of a failed attempt.
+pub(crate) fn attempt(number: u16) -> AttemptBody {
+    let mut segfault = ReasonBody::new("signal", ConfidenceLabel::Proven);
+    (segfault.signal, segfault.core_dumped) = (Some(11), Some(true));
+    AttemptBody {
+        number,
+        worker: "images-0".into(),
+        incarnation: 4,
+        pid: Some(77),
+        start_ms: 5,
+        duration_ms: 20,
+        end: AttemptEndLabel::Crashed,
+        reason: Some(segfault),
+        stderr_tail: Some("oh no".into()),
     }
 }
 
@@ -163,13 +204,7 @@ impl Peer {
         let got = match message.header {
             Header::Hello => Got::Hello(decode_body(message.body).expect("a good hello")),
             Header::Request { route, method, ext } => {
-                assert!(
-                    route.id > self.last_id,
-                    "ids rise on a connection: {} after {}",
-                    route.id,
-                    self.last_id
-                );
-                self.last_id = route.id;
+                check_id(&mut self.last_id, route.id);
                 Got::Request(Request {
                     route,
                     method: method.to_owned(),
@@ -178,6 +213,11 @@ impl Peer {
                 })
             }
             Header::Cancel { route } => Got::Cancel(route.id),
+            Header::Operate { route } => {
+                check_id(&mut self.last_id, route.id);
+                assert_eq!(route, Route::request(route.id, TimeLeft::NONE));
+                Got::Operate(route.id, decode_body(message.body).expect("a good operation"))
+            }
             Header::Refused => Got::Refused(decode_body(message.body).expect("a good refusal")),
             Header::Answer { .. }
             | Header::Failure { .. }
@@ -190,7 +230,6 @@ impl Peer {
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
             | Header::AttemptFailed { .. }
-            | Header::Operate { .. }
             | Header::Operated { .. } => panic!("a client never sends {:?}", message.header),
         };
         let taken = self.buf.len() - rest.len();
@@ -210,6 +249,13 @@ impl Peer {
         let got = self.next().await;
         let Got::Cancel(id) = got else { panic!("expected a cancel, got {got:?}") };
         id
+    }
+
+    /// The next message, which must be an operation.
+    pub(crate) async fn operation(&mut self) -> (u64, Operate) {
+        let got = self.next().await;
+        let Got::Operate(id, operate) = got else { panic!("expected an operation, got {got:?}") };
+        (id, operate)
     }
 
     /// The end of the connection, with no message before it.
@@ -233,9 +279,27 @@ impl Peer {
         self.answer(Route { attempt: 1, ..request.route }, &request.width()).await;
     }
 
+    pub(crate) async fn progress(&mut self, id: u64, attempt: u16, text: &str) {
+        let body = Progress { text: Some(text.to_owned()), ..Progress::default() };
+        self.control(MessageType::Progress, Some(told_of(id, attempt)), &body).await;
+    }
+
+    pub(crate) async fn partial(&mut self, id: u64, attempt: u16, part: &impl Serialize) {
+        let mut out = Vec::new();
+        put_partial(&mut out, told_of(id, attempt), &encode_body(part).expect("encoded"));
+        self.send(&out).await;
+    }
+
+    pub(crate) async fn attempt_failed(&mut self, id: u64, number: u16) {
+        self.control(MessageType::AttemptFailed, Some(told_of(id, number)), &attempt(number)).await;
+    }
+
+    pub(crate) async fn operated(&mut self, id: u64, body: &impl Serialize) {
+        self.control(MessageType::Operated, Some(told_of(id, 0)), body).await;
+    }
+
     pub(crate) async fn error(&mut self, id: u64, attempts: u16, body: &ErrorBody) {
-        let route = Route { attempt: attempts, ..Route::request(id, lifeboat_protocol::TimeLeft::NONE) };
-        self.control(MessageType::Error, Some(route), body).await;
+        self.control(MessageType::Error, Some(told_of(id, attempts)), body).await;
     }
 
     pub(crate) async fn control(&mut self, kind: MessageType, route: Option<Route>, body: &impl Serialize) {

@@ -105,8 +105,8 @@ impl End {
             CallError::Disconnected { .. } | CallError::Decode { .. } => (Label::Disconnected, chain(error)),
             CallError::Encode { .. } => (Label::NotSent, chain(error)),
             CallError::Connect(error) => (Label::NotSent, error.to_string()),
-            // Errors of a later client library.
-            _ => (Label::Disconnected, chain(error)),
+            // Of a stream, and errors of a later client library.
+            CallError::BacklogFull { .. } | _ => (Label::Disconnected, chain(error)),
         };
         Self { file, label, reason, attempts }
     }

@@ -1,0 +1,212 @@
+//! Operations: what a client asks of the broker itself.
+//!
+//! Owns their typed form. Must never retry one that may have been done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lifeboat_protocol::{
+    BodyError, MessageType, Operate, Operated, Operation, PoolRow, RequestRow, Route, TimeLeft, WorkerRow,
+    decode_body, put_control,
+};
+
+use crate::OperateError;
+use crate::client::Handle;
+use crate::exchange::Exchange;
+use crate::table::Ended;
+
+/// How long a broker that is there may take to answer, unless the client has a timeout of its own. It answers at once:
+/// longer means that it is stopped.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks things of the broker itself. Made by [`Client::admin`](crate::Client::admin); counts as a clone of its client.
+///
+/// Operations travel on the client's connection beside its calls, but overtake calls that wait for a place, and are
+/// answered also by a broker that shuts down. One that was not written is sent again on the next connection, within its
+/// timeout; one that was written never is. They cannot be cancelled: dropping the future of one only stops the waiting.
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::OperateError> {
+/// let admin = boat.admin();
+/// for worker in admin.workers().await?.workers {
+///     println!("{} {} {:?}", worker.worker, worker.state, worker.last_crash);
+/// }
+/// let replaced = admin.restart("images").await?;
+/// println!("restarting {}", replaced.join(", "));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Admin {
+    handle: Arc<Handle>,
+    timeout: Duration,
+}
+
+/// Pools and workers; see [`Admin::workers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Workers {
+    /// Every pool.
+    pub pools: Vec<PoolRow>,
+    /// Every worker.
+    pub workers: Vec<WorkerRow>,
+    /// Whether rows were left out because they would not fit the client's `max_body`.
+    pub more: bool,
+}
+
+/// Open requests; see [`Admin::requests`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Requests {
+    /// The rows, oldest first.
+    pub requests: Vec<RequestRow>,
+    /// Whether there are more, beyond the limit or because they would not fit the client's `max_body`.
+    pub more: bool,
+}
+
+/// Whether the broker can serve; see [`Admin::health`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether requests can be served: not draining, each pool with a ready worker, none tripped.
+    pub ready: bool,
+    /// Whether the broker shuts down.
+    pub draining: bool,
+    /// Every pool.
+    pub pools: Vec<PoolRow>,
+}
+
+impl Admin {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        let settings = &handle.shared.settings;
+        let timeout =
+            settings.timeout.unwrap_or_else(|| settings.connect_timeout.saturating_add(ANSWER_TIMEOUT));
+        Self { handle, timeout }
+    }
+
+    /// How long each operation may take, waiting for a connection included. Default: the client's
+    /// [`timeout`](crate::ClientBuilder::timeout), else 10 s more than its `connect_timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Shows the pools and their workers.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn workers(&self) -> Result<Workers, OperateError> {
+        let Operated { pools, workers, more, .. } = self.ask(Operation::Workers).await?;
+        Ok(Workers { pools, workers, more })
+    }
+
+    /// Shows the oldest open requests, `limit` of them at most; the broker shows no more than
+    /// [`MAX_ROWS`](crate::MAX_ROWS).
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn requests(&self, limit: u64) -> Result<Requests, OperateError> {
+        let operate = Operate { limit: Some(limit), ..Operate::new(Operation::Requests) };
+        let Operated { requests, more, .. } = self.operate(&operate).await?;
+        Ok(Requests { requests, more })
+    }
+
+    /// Tells whether the broker is ready to serve.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn health(&self) -> Result<Health, OperateError> {
+        let Operated { ready, draining, pools, .. } = self.ask(Operation::Health).await?;
+        match (ready, draining) {
+            (Some(ready), Some(draining)) => Ok(Health { ready, draining, pools }),
+            (None, _) | (_, None) => Err(OperateError::Decode {
+                operation: Operation::Health.to_string(),
+                source: BodyError::Shape("`ready` or `draining` is missing".into()),
+            }),
+        }
+    }
+
+    /// Replaces the processes of a pool or worker, each when it has finished what it executes. Returns the names of the
+    /// workers concerned as soon as it is ordered, not when it is done; `drain` and `kill` too.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn restart(&self, target: impl Into<String>) -> Result<Vec<String>, OperateError> {
+        self.order(Operation::Restart, target.into()).await
+    }
+
+    /// Gives a pool or worker nothing new; its processes end, each when it has finished what it executes.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn drain(&self, target: impl Into<String>) -> Result<Vec<String>, OperateError> {
+        self.order(Operation::Drain, target.into()).await
+    }
+
+    /// Ends the processes of a pool or worker at once. What they execute crashes with the reason `operator`.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn kill(&self, target: impl Into<String>) -> Result<Vec<String>, OperateError> {
+        self.order(Operation::Kill, target.into()).await
+    }
+
+    /// An operation as it travels, for those that this version does not know; the others are its typed forms. What it
+    /// returns has `ok` set.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn operate(&self, operate: &Operate) -> Result<Operated, OperateError> {
+        let operation = || operate.operation.clone();
+        let mut frame = Vec::new();
+        let route = Route::request(0, TimeLeft::NONE);
+        if let Err(source) = put_control(&mut frame, MessageType::Operate, Some(route), operate) {
+            return Err(OperateError::Encode { operation: operation(), source });
+        }
+        let exchange = Exchange::operation(Arc::clone(&self.handle), Bytes::from(frame), self.timeout);
+        let body = self.read_end(exchange.ended().await, operation())?;
+        let operated: Operated =
+            decode_body(&body).map_err(|source| OperateError::Decode { operation: operation(), source })?;
+        if operated.ok {
+            return Ok(operated);
+        }
+        let message = operated.message.unwrap_or_else(|| "it did not say why".into());
+        Err(OperateError::NotDone { operation: operation(), message })
+    }
+
+    async fn ask(&self, operation: Operation) -> Result<Operated, OperateError> {
+        self.operate(&Operate::new(operation)).await
+    }
+
+    async fn order(&self, operation: Operation, target: String) -> Result<Vec<String>, OperateError> {
+        Ok(self.operate(&Operate::on(operation, target)).await?.affected)
+    }
+
+    fn read_end(&self, ended: Ended, operation: String) -> Result<Bytes, OperateError> {
+        Err(match ended {
+            Ended::Operated(body) => return Ok(body),
+            Ended::TimedOut { unanswered } => {
+                OperateError::TimedOut { operation, limit: self.timeout, may_have_executed: unanswered }
+            }
+            Ended::Disconnected { may_have_executed, lost } => {
+                OperateError::Disconnected { operation, may_have_executed, source: lost }
+            }
+            Ended::Connect(error) => OperateError::Connect(error),
+            Ended::Answer(..)
+            | Ended::Error(..)
+            | Ended::BacklogFull(_)
+            | Ended::Connected
+            | Ended::TooLarge { .. }
+            | Ended::Draining => unreachable!("no operation ends so"),
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! What is told of a request while it runs, in the caller's terms.
+//!
+//! Owns the shapes, and what an unreadable or senseless progress message means: one that says nothing. Must never fail
+//! for what a handler wrote: a partial is read by the caller.
+
+use bytes::Bytes;
+use lifeboat_protocol::{Amount, BodyError, MAX_PROGRESS_TEXT, decode_body};
+use serde::de::DeserializeOwned;
+
+use crate::{AttemptReport, CallError, Reply};
+
+/// One item of a stream. `R` is what the request answers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event<R> {
+    /// The work moves.
+    Progress(Progress),
+    /// A part of the reply, before the answer. What parts are, and whether the answer repeats them, is between handler
+    /// and caller.
+    Partial(Partial),
+    /// An attempt failed, and another follows: its partials are void. The last attempt is told in `Done` only.
+    AttemptFailed(AttemptReport),
+    /// How the request ended. The last item.
+    Done(Result<Reply<R>, CallError>),
+}
+
+/// The work moves, says its handler. Everything may be missing: that it came says enough.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The attempt, from 1.
+    pub attempt: u16,
+    /// How much is done. Never negative, never infinite.
+    pub done: Option<Amount>,
+    /// How much there is to do, in the same unit. Never negative, never infinite.
+    pub total: Option<Amount>,
+    /// What is being done, for people; at most 1024 bytes.
+    pub text: Option<String>,
+    /// How many before this one were dropped because they were not read in time.
+    pub skipped: u64,
+}
+
+impl Progress {
+    pub(crate) fn read(attempt: u16, skipped: u64, body: &[u8]) -> Self {
+        let said = decode_body::<lifeboat_protocol::Progress>(body).unwrap_or_default();
+        let mut text = said.text;
+        if let Some(text) = &mut text {
+            text.truncate(text.floor_char_boundary(MAX_PROGRESS_TEXT));
+        }
+        let sensible = |amount: &Amount| amount.as_f64().is_finite() && amount.as_f64() >= 0.0;
+        let (done, total) = (said.done.filter(sensible), said.total.filter(sensible));
+        Self { attempt, done, total, text, skipped }
+    }
+
+    /// The part that is done, from 0 to 1; `None` unless both numbers are said and there is something to do.
+    #[must_use]
+    pub fn fraction(&self) -> Option<f64> {
+        lifeboat_protocol::Progress { done: self.done, total: self.total, text: None }.fraction()
+    }
+}
+
+/// A part of a reply, as CBOR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    attempt: u16,
+    body: Bytes,
+}
+
+impl Partial {
+    pub(crate) fn new(attempt: u16, body: Bytes) -> Self {
+        Self { attempt, body }
+    }
+
+    /// The attempt that gave it, from 1. Partials of different attempts do not belong together.
+    #[must_use]
+    pub fn attempt(&self) -> u16 {
+        self.attempt
+    }
+
+    /// It as a value.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`] if it is not of that type, or no CBOR.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
+        decode_body(&self.body)
+    }
+
+    /// Its CBOR, as the handler wrote it.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Its CBOR, as the handler wrote it.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_protocol::encode_body;
+
+    use super::*;
+
+    const NOTHING: Progress = Progress { attempt: 1, done: None, total: None, text: None, skipped: 0 };
+
+    #[test]
+    fn what_cannot_be_read_says_nothing() {
+        for body in [&b""[..], b"\xff", b"\xf6", b"\xa0\xa0", b"\xa1\x64done\x20", b"\x63abc"] {
+            assert_eq!(Progress::read(1, 0, body), NOTHING, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_says_nothing() {
+        for number in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let wire = lifeboat_protocol::Progress {
+                done: Some(Amount::Real(number)),
+                total: Some(Amount::Whole(10)),
+                text: Some("page".into()),
+            };
+            let read = Progress::read(1, 0, &encode_body(&wire).expect("encoded"));
+            let total = Some(Amount::Whole(10));
+            assert_eq!(read, Progress { total, text: Some("page".into()), ..NOTHING });
+            assert_eq!(read.fraction(), None);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        // Written by hand: our own encoder cuts too.
+        let body = encode_body(&std::collections::BTreeMap::from([("text", "ä".repeat(1000))]));
+        let text = Progress::read(1, 0, &body.expect("encoded")).text.expect("a text");
+        assert_eq!(text, "ä".repeat(MAX_PROGRESS_TEXT / 2));
+    }
+}
