@@ -1,15 +1,21 @@
 //! One attempt at one request, as the process knows it: shared by the slot that runs it, the watcher that may
 //! cancel it and every clone of its context.
 //!
-//! Owns the cancel state and how waiting for it works. Must never decide what a cancel means for the handler.
+//! Owns the cancel state and how waiting for it works, whether it has ended, and when progress is due. Must never
+//! decide what a cancel means for the handler.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lifeboat_protocol::{Ext, Route};
 use tokio::sync::Notify;
+
+use crate::progress::Throttle;
 
 /// Nothing happened.
 const GOING_ON: u8 = 0;
@@ -28,6 +34,9 @@ pub(crate) struct Call {
     decoded: OnceLock<Ext>,
     state: AtomicU8,
     changed: Notify,
+    /// What ends it is written, or about to be.
+    ended: AtomicBool,
+    pub(crate) progress: Throttle,
 }
 
 impl Call {
@@ -40,6 +49,8 @@ impl Call {
             decoded: OnceLock::new(),
             state: AtomicU8::new(GOING_ON),
             changed: Notify::new(),
+            ended: AtomicBool::new(false),
+            progress: Throttle::new(received),
         }
     }
 
@@ -67,6 +78,15 @@ impl Call {
         self.changed.notify_waiters();
     }
 
+    /// Nothing is written about it beyond the frame that ends it. Called, and asked, under the pen's lock.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Whether the handler should stop, for either reason.
     pub(crate) fn should_stop(&self) -> bool {
         self.state.load(Ordering::Acquire) != GOING_ON
@@ -75,6 +95,16 @@ impl Call {
     /// Waits until the handler should stop.
     pub(crate) async fn stopping(&self) {
         self.wait(BROKER_LOST).await;
+    }
+
+    /// Waits for something else, but no longer than until the handler should stop.
+    pub(crate) async fn unless_stopping(&self, other: impl Future<Output = ()>) {
+        let (mut other, mut stopping) = (pin!(other), pin!(self.stopping()));
+        poll_fn(|task| match other.as_mut().poll(task) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => stopping.as_mut().poll(task),
+        })
+        .await;
     }
 
     /// Waits until the broker cancels it.

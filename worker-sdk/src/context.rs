@@ -4,22 +4,31 @@
 //! and processes is not a handler's work.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lifeboat_protocol::{Assignment, FrameLimit};
+use serde::Serialize;
 
 use crate::call::Call;
 use crate::error::Cancelled;
+use crate::outbox;
+use crate::partial::PartialError;
+use crate::pen::Pen;
+use crate::progress::Progress;
 use crate::state::States;
 
 /// What is the same for all requests of a process.
-#[derive(Default)]
 pub(crate) struct Process {
-    pub(crate) pool: String,
-    pub(crate) worker: String,
-    pub(crate) incarnation: u64,
+    pub(crate) assignment: Assignment,
     /// The names of all methods, in the order of their handlers.
     pub(crate) methods: Vec<String>,
     pub(crate) states: States,
+    /// A context that outlives its request must not keep the socket open.
+    pub(crate) pen: Weak<Pen>,
+    /// What the broker accepts.
+    pub(crate) limit: FrameLimit,
 }
 
 /// One attempt at one request, from the handler's side. Cheap to clone; may be moved to other threads and outlive
@@ -53,6 +62,13 @@ impl Context {
     #[must_use]
     pub fn attempt(&self) -> u16 {
         self.call.route.attempt
+    }
+
+    /// Which of the process's slots executes it, from 0. No two requests run in one slot at the same time, and a slot
+    /// has a thread of its own.
+    #[must_use]
+    pub fn slot(&self) -> u8 {
+        self.call.route.flags.slot()
     }
 
     /// The method asked for.
@@ -97,6 +113,80 @@ impl Context {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
+    /// Tells the broker, and a caller that streams, that the work moves: the time until its `progress_timeout` starts
+    /// again.
+    ///
+    /// Cheap enough for a tight loop: the first call is sent at once, then at most one per 100 ms and attempt; the others
+    /// cost a look at the clock. Nothing is sent later by itself: of the calls that come too soon, none is. So **a limit
+    /// of T needs a call at least every T less 100 ms**.
+    ///
+    /// Never blocks and never fails: a call that finds the socket full is dropped, and one 10 ms later tries again. After
+    /// the handler returned it does nothing.
+    pub fn progress(&self, progress: Progress<'_>) {
+        let now = Instant::now();
+        if !self.call.progress.take(now) {
+            return;
+        }
+        let frame = outbox::progress(self.call.route, progress);
+        let written = self.process.pen.upgrade().map(|pen| pen.try_write(&frame, Some(&self.call)));
+        // If the broker is gone, the handler is told in another way.
+        if written == Some(Ok(false)) {
+            self.call.progress.put_back(now);
+        }
+    }
+
+    /// Sends a part of the reply, before the answer and in the order of the calls. What parts are, and whether the answer
+    /// repeats them, is between handler and caller; a caller that does not stream gets none. Once a caller has been sent
+    /// one, its request is not retried, unless it says that it may be. Not counted as [`progress`](Self::progress).
+    ///
+    /// For asynchronous handlers: while the socket is full, because the broker reads more slowly than this handler
+    /// writes, it waits without blocking the thread. Dropped before its first byte is written, nothing is sent; dropped
+    /// later, the part is sent all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`PartialError`]: the request was cancelled or the broker is gone, the attempt has been answered already, or the
+    /// part cannot be sent.
+    pub async fn partial<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
+        let part = outbox::partial(self.call.route, part, self.process.limit)?;
+        Ok(self.pen()?.write_part_async(&self.call, part).await?)
+    }
+
+    /// [`partial`](Self::partial) for blocking handlers: blocks the thread while the socket is full. A cancel is noticed
+    /// within a few milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`partial`](Self::partial).
+    pub fn partial_blocking<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
+        let part = outbox::partial(self.call.route, part, self.process.limit)?;
+        Ok(self.pen()?.write_part(&self.call, part)?)
+    }
+
+    /// [`partial`](Self::partial) of a part that is encoded already, as one CBOR item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`partial`](Self::partial).
+    pub async fn partial_raw(&self, part: Bytes) -> Result<(), PartialError> {
+        let part = outbox::raw_partial(self.call.route, part, self.process.limit)?;
+        Ok(self.pen()?.write_part_async(&self.call, part).await?)
+    }
+
+    /// [`partial_blocking`](Self::partial_blocking) of a part that is encoded already, as one CBOR item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`partial`](Self::partial).
+    pub fn partial_raw_blocking(&self, part: Bytes) -> Result<(), PartialError> {
+        let part = outbox::raw_partial(self.call.route, part, self.process.limit)?;
+        Ok(self.pen()?.write_part(&self.call, part)?)
+    }
+
+    fn pen(&self) -> Result<Arc<Pen>, PartialError> {
+        self.process.pen.upgrade().ok_or(PartialError::Ended)
+    }
+
     /// The pairs that the caller sent along, in order.
     #[must_use]
     pub fn metadata(&self) -> &[(String, String)] {
@@ -118,19 +208,19 @@ impl Context {
     /// The pool's name.
     #[must_use]
     pub fn pool(&self) -> &str {
-        &self.process.pool
+        &self.process.assignment.pool
     }
 
     /// The worker's stable name, such as `images-0`.
     #[must_use]
     pub fn worker(&self) -> &str {
-        &self.process.worker
+        &self.process.assignment.worker
     }
 
     /// Which life of the worker this process is.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
-        self.process.incarnation
+        self.process.assignment.incarnation
     }
 }
 
@@ -139,6 +229,7 @@ impl fmt::Debug for Context {
         f.debug_struct("Context")
             .field("request_id", &self.request_id())
             .field("attempt", &self.attempt())
+            .field("slot", &self.slot())
             .field("method", &self.method())
             .field("worker", &self.worker())
             .field("is_cancelled", &self.is_cancelled())

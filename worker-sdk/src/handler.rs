@@ -42,7 +42,8 @@ impl<S: Send + Sync + 'static> Argument for State<S> {
 /// An asynchronous handler of the method `M`: an `async fn` or closure that takes `M::Request`, then up to three of
 /// [`Context`] and [`State<S>`](State) in any order, and returns `Result<M::Reply, E>` with any error type `E`.
 ///
-/// It runs on the slot's thread, so its future need not be `Send`. It may block: the SDK's own reading goes on.
+/// It runs on its slot's thread, so its future need not be `Send`; the handler itself is shared by all slots. It may
+/// block: other slots and the SDK's own reading go on.
 /// Implemented for such functions; not meant to be implemented elsewhere. `Args` is always inferred.
 pub trait Handler<M: Method, Args>: Send + Sync + 'static {
     /// The handler's error.
@@ -62,8 +63,8 @@ pub trait Handler<M: Method, Args>: Send + Sync + 'static {
 /// A blocking handler of the method `M`: a plain `fn` or closure with the arguments of a [`Handler`] that returns
 /// `Result<M::Reply, E>`.
 ///
-/// It runs on the slot's thread, the one that called [`Worker::run`](crate::Worker::run), with that thread's stack and
-/// outside any runtime. Implemented for such functions; not meant to be implemented elsewhere. `Args` is always
+/// It runs on its slot's thread, outside any runtime: for the first slot the one that called
+/// [`Worker::run`](crate::Worker::run), with that thread's stack. Implemented for such functions; not meant to be implemented elsewhere. `Args` is always
 /// inferred.
 pub trait BlockingHandler<M: Method, Args>: Send + Sync + 'static {
     /// The handler's error.

@@ -1,17 +1,15 @@
-//! What the broker sent and the slot has not taken yet.
+//! What the broker sent and the slots have not taken yet.
 //!
-//! Owns the order of requests, the meaning of every message a worker may get, and the end of the stream. Must
-//! never write to the socket or run a handler: it only notes what is to be done. It is read by the slot's thread
-//! while nothing runs, and by the watcher's while a handler runs long; the lock around it says whose turn it is.
+//! Owns the slots' lines, the meaning of every message a worker may get, and the end of the stream. Must
+//! never write to the socket or run a handler: it only notes what is to be done. It is filled by the threads of slots
+//! that have nothing to run, and by the watcher's while all handlers run long; the lock around it says whose turn it is.
 
-use std::collections::VecDeque;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    Assignment, FrameError, FrameLimit, Header, Hello, Refused, RefusedCode, Role, Route, VERSIONS,
+    Assignment, FrameError, FrameLimit, Header, Hello, MAX_SLOTS, Refused, RefusedCode, Role, VERSIONS,
     agree_version, decode, decode_body,
 };
 use rustix::io::Errno;
@@ -19,29 +17,8 @@ use rustix::net::RecvFlags;
 
 use crate::WorkerError;
 use crate::buffer::ReadBuffer;
-use crate::call::Call;
-
-/// A request that waits for the slot.
-pub(crate) struct Held {
-    pub(crate) route: Route,
-    /// The place of its method among the handlers, or the name of one that has none.
-    pub(crate) method: Result<usize, String>,
-    pub(crate) ext: Option<Bytes>,
-    pub(crate) body: Bytes,
-    /// When it was read: its time left counts from here.
-    pub(crate) received: Instant,
-    /// Cancelled before it started.
-    pub(crate) cancelled: bool,
-}
-
-/// What one reading brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// Bytes, or the end of the stream.
-    Something,
-    /// Nothing is there; only when asked not to wait.
-    Nothing,
-}
+use crate::crew::Bells;
+use crate::line::{Held, Line};
 
 pub(crate) struct Inbox {
     buffer: ReadBuffer,
@@ -49,14 +26,21 @@ pub(crate) struct Inbox {
     max_body: Option<usize>,
     /// The methods' names, in the order of their handlers.
     methods: Vec<String>,
-    pub(crate) held: VecDeque<Held>,
-    /// What the slot executes.
-    pub(crate) running: Option<Arc<Call>>,
+    /// The most slots to serve.
+    max_slots: u32,
+    /// One per slot; none before the broker said how many.
+    pub(crate) lines: Vec<Line>,
+    /// Slots that wait and must be woken, once the lock is free.
+    bells: Bells,
     pub(crate) hello: Option<BrokerHello>,
     /// The broker asked the process to finish and stop.
     pub(crate) draining: bool,
     /// Why nothing more will be read.
     pub(crate) over: Option<WorkerError>,
+    /// Something could not be written, or waited for.
+    broken: bool,
+    /// Why slots were retired, oldest first.
+    retired: Vec<String>,
 }
 
 /// What the worker needs of the broker's hello.
@@ -68,25 +52,28 @@ pub(crate) struct BrokerHello {
 }
 
 impl Inbox {
-    pub(crate) fn new(methods: Vec<String>, max_body: Option<usize>) -> Self {
+    /// For handlers of these methods and at most so many slots.
+    pub(crate) fn new(methods: Vec<String>, max_body: Option<usize>, max_slots: u32) -> Self {
         let limit = FrameLimit::for_body(max_body.unwrap_or(lifeboat_protocol::DEFAULT_MAX_BODY));
         Self {
             buffer: ReadBuffer::new(limit),
             max_body,
             methods,
-            held: VecDeque::new(),
-            running: None,
+            max_slots,
+            lines: Vec::new(),
+            bells: Bells::default(),
             hello: None,
             draining: false,
             over: None,
+            broken: false,
+            retired: Vec::new(),
         }
     }
 
-    /// Reads once and sorts what came. Waits for the first byte if told to.
-    pub(crate) fn read(&mut self, socket: &UnixStream, wait: bool) -> Reading {
-        let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    /// Reads once and sorts what came, if anything did.
+    pub(crate) fn read(&mut self, socket: &OwnedFd) {
         loop {
-            match self.buffer.read(socket, flags) {
+            match self.buffer.read(socket, RecvFlags::DONTWAIT) {
                 Ok(0) => {
                     let why = match self.buffer.cut_frame() {
                         None => "it closed the connection".to_owned(),
@@ -94,26 +81,71 @@ impl Inbox {
                             format!("the connection ended after {have} of a frame's {need} bytes")
                         }
                     };
-                    self.end(WorkerError::BrokerLost { why });
-                    return Reading::Something;
+                    return self.end(WorkerError::BrokerLost { why });
                 }
-                Ok(_) => {
-                    self.sort();
-                    return Reading::Something;
-                }
+                Ok(_) => return self.sort(),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if !wait => return Reading::Nothing,
+                Err(Errno::AGAIN) => return,
                 Err(error) => {
-                    self.end(WorkerError::BrokerLost { why: format!("reading failed: {error}") });
-                    return Reading::Something;
+                    let why = format!("reading failed: {error}");
+                    return self.end(WorkerError::BrokerLost { why });
                 }
             }
         }
     }
 
-    /// Notes why nothing more will be read; the first reason stays.
+    /// Notes why nothing more will be read; the first reason stays. What runs has a bounded time from here on.
     pub(crate) fn end(&mut self, why: WorkerError) {
         self.over.get_or_insert(why);
+        for call in self.lines.iter().filter_map(|line| line.running.as_deref()) {
+            call.lose_broker();
+        }
+        self.call_all();
+    }
+
+    /// A slot cannot go on, and so the process cannot.
+    pub(crate) fn break_off(&mut self, why: WorkerError) {
+        self.broken = true;
+        self.end(why);
+    }
+
+    /// A slot's handler panicked.
+    pub(crate) fn retire(&mut self, slot: usize, reason: String) {
+        self.lines[slot].retire();
+        let several = self.lines.len() > 1;
+        self.retired.push(if several { format!("slot {slot}: {reason}") } else { reason });
+    }
+
+    /// Why, if no slot is left.
+    pub(crate) fn all_retired(&self) -> Option<&[String]> {
+        let none_left = !self.lines.is_empty() && self.lines.iter().all(|line| line.retired);
+        none_left.then_some(&*self.retired)
+    }
+
+    /// Why serving ended, when it has; nothing where it was to end.
+    pub(crate) fn ending(&mut self, terminated: bool) -> Result<(), WorkerError> {
+        if let Some(reasons) = self.all_retired() {
+            return Err(WorkerError::SlotsFailed { reasons: reasons.to_vec() });
+        }
+        // After a drain or a SIGTERM the end of the stream is no loss.
+        let asked = (terminated || self.draining) && !self.broken;
+        self.over.take().filter(|_| !asked).map_or(Ok(()), Err)
+    }
+
+    /// Whose bells are to be rung now.
+    pub(crate) fn take_bells(&mut self) -> Bells {
+        std::mem::take(&mut self.bells)
+    }
+
+    fn call_all(&mut self) {
+        (0..self.lines.len()).for_each(|slot| self.call(slot));
+    }
+
+    /// Has a slot woken, if it waits.
+    fn call(&mut self, slot: usize) {
+        if std::mem::take(&mut self.lines[slot].waiting) {
+            self.bells.insert(slot);
+        }
     }
 
     fn sort(&mut self) {
@@ -158,8 +190,15 @@ impl Inbox {
                 received,
                 cancelled: false,
             }),
-            Header::Cancel { route } => self.cancel(route),
-            Header::Drain => self.draining = true,
+            Header::Cancel { route } => {
+                if let Some(line) = self.lines.get_mut(usize::from(route.flags.slot())) {
+                    line.cancel(route);
+                }
+            }
+            Header::Drain => {
+                self.draining = true;
+                self.call_all();
+            }
             Header::Hello
             | Header::Answer { .. }
             | Header::Failure { .. }
@@ -190,9 +229,15 @@ impl Inbox {
         if hello.role != Role::Broker {
             return self.refuse(RefusedCode::NotAllowed, "a worker is served by a broker only");
         }
+        let assignment = hello.assignment.unwrap_or_default();
+        if !(1..=MAX_SLOTS).contains(&assignment.slots) {
+            let message =
+                format!("the broker's hello asks for {} slots, not 1 to {MAX_SLOTS}", assignment.slots);
+            return self.refuse(RefusedCode::Malformed, message);
+        }
+        self.lines.resize_with(assignment.slots.min(self.max_slots) as usize, Line::default);
         let max_body = usize::try_from(hello.max_body).unwrap_or(usize::MAX);
         self.buffer.set_limit(FrameLimit::for_body(*self.max_body.get_or_insert(max_body)));
-        let assignment = hello.assignment.unwrap_or_default();
         self.hello = Some(BrokerHello { assignment, max_body });
     }
 
@@ -214,22 +259,24 @@ impl Inbox {
     }
 
     fn hold(&mut self, held: Held) {
-        // The running request is not counted: its answer may be written already, and its place filled.
         let prefetch = self.hello.as_ref().map_or(1, |hello| hello.assignment.prefetch.max(1));
-        if self.held.len() >= usize::try_from(prefetch).unwrap_or(usize::MAX) {
-            let message = format!("more requests than the {prefetch} that this worker was told to hold");
+        let slot = usize::from(held.route.flags.slot());
+        let served = self.lines.len();
+        let Some(line) = self.lines.get_mut(slot) else {
+            let message = format!("a request for slot {slot}; this worker serves {served}, numbered from 0");
+            return self.refuse(RefusedCode::Unexpected, message);
+        };
+        if line.retired {
+            // It crossed with the news of the panic: the broker puts it back.
+            return;
+        }
+        // The running request is not counted: its answer may be written already, and its place filled.
+        if line.held.len() >= usize::try_from(prefetch).unwrap_or(usize::MAX) {
+            let message =
+                format!("more requests than the {prefetch} that a slot of this worker was told to hold");
             return self.refuse(RefusedCode::Unexpected, message);
         }
-        self.held.push_back(held);
-    }
-
-    fn cancel(&mut self, route: Route) {
-        let same = |other: &Route| (other.id, other.attempt) == (route.id, route.attempt);
-        if let Some(call) = self.running.as_ref().filter(|call| same(&call.route)) {
-            call.cancel();
-        } else if let Some(held) = self.held.iter_mut().find(|held| same(&held.route)) {
-            held.cancelled = true;
-        }
-        // Otherwise its answer and the cancel crossed.
+        line.held.push_back(held);
+        self.call(slot);
     }
 }

@@ -1,8 +1,8 @@
 //! The worker SDK of Lifeboat: write handlers, let a broker own the process.
 //!
-//! This crate owns everything between the socket that a worker process inherits and the handlers in it: hello,
-//! requests in order, answers, failures, panics, cancels, draining and the exit code. Handlers never clean up
-//! connections or processes. The crate must never open a socket of its own, write to stdout, or retry anything.
+//! This crate owns everything between the socket that a worker process inherits and the handlers in it: hello, slots,
+//! requests in order, progress, parts of replies, answers, failures, panics, cancels, heartbeats, draining and the exit
+//! code. Handlers never clean up connections or processes. The crate must never open a socket of its own, write to stdout, or retry anything.
 //!
 //! # A worker
 //!
@@ -61,19 +61,37 @@
 //!
 //! The program is started by the broker, through a pool's `command`. Started by hand it says so and exits.
 //!
+//! # Slots
+//!
+//! A slot executes one request at a time. The broker says how many a process has (`slots` of its pool, by default 1);
+//! [`Worker::max_slots`] says how many a program can have at most. Each slot has a thread of its own, always the same:
+//! the first slot the one that called [`Worker::run`], the others one with a stack of 8 MiB. What one slot does holds up
+//! no other: not a handler that blocks or computes for long, and not one that waits because the broker does not read.
+//!
+//! Handlers are shared by all slots, and so are states: both must be `Send` and `Sync`, also where there is one slot. The
+//! futures of asynchronous handlers need not be `Send`: each slot has a `current_thread` runtime of its own, and
+//! `tokio::spawn` in a handler spawns there. Slots share the process, so they share its fate: a crash of one ends the
+//! requests of all. One slot per process isolates best; several save memory where a model is large.
+//!
 //! # What a handler may rely on
 //!
-//! * **One request at a time.** A handler has the process's only slot to itself, always on the same thread: the
-//!   one that called [`Worker::run`], with the stack of a main thread. It may block and it may compute for long.
-//! * **Answers are written before the next request starts**, so a crash of the next request cannot lose them.
+//! * **One request at a time.** A handler has its slot to itself, with the slot's thread. It may block and it may compute
+//!   for long.
+//! * **Answers are written before the slot's next request starts**, so a crash of the next request cannot lose them.
 //! * **An error is an answer.** [`HandlerError`] reaches the caller as `Failed`; the process is healthy. It is final
 //!   unless it says [`retryable`](HandlerError::retryable).
-//! * **A panic ends the process**, after its message and location were told: a state that a panic left half
-//!   changed must not serve the next caller. The default panic output still goes to stderr.
+//! * **A panic retires its slot**, after its message and location were told: what a panic left half changed must not
+//!   serve the next caller. The other slots go on; when none is left the process ends. The default panic output still goes
+//!   to stderr.
 //! * **Cancelling**: a cancelled asynchronous handler is dropped at its next await; a blocking one sees
 //!   [`Context::is_cancelled`]. One that answers all the same has its answer sent. Noticed within 4 ms.
 //! * **When the broker is gone**, `is_cancelled` turns true, the handler may go on for the pool's `stop_grace`, then
 //!   the process exits.
+//! * **Long work says so**: [`Context::progress`] restarts the method's `progress_timeout`. It may be called in a tight
+//!   loop and never blocks. Heartbeats are the SDK's own: a thread that runs no handler sends them where the pool asks for
+//!   them, whatever handlers do.
+//! * **Parts of a reply** may be sent before the answer, with [`Context::partial`] or [`Context::partial_blocking`].
+//!   They wait while the broker does not read.
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
 //! * **Tasks** spawned with `tokio::spawn` go on while requests are waited for, though not while a *blocking* handler
@@ -82,7 +100,7 @@
 //!
 //! # How the process ends
 //!
-//! A drain by the broker and the first SIGTERM mean the same: the running request is finished and answered, those
+//! A drain by the broker and the first SIGTERM mean the same: the requests that run are finished and answered, those
 //! not started are left to the broker, and the process exits with 0. A second SIGTERM has its default effect.
 //!
 //! | exit code | meaning |
@@ -91,29 +109,38 @@
 //! | 1 | `main` returned an error of its own, such as a model that could not be loaded |
 //! | 64 | not started by a broker |
 //! | 69 | the broker is gone: the socket ended or broke |
-//! | 70 | no slot is left: its handler panicked |
+//! | 70 | no slot is left: handlers panicked in all of them |
 //! | 71 | the operating system refused a thread, a timer or the runtime |
 //! | 76 | the two sides do not understand each other: no common version, a malformed or oversized frame, refused |
 //! | 78 | the handlers or states are declared wrongly |
 //!
 //! # What it costs
 //!
-//! A short request costs one read and one write and wakes no other thread: the thread that runs handlers reads the
-//! socket itself. Requests, cancels and drains that arrive while a handler runs for milliseconds are read by a
-//! second thread, which sleeps otherwise.
+//! A short request costs one wait, one read and one write, and with one slot wakes no other thread: the threads that run
+//! handlers read the socket themselves. With several slots a request wakes one more thread if it is for another slot than
+//! the lowest-numbered idle one. Requests, cancels and drains that arrive while every slot runs a handler for
+//! milliseconds are read by another thread, which sleeps otherwise; with heartbeats it wakes once per interval.
 
 mod adapter;
+mod alarm;
 mod buffer;
 mod call;
 mod context;
+mod crew;
 mod error;
 mod exit;
 mod handler;
+mod heart;
 mod inbox;
 mod inherit;
+mod line;
 mod link;
 mod outbox;
+mod pace;
 mod panics;
+mod partial;
+mod pen;
+mod progress;
 mod runtime;
 mod serve;
 mod slot;
@@ -121,6 +148,7 @@ mod state;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod watch;
 mod worker;
 
@@ -129,11 +157,13 @@ pub use context::Context;
 pub use error::{Cancelled, HandlerError};
 pub use exit::{Exit, MainError, Result, WorkerError};
 pub use handler::{Argument, BlockingHandler, Handler};
-pub use lifeboat_protocol::{Method, RefusedCode};
+pub use lifeboat_protocol::{Amount, Method, RefusedCode};
+pub use partial::PartialError;
+pub use progress::Progress;
 pub use state::State;
 pub use worker::{Handle, Worker};
 
 /// What a worker's program usually needs: `use lifeboat_worker::prelude::*`.
 pub mod prelude {
-    pub use crate::{Context, Handle, HandlerError, Method, State, Worker};
+    pub use crate::{Context, Handle, HandlerError, Method, Progress, State, Worker};
 }

@@ -1,22 +1,18 @@
 //! What the worker says to the broker.
 //!
-//! Owns the form of every message a worker sends and the writing of it, whole, before anything else happens. Only
-//! the slot's thread writes. Must never read, and must never keep an answer back: bytes written survive the
-//! process that wrote them.
-
-use std::io::IoSlice;
-use std::os::unix::net::UnixStream;
+//! Owns the form of every message that a handler's end or the process itself makes, each slot in an outbox of its own.
+//! Must never read, and must never keep an answer back: bytes written survive the process that wrote them.
 
 use bytes::Bytes;
 use lifeboat_protocol::{
     FrameLimit, Hello, LENGTH_PREFIX, MessageType, Panicked, Refused, Route, WorkersFailed, encode_body_into,
-    put_answer_head, put_control, put_empty,
+    put_answer_head, put_control, put_empty, put_partial_head,
 };
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use serde::Serialize;
 
-use crate::{HandlerError, WorkerError};
+use crate::call::Call;
+use crate::pen::{Part, Pen};
+use crate::{HandlerError, PartialError, Progress, WorkerError};
 
 /// Bodies up to this many bytes are copied behind their header; longer ones are written from where they are.
 const COPY_UP_TO: usize = 4 * 1024;
@@ -138,19 +134,71 @@ impl Outbox {
         self.body = Bytes::new();
     }
 
-    /// Writes all of it, waiting for room where there is none.
+    /// Writes all of it, waiting for room where there is none. `ends` is the attempt that it ends.
     ///
     /// # Errors
     ///
     /// [`WorkerError::BrokerLost`]; what was not written is forgotten.
-    pub(crate) fn flush(&mut self, socket: &UnixStream) -> Result<(), WorkerError> {
-        let written = write_all(socket, &self.bytes, &self.body);
+    pub(crate) fn flush(&mut self, pen: &Pen, ends: Option<&Call>) -> Result<(), WorkerError> {
+        let written = pen.write(&mut self.bytes, &mut self.body, ends);
         self.clear();
         if self.bytes.capacity() > KEEP {
             self.bytes.shrink_to(KEEP);
         }
         written.map_err(|error| WorkerError::BrokerLost { why: format!("writing failed: {error}") })
     }
+}
+
+/// A part of a reply, as a frame of its own.
+///
+/// # Errors
+///
+/// Those of a part that cannot be encoded or is too long for `limit`.
+pub(crate) fn partial<T: Serialize + ?Sized>(
+    route: Route,
+    part: &T,
+    limit: FrameLimit,
+) -> Result<Part, PartialError> {
+    let mut frame = Vec::new();
+    put_partial_head(&mut frame, route.answer(), 0);
+    let body = frame.len();
+    encode_body_into(&mut frame, part).map_err(|error| PartialError::Encode(error.to_string()))?;
+    check_part(frame.len() - body, limit)?;
+    set_length(&mut frame);
+    Ok(Part::new(frame.into(), Bytes::new()))
+}
+
+/// A part of a reply that is encoded already; a long one is not copied.
+///
+/// # Errors
+///
+/// Those of a part that is empty or too long for `limit`.
+pub(crate) fn raw_partial(route: Route, part: Bytes, limit: FrameLimit) -> Result<Part, PartialError> {
+    if part.is_empty() {
+        return Err(PartialError::Empty);
+    }
+    check_part(part.len(), limit)?;
+    let mut frame = Vec::new();
+    put_partial_head(&mut frame, route.answer(), part.len());
+    if part.len() > COPY_UP_TO {
+        return Ok(Part::new(frame.into(), part));
+    }
+    frame.extend_from_slice(&part);
+    Ok(Part::new(frame.into(), Bytes::new()))
+}
+
+const fn check_part(len: usize, limit: FrameLimit) -> Result<(), PartialError> {
+    let limit = limit.max_body();
+    if len > limit { Err(PartialError::TooLarge { len, limit }) } else { Ok(()) }
+}
+
+/// Progress, as a frame.
+pub(crate) fn progress(route: Route, progress: Progress<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let body = progress.to_body();
+    let put = put_control(&mut frame, MessageType::Progress, Some(route.answer()), &body);
+    debug_assert!(put.is_ok(), "texts and numbers can be encoded: {put:?}");
+    frame
 }
 
 /// Writes a frame's length into its prefix.
@@ -160,35 +208,16 @@ fn set_length(frame: &mut [u8]) {
     frame[..LENGTH_PREFIX].copy_from_slice(&len.to_be_bytes());
 }
 
-/// Writes `head`, then `body`, in one call where the socket has room for both.
-fn write_all(socket: &UnixStream, mut head: &[u8], mut body: &[u8]) -> Result<(), Errno> {
-    while !(head.is_empty() && body.is_empty()) {
-        let sent = if body.is_empty() {
-            send(socket, head, SendFlags::NOSIGNAL)
-        } else {
-            let slices = [IoSlice::new(head), IoSlice::new(body)];
-            sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
-        };
-        match sent {
-            Ok(sent) => {
-                let of_head = sent.min(head.len());
-                head = &head[of_head..];
-                body = &body[sent - of_head..];
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
 
     use lifeboat_protocol::{Failure, Header, TimeLeft, decode, decode_body};
 
     use super::*;
+    use crate::alarm::Alarm;
 
     fn sent(fill: impl FnOnce(&mut Outbox)) -> Vec<u8> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -199,8 +228,9 @@ mod tests {
             theirs.read_to_end(&mut all).unwrap();
             all
         });
-        outbox.flush(&ours).unwrap();
-        drop(ours);
+        let pen = Pen::new(Arc::new(ours.into()), Arc::new(Alarm::new().unwrap()));
+        outbox.flush(&pen, None).unwrap();
+        drop(pen);
         reader.join().unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! The tokio runtime of a process with asynchronous handlers.
+//! The tokio runtime of a slot, in a process with asynchronous handlers.
 //!
 //! Owns the runtime, which lives on the slot's thread and turns only while a handler runs or while tasks that
 //! handlers spawned are alive. Must never carry the SDK's own protocol work on the usual path: a plain blocking
@@ -6,7 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,8 +16,8 @@ use tokio::io::unix::AsyncFd;
 use crate::call::Call;
 
 pub(crate) struct Runtime {
-    /// The socket as the runtime sees it, registered when first needed.
-    socket: Option<AsyncFd<Arc<UnixStream>>>,
+    /// What the slot waits for, as the runtime sees it, registered when first needed.
+    source: Option<AsyncFd<Arc<OwnedFd>>>,
     /// Empty only while this is dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -28,7 +28,7 @@ impl Runtime {
     /// Those of creating the runtime's descriptors.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { socket: None, runtime: Some(runtime) })
+        Ok(Self { source: None, runtime: Some(runtime) })
     }
 
     fn tokio(&self) -> &tokio::runtime::Runtime {
@@ -55,25 +55,26 @@ impl Runtime {
         self.tokio().metrics().num_alive_tasks() > 0
     }
 
-    /// Turns the runtime until `read` says that it read something. `read` must not wait.
+    /// Turns the runtime until `look` says that it found something. It is called whenever `source`, which must be the
+    /// same every time, may be readable, and must not wait.
     ///
     /// # Errors
     ///
-    /// Those of registering the socket.
-    pub(crate) fn read_when_ready(
+    /// Those of registering the source.
+    pub(crate) fn wait_until(
         &mut self,
-        socket: &Arc<UnixStream>,
-        mut read: impl FnMut() -> bool,
+        source: &Arc<OwnedFd>,
+        mut look: impl FnMut() -> bool,
     ) -> io::Result<()> {
-        if self.socket.is_none() {
+        if self.source.is_none() {
             let _entered = self.tokio().enter();
-            self.socket = Some(crate::sys::register_readable(Arc::clone(socket))?);
+            self.source = Some(crate::sys::register_readable(Arc::clone(source))?);
         }
-        let registered = self.socket.as_ref().expect("it was registered just now or before");
+        let registered = self.source.as_ref().expect("it was registered just now or before");
         self.tokio().block_on(async {
             loop {
                 let mut ready = registered.readable().await?;
-                if read() {
+                if look() {
                     return Ok(());
                 }
                 ready.clear_ready();
@@ -86,7 +87,7 @@ impl Drop for Runtime {
     /// Waits for nothing: a `spawn_blocking` task that a handler left behind may never end, and the process is to.
     fn drop(&mut self) {
         // First, while the runtime that it is registered with is there.
-        self.socket = None;
+        self.source = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

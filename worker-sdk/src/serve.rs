@@ -1,38 +1,30 @@
-//! A worker's life between its start and its end: hello, requests in order, farewell.
+//! A worker's life between its start and its end: hello, slots, farewell.
 //!
-//! Owns the slot's thread. Must never start a request before the answer to the one before it is written, and must
-//! never start one after a drain, a SIGTERM or the loss of the broker was seen.
-//!
-//! # Why one thread does both the reading and the work
-//!
-//! A wake-up of another thread costs more than everything else in a short request. So the thread that runs handlers
-//! also reads the socket, plainly and blocking: a request costs one read, one write and no hand-over. While a handler
-//! runs, nobody reads, which does not matter for a millisecond and matters after that: a handler met at two ticks of
-//! a timer is taken over by the [watcher](crate::watch), which reads in its stead until it ends. An asynchronous handler runs
-//! on the same thread, inside a `current_thread` runtime; only where handlers left tasks behind does the waiting
-//! for requests go through that runtime too, so that the tasks go on.
-//!
-//! Several slots would be several such threads, with one of them, or the watcher, reading for all.
+//! Owns the threads of the slots and the order of things: everything that can fail is made before the worker says that
+//! it is ready, and the process has nothing to wait for once this returns. Must never take a request itself.
 
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
+use std::time::Duration;
 
-use lifeboat_protocol::{FrameLimit, Hello, Refused, RefusedCode, Role, WorkerHello};
+use lifeboat_protocol::{FrameLimit, HEARTBEAT_FEATURE, Hello, Refused, RefusedCode, Role, WorkerHello};
 
 use crate::WorkerError;
 use crate::adapter::Run;
-use crate::call::Call;
 use crate::context::Process;
-use crate::inbox::{BrokerHello, Held, Inbox, Reading};
-use crate::link::Link;
+use crate::inbox::{BrokerHello, Inbox};
+use crate::link::{Link, Terms};
 use crate::outbox::Outbox;
 use crate::runtime::Runtime;
 use crate::slot::Slot;
 use crate::state::States;
+use crate::thread::SlotThread;
 use crate::watch::{Abandon, Watch};
 
 const SOFTWARE: &str = concat!("lifeboat-worker/", env!("CARGO_PKG_VERSION"));
+
+/// Stack of the threads of all slots but the first, in bytes: what a main thread usually has.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// A worker whose declarations were checked.
 pub(crate) struct Program {
@@ -41,6 +33,7 @@ pub(crate) struct Program {
     pub(crate) handlers: Vec<Box<dyn Run>>,
     pub(crate) states: States,
     pub(crate) max_body: Option<usize>,
+    pub(crate) max_slots: u32,
 }
 
 /// Serves until drained.
@@ -54,148 +47,146 @@ pub(crate) fn serve(
     signals: bool,
     abandon: Abandon,
 ) -> Result<(), WorkerError> {
-    let setup = |what| move |source| WorkerError::Setup { what, source };
     crate::inherit::prepare(&socket).map_err(setup("the broker's socket"))?;
     crate::panics::install_hook();
-    let needs_runtime = program.handlers.iter().any(|handler| handler.is_async());
-    let runtime = needs_runtime.then(Runtime::new).transpose().map_err(setup("the tokio runtime"))?;
-    let inbox = Inbox::new(program.methods.clone(), program.max_body);
-    let link = Arc::new(Link::new(socket, inbox).map_err(setup("the watcher's timer"))?);
+    let inbox = Inbox::new(program.methods.clone(), program.max_body, program.max_slots);
+    let link = Arc::new(Link::new(socket, inbox).map_err(setup("the descriptors of the watcher"))?);
     let watch = Watch::start(&link, signals, abandon)?;
 
-    let served = Server { link: &link, runtime }.run(program);
+    let served = match wait_for_hello(&link) {
+        Ok(Some(broker)) => run(&link, program, broker),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // It says nothing more, so that the farewell is the last of it.
     drop(watch);
     if let Err(error) = &served {
-        refuse(error, &link.socket);
+        take_leave(error, &link);
     }
+    link.pen.put_down();
     served
 }
 
-struct Server<'a> {
-    link: &'a Link,
-    runtime: Option<Runtime>,
+fn setup(what: &'static str) -> impl Fn(std::io::Error) -> WorkerError {
+    move |source| WorkerError::Setup { what, source }
 }
 
-impl<'a> Server<'a> {
-    fn run(mut self, program: Program) -> Result<(), WorkerError> {
-        let mut inbox = self.link.lock();
-        let Some(broker) = self.greet(&program, &mut inbox)? else {
-            return Ok(());
-        };
-        let process = Process {
-            pool: broker.assignment.pool,
-            worker: broker.assignment.worker,
-            incarnation: broker.assignment.incarnation,
-            methods: program.methods,
-            states: program.states,
-        };
-        let outbox = Outbox::new(FrameLimit::for_body(broker.max_body));
-        let mut slot = Slot::new(program.handlers, Arc::new(process), outbox);
-        loop {
-            // Before the reason why nothing more comes: after either of these the end of the stream is no loss.
-            if self.told_to_stop() || inbox.draining {
-                return Ok(());
-            }
-            if let Some(error) = inbox.over.take() {
-                return Err(error);
-            }
-            match inbox.held.pop_front() {
-                Some(held) => {
-                    inbox = self.take(&mut slot, held, inbox)?;
-                    // What lies in the socket may be a cancel of a held request, or a drain. With none held, which
-                    // is usual, the next read waits for a request anyway.
-                    if !inbox.held.is_empty() && inbox.over.is_none() {
-                        inbox.read(&self.link.socket, false);
-                    }
-                }
-                None => self.read(&mut inbox)?,
-            }
+/// Reads the broker's hello. `None`: told to stop before.
+fn wait_for_hello(link: &Link) -> Result<Option<BrokerHello>, WorkerError> {
+    let mut inbox = link.lock();
+    loop {
+        if let Some(broker) = &inbox.hello {
+            return Ok(Some(broker.clone()));
+        }
+        if link.told_to_stop() {
+            return Ok(None);
+        }
+        if let Some(error) = inbox.over.take() {
+            return Err(error);
+        }
+        link.release(inbox);
+        let woken = link.crew.wait(0);
+        inbox = link.lock();
+        if woken.socket {
+            inbox.read(&link.socket);
         }
     }
+}
 
-    fn told_to_stop(&self) -> bool {
-        self.link.terminate.load(Ordering::SeqCst)
+/// Makes the slots, says that they are ready, and serves until all have ended. The first runs on this thread.
+fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerError> {
+    let (slots, our_max_body) = {
+        let inbox = link.lock();
+        (inbox.lines.len(), inbox.max_body())
+    };
+    link.pace.serve(slots);
+    if slots > 1 {
+        link.crew.grow(slots).map_err(setup("the descriptors that slots wait for"))?;
     }
-
-    /// Reads the broker's hello and answers it: from here on the worker is ready. `None`: told to stop before.
-    fn greet(&self, program: &Program, inbox: &mut Inbox) -> Result<Option<BrokerHello>, WorkerError> {
-        let broker = loop {
-            if let Some(broker) = &inbox.hello {
-                break broker.clone();
+    let Program { methods, handlers, states, .. } = program;
+    let limit = FrameLimit::for_body(broker.max_body);
+    let hello = hello(&methods, slots, our_max_body, &broker);
+    let terms = terms(&broker);
+    let process = Arc::new(Process {
+        assignment: broker.assignment,
+        methods,
+        states,
+        pen: Arc::downgrade(&link.pen),
+        limit,
+    });
+    let needs_runtime = handlers.iter().any(|handler| handler.is_async());
+    let mut threads = Vec::new();
+    for number in 0..slots {
+        let runtime = needs_runtime.then(Runtime::new).transpose().map_err(setup("the tokio runtime"))?;
+        let slot = Slot::new(&handlers, &process, &link.pen, runtime);
+        threads.push(SlotThread::new(link, slot, number));
+    }
+    std::thread::scope(|scope| {
+        let mut threads = threads.into_iter();
+        let first = threads.next();
+        for (number, thread) in (1..).zip(threads) {
+            let builder = std::thread::Builder::new().name(format!("lifeboat-slot-{number}"));
+            if let Err(error) = builder.stack_size(STACK).spawn_scoped(scope, || thread.run()) {
+                return give_up(link, setup("the threads of the slots")(error));
             }
-            if self.told_to_stop() {
-                return Ok(None);
-            }
-            if let Some(error) = inbox.over.take() {
-                return Err(error);
-            }
-            inbox.read(&self.link.socket, true);
-        };
-        let hello = Hello {
-            pid: Some(std::process::id()),
-            worker: Some(WorkerHello { methods: program.methods.clone(), slots: 1 }),
-            ..Hello::new(Role::Worker, inbox.max_body(), SOFTWARE)
-        };
-        let mut outbox = Outbox::new(FrameLimit::for_body(broker.max_body));
+        }
+        let mut outbox = Outbox::new(limit);
         outbox.hello(&hello);
-        outbox.flush(&self.link.socket)?;
-        Ok(Some(broker))
-    }
-
-    /// Waits for the broker: through the runtime if tasks must go on meanwhile, else in one plain read.
-    fn read(&mut self, inbox: &mut Inbox) -> Result<(), WorkerError> {
-        let socket = &self.link.socket;
-        match &mut self.runtime {
-            Some(runtime) if runtime.has_tasks() => {
-                runtime.read_when_ready(socket, || inbox.read(socket, false) == Reading::Something).map_err(
-                    |source| WorkerError::Setup { what: "waiting for the socket in the runtime", source },
-                )
-            }
-            Some(_) | None => {
-                inbox.read(socket, true);
-                Ok(())
-            }
+        if let Err(error) = outbox.flush(&link.pen, None) {
+            return give_up(link, error);
         }
-    }
+        agree(link, terms);
+        if let Some(first) = first {
+            first.run();
+        }
+    });
+    link.lock().ending(link.told_to_stop())
+}
 
-    /// Answers one request, unless told to stop before its handler began. The inbox is the watcher's while the
-    /// handler runs.
-    fn take(
-        &self,
-        slot: &mut Slot,
-        held: Held,
-        mut inbox: MutexGuard<'a, Inbox>,
-    ) -> Result<MutexGuard<'a, Inbox>, WorkerError> {
-        let socket = &self.link.socket;
-        let method = match &held.method {
-            Ok(_) if held.cancelled => return slot.skip(held.route, socket).map(|()| inbox),
-            Err(name) => return slot.unknown(held.route, name, socket).map(|()| inbox),
-            Ok(method) => *method,
-        };
-        let call = Arc::new(Call::new(held.route, method, held.ext, held.received));
-        inbox.running = Some(Arc::clone(&call));
-        drop(inbox);
-        self.link.begin();
-        // Again, now that the phase is told: a SIGTERM since the first look has nobody else to stop this request.
-        let executed = if self.told_to_stop() {
-            Ok(())
-        } else {
-            slot.execute(&call, held.body, self.runtime.as_ref(), socket)
-        };
-        self.link.end();
-        let mut inbox = self.link.lock();
-        inbox.running = None;
-        executed.map(|()| inbox)
+/// Ends the slots that run already.
+fn give_up(link: &Link, error: WorkerError) {
+    let mut inbox = link.lock();
+    inbox.break_off(error);
+    link.release(inbox);
+}
+
+/// The hello that says: ready.
+fn hello(methods: &[String], slots: usize, max_body: usize, broker: &BrokerHello) -> Hello {
+    let features = (broker.assignment.heartbeat_ms > 0).then(|| HEARTBEAT_FEATURE.to_owned());
+    Hello {
+        features: features.into_iter().collect(),
+        pid: Some(std::process::id()),
+        worker: Some(WorkerHello { methods: methods.to_vec(), slots: slots as u32 }),
+        ..Hello::new(Role::Worker, max_body, SOFTWARE)
+    }
+}
+
+fn terms(broker: &BrokerHello) -> Terms {
+    let heartbeat = Some(broker.assignment.heartbeat_ms).filter(|millis| *millis > 0);
+    Terms {
+        heartbeat: heartbeat.map(Duration::from_millis),
+        grace: Duration::from_millis(broker.assignment.stop_grace_ms),
+    }
+}
+
+/// From here on the watcher keeps to the terms.
+fn agree(link: &Link, terms: Terms) {
+    let set = link.terms.set(terms);
+    debug_assert!(set.is_ok(), "agreed once");
+    if terms.heartbeat.is_some() {
+        link.alarm.ring();
     }
 }
 
 /// Tells the broker why it is left, where that is the worker's decision.
-fn refuse(error: &WorkerError, socket: &UnixStream) {
-    let refused = match error {
-        WorkerError::Protocol { code, message } => Refused::new(*code, message),
+fn take_leave(error: &WorkerError, link: &Link) {
+    let mut outbox = Outbox::new(FrameLimit::for_body(lifeboat_protocol::DEFAULT_MAX_BODY));
+    match error {
+        WorkerError::Protocol { code, message } => outbox.refused(&Refused::new(*code, message)),
         WorkerError::UnsupportedVersion { .. } => {
-            Refused::new(RefusedCode::UnsupportedVersion, error.to_string())
+            outbox.refused(&Refused::new(RefusedCode::UnsupportedVersion, error.to_string()));
         }
+        WorkerError::SlotsFailed { reasons } => outbox.workers_failed(reasons),
         WorkerError::StartedByHand
         | WorkerError::BadDescriptor { .. }
         | WorkerError::AlreadyTaken
@@ -207,56 +198,8 @@ fn refuse(error: &WorkerError, socket: &UnixStream) {
         | WorkerError::InsideRuntime
         | WorkerError::Setup { .. }
         | WorkerError::Refused { .. }
-        | WorkerError::BrokerLost { .. }
-        | WorkerError::SlotsFailed { .. } => return,
-    };
-    let mut outbox = Outbox::new(FrameLimit::for_body(lifeboat_protocol::DEFAULT_MAX_BODY));
-    outbox.refused(&refused);
-    // A broker that is gone needs no refusal.
-    let _ = outbox.flush(socket);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::time::Instant;
-
-    use bytes::Bytes;
-    use lifeboat_protocol::{Route, TimeLeft};
-
-    use super::*;
-    use crate::HandlerError;
-    use crate::adapter::RawBlocking;
-
-    #[test]
-    fn a_sigterm_just_before_a_handler_begins_keeps_it_from_starting() {
-        static STARTED: AtomicBool = AtomicBool::new(false);
-        let handler = |body, _| {
-            STARTED.store(true, Ordering::SeqCst);
-            Ok::<Bytes, HandlerError>(body)
-        };
-        let (broker, socket) = UnixStream::pair().unwrap();
-        let link = Link::new(socket, Inbox::new(vec!["raw".to_owned()], None)).unwrap();
-        let server = Server { link: &link, runtime: None };
-        let outbox = Outbox::new(FrameLimit::for_body(1_000));
-        let mut slot = Slot::new(vec![Box::new(RawBlocking(handler))], Arc::default(), outbox);
-        for (terminated, id) in [(true, 1), (false, 2)] {
-            link.terminate.store(terminated, Ordering::SeqCst);
-            let held = Held {
-                route: Route { attempt: 1, ..Route::request(id, TimeLeft::NONE) },
-                method: Ok(0),
-                ext: None,
-                body: Bytes::from_static(b"\x07"),
-                received: Instant::now(),
-                cancelled: false,
-            };
-            let inbox = server.take(&mut slot, held, link.lock()).unwrap();
-            assert!(inbox.running.is_none());
-            drop(inbox);
-            assert!(!link.phase().is_running());
-            assert_eq!(STARTED.load(Ordering::SeqCst), !terminated);
-            let answered = rustix::io::ioctl_fionread(&broker).unwrap() > 0;
-            assert_eq!(answered, !terminated);
-        }
+        | WorkerError::BrokerLost { .. } => return,
     }
+    // A broker that is gone needs no farewell.
+    let _ = outbox.flush(&link.pen, None);
 }

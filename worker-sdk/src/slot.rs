@@ -1,10 +1,8 @@
 //! A slot: executes one request at a time and answers it.
 //!
 //! Owns the boundary around handlers: whatever one does, short of ending the process, becomes exactly one message
-//! to the broker, written before this returns. Must never start a second request before, and must never go on
-//! after a panic.
+//! to the broker. Must never start a second request before it is written, and must never go on after a panic.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,44 +13,71 @@ use crate::call::Call;
 use crate::context::Process;
 use crate::outbox::Outbox;
 use crate::panics;
+use crate::pen::Pen;
 use crate::runtime::Runtime;
 use crate::{Context, HandlerError, WorkerError};
 
-pub(crate) struct Slot {
-    handlers: Vec<Box<dyn Run>>,
+pub(crate) struct Slot<'a> {
+    handlers: &'a [Box<dyn Run>],
     process: Arc<Process>,
+    pen: &'a Pen,
     outbox: Outbox,
+    /// Where there are asynchronous handlers.
+    pub(crate) runtime: Option<Runtime>,
 }
 
-impl Slot {
-    pub(crate) fn new(handlers: Vec<Box<dyn Run>>, process: Arc<Process>, outbox: Outbox) -> Self {
-        Self { handlers, process, outbox }
+/// What a slot is after a request.
+pub(crate) enum After {
+    /// It can take the next one.
+    Usable,
+    /// The handler panicked. The slot must not be used again, beyond [telling](Slot::tell_panic) of it.
+    Panicked(Panicked),
+}
+
+impl<'a> Slot<'a> {
+    pub(crate) fn new(
+        handlers: &'a [Box<dyn Run>],
+        process: &Arc<Process>,
+        pen: &'a Pen,
+        runtime: Option<Runtime>,
+    ) -> Self {
+        Self { handlers, pen, outbox: Outbox::new(process.limit), process: Arc::clone(process), runtime }
     }
 
-    /// Runs the handler and writes what came of it.
+    /// Runs the handler and writes what came of it, unless it panicked.
     ///
     /// # Errors
     ///
-    /// [`WorkerError::BrokerLost`] if the answer could not be written; [`WorkerError::SlotsFailed`] if the handler
-    /// panicked. The slot is then of no further use.
-    pub(crate) fn execute(
-        &mut self,
-        call: &Arc<Call>,
-        body: Bytes,
-        runtime: Option<&Runtime>,
-        socket: &UnixStream,
-    ) -> Result<(), WorkerError> {
-        let context = Context::new(Arc::clone(call), Arc::clone(&self.process));
-        let handler = &self.handlers[call.method];
-        let outbox = &mut self.outbox;
+    /// [`WorkerError::BrokerLost`] if the answer could not be written.
+    pub(crate) fn execute(&mut self, call: &Arc<Call>, body: Bytes) -> Result<After, WorkerError> {
+        let Self { handlers, process, pen, outbox, runtime } = self;
+        let context = Context::new(Arc::clone(call), Arc::clone(process));
+        let handler = &handlers[call.method];
+        let runtime = runtime.as_ref();
         let ran = panics::catch(|| handler.run(Seat { context: &context, body, runtime, outbox }));
         match ran {
             Ok(Ran::Answered) => {}
-            Ok(Ran::Failed(error)) => self.outbox.failure(call.route, error),
-            Ok(Ran::Cancelled) => self.outbox.cancelled(call.route),
-            Err(panicked) => return Err(self.retire(call, panicked, socket)),
+            Ok(Ran::Failed(error)) => outbox.failure(call.route, error),
+            Ok(Ran::Cancelled) => outbox.cancelled(call.route),
+            Err(panicked) => return Ok(After::Panicked(panicked)),
         }
-        self.outbox.flush(socket)
+        outbox.flush(pen, Some(call)).map(|()| After::Usable)
+    }
+
+    /// Tells of a panic. It is what ends the slot, whether or not anybody hears of it.
+    pub(crate) fn tell_panic(&mut self, call: &Call, panicked: &Panicked) {
+        // It may have come in the middle of encoding a reply.
+        self.outbox.clear();
+        self.outbox.panicked(call.route, panicked);
+        let _ = self.outbox.flush(self.pen, Some(call));
+    }
+
+    /// A panic, as the reason why the slot was retired.
+    pub(crate) fn reason(&self, call: &Call, panicked: &Panicked) -> String {
+        let Panicked { message, location } = panicked;
+        let at = location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default();
+        let method = &self.process.methods[call.method];
+        format!("the handler of `{method}` panicked{at}: {message}")
     }
 
     /// Answers a request that was cancelled before it started.
@@ -60,9 +85,9 @@ impl Slot {
     /// # Errors
     ///
     /// [`WorkerError::BrokerLost`].
-    pub(crate) fn skip(&mut self, route: Route, socket: &UnixStream) -> Result<(), WorkerError> {
+    pub(crate) fn skip(&mut self, route: Route) -> Result<(), WorkerError> {
         self.outbox.cancelled(route);
-        self.outbox.flush(socket)
+        self.outbox.flush(self.pen, None)
     }
 
     /// Answers a request for a method without a handler. The broker checks the hello, so it is not expected.
@@ -70,30 +95,9 @@ impl Slot {
     /// # Errors
     ///
     /// [`WorkerError::BrokerLost`].
-    pub(crate) fn unknown(
-        &mut self,
-        route: Route,
-        method: &str,
-        socket: &UnixStream,
-    ) -> Result<(), WorkerError> {
+    pub(crate) fn unknown(&mut self, route: Route, method: &str) -> Result<(), WorkerError> {
         let message = format!("this worker has no handler for `{method}`");
         self.outbox.failure(route, HandlerError::new("unknown_method", message));
-        self.outbox.flush(socket)
-    }
-
-    /// Tells of the panic and, this being the only slot, that none is left.
-    fn retire(&mut self, call: &Call, panicked: Panicked, socket: &UnixStream) -> WorkerError {
-        // The panic may have come in the middle of encoding a reply.
-        self.outbox.clear();
-        self.outbox.panicked(call.route, &panicked);
-        let Panicked { message, location } = panicked;
-        let at = location.map(|location| format!(" at {location}")).unwrap_or_default();
-        let method = &self.process.methods[call.method];
-        let reasons = vec![format!("the handler of `{method}` panicked{at}: {message}")];
-        self.outbox.workers_failed(&reasons);
-        match self.outbox.flush(socket) {
-            // The panic is what ends the process, whether or not anybody heard of it.
-            Ok(()) | Err(_) => WorkerError::SlotsFailed { reasons },
-        }
+        self.outbox.flush(self.pen, None)
     }
 }

@@ -10,7 +10,6 @@
 )]
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -38,16 +37,16 @@ pub(crate) fn adopt<E>(fd: RawFd, check: impl FnOnce(BorrowedFd<'_>) -> Result<(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Registers a socket with the runtime that is entered, for reading only: registered for writing too, it would wake
-/// this side each time the broker drains it.
+/// Registers a descriptor with the runtime that is entered, for reading only: a socket registered for writing too would
+/// wake this side each time the broker drains it.
 ///
 /// # Errors
 ///
 /// Those of the registration.
-pub(crate) fn register_readable(socket: Arc<UnixStream>) -> std::io::Result<AsyncFd<Arc<UnixStream>>> {
-    // SAFETY: the stream owns its descriptor, which stays open and the same for as long as the returned value, and
-    // with it this reference, lives.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+pub(crate) fn register_readable(source: Arc<OwnedFd>) -> std::io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: the descriptor is owned, so it stays open and the same for as long as the returned value, and with it
+    // this reference, lives.
+    let registered = unsafe { AsyncFd::register_with_interest(source, Interest::READABLE) };
     registered.map_err(Into::into)
 }
 

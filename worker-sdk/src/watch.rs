@@ -1,12 +1,9 @@
-//! The watcher: a thread that sleeps unless a handler runs long or the process is asked to stop.
+//! The watcher: a thread that sleeps unless handlers run long, a heartbeat is due or the process is asked to stop.
 //!
-//! Owns noticing a cancel, a drain and the loss of the broker during a handler, SIGTERM at any time, and the
-//! bounded time a handler has once the broker is gone. Must never run a handler or write to the socket.
+//! Owns noticing a cancel, a drain and the loss of the broker while every slot runs a handler, SIGTERM at any time,
+//! heartbeats, room in a socket that was full, and the bounded time that handlers have once the broker is gone. Must
+//! never run a handler, and must never wait for room in the socket.
 
-use std::io::Read;
-use std::net::Shutdown;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,19 +13,19 @@ use signal_hook::SigId;
 use signal_hook::consts::SIGTERM;
 
 use crate::WorkerError;
-use crate::inbox::Reading;
-use crate::link::{Link, Phase};
+use crate::heart::Heart;
+use crate::link::Link;
+use crate::pace::Phase;
 
-/// Called when a handler outlived the time it had after the loss of the broker. The real one does not return.
+/// Called when handlers outlived the time they had after the loss of the broker. The real one does not return.
 pub(crate) type Abandon = Box<dyn Fn(&WorkerError) + Send>;
 
-/// Stack of the watcher's thread, in bytes: it runs no code but this file's and the inbox's.
+/// Stack of the watcher's thread, in bytes: it runs no code of others.
 const STACK: usize = 256 * 1024;
 
 /// The running watcher. Dropping it ends the thread and gives SIGTERM its default meaning to this worker's part.
 pub(crate) struct Watch {
-    /// The watcher ends when this end is shut.
-    wake: UnixStream,
+    link: Arc<Link>,
     signals: Vec<SigId>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,24 +36,22 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WorkerError::Setup`] if the system refuses the thread, its wake-up or the signal handler.
+    /// [`WorkerError::Setup`] if the system refuses the thread or the signal handler.
     pub(crate) fn start(link: &Arc<Link>, signals: bool, abandon: Abandon) -> Result<Self, WorkerError> {
         let setup = |what| move |source| WorkerError::Setup { what, source };
-        let (wake, woken) = UnixStream::pair().map_err(setup("the watcher's wake-up"))?;
-        let signals = if signals { catch_sigterm(link, &wake) } else { Ok(Vec::new()) };
+        let signals = if signals { catch_sigterm(link) } else { Ok(Vec::new()) };
         let signals = signals.map_err(setup("the handler of SIGTERM"))?;
         let watcher = Watcher {
             link: Arc::clone(link),
-            woken,
-            seen: link.phase(),
+            seen: link.pace.phase(),
             watching: false,
-            stream_ended_here: false,
-            leaving: None,
+            leaving: Leaving::No,
+            heart: None,
             abandon,
         };
         let thread = std::thread::Builder::new().name("lifeboat-watch".to_owned()).stack_size(STACK);
         let thread = thread.spawn(move || watcher.run()).map_err(setup("the watcher's thread"))?;
-        Ok(Self { wake, signals, thread: Some(thread) })
+        Ok(Self { link: Arc::clone(link), signals, thread: Some(thread) })
     }
 }
 
@@ -65,8 +60,7 @@ impl Drop for Watch {
         for signal in self.signals.drain(..) {
             signal_hook::low_level::unregister(signal);
         }
-        // It fails only if the watcher ended already.
-        let _ = self.wake.shutdown(Shutdown::Both);
+        self.link.alarm.end();
         if let Some(thread) = self.thread.take() {
             let joined = thread.join();
             debug_assert!(joined.is_ok(), "the watcher runs no code of others");
@@ -76,42 +70,52 @@ impl Drop for Watch {
 
 /// In this order: a signal after the first finds the flag set and has its default effect; the first sets the flag,
 /// then wakes the watcher.
-fn catch_sigterm(link: &Link, wake: &UnixStream) -> std::io::Result<Vec<SigId>> {
+fn catch_sigterm(link: &Link) -> std::io::Result<Vec<SigId>> {
     let flag = &link.terminate;
     Ok(vec![
         signal_hook::flag::register_conditional_default(SIGTERM, Arc::clone(flag))?,
         signal_hook::flag::register(SIGTERM, Arc::clone(flag))?,
-        signal_hook::low_level::pipe::register(SIGTERM, wake.try_clone()?)?,
+        signal_hook::low_level::pipe::register(SIGTERM, link.alarm.button()?)?,
     ])
 }
 
 struct Watcher {
     link: Arc<Link>,
-    woken: UnixStream,
     /// The phase at the latest tick.
     seen: Phase,
-    /// Whether a handler runs long, so that the socket is this thread's to read.
+    /// Whether all handlers run long, so that the socket is this thread's to read.
     watching: bool,
-    /// The stream was ended on this side, just as a handler began: it tells nothing about the broker any more.
-    stream_ended_here: bool,
-    /// The connection is over: the handler of this phase has until then.
-    leaving: Option<(Phase, Instant)>,
+    leaving: Leaving,
+    /// Where heartbeats are wanted, from the worker's hello on.
+    heart: Option<Heart>,
     abandon: Abandon,
+}
+
+/// What becomes of handlers that run when the connection is over.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// It is not over.
+    No,
+    /// They have until then.
+    At(Instant),
+    /// They ended, or were abandoned.
+    Done,
 }
 
 /// What became ready.
 #[derive(Debug, Clone, Copy)]
 struct Ready {
-    woken: bool,
+    alarm: bool,
     tick: bool,
     socket: bool,
+    room: bool,
 }
 
 impl Watcher {
     fn run(mut self) {
         loop {
             let ready = self.wait();
-            if ready.woken && !self.asked_to_stop() {
+            if ready.alarm && !self.heed_alarm() {
                 return;
             }
             if ready.tick {
@@ -120,96 +124,106 @@ impl Watcher {
             if ready.socket && self.watching {
                 self.read();
             }
+            if ready.room {
+                self.link.pen.has_room();
+            }
             self.leave_if_due();
+            if let Some(heart) = &mut self.heart {
+                heart.beat_if_due(&self.link.pen);
+            }
         }
     }
 
     fn wait(&self) -> Ready {
-        let timer = self.link.timer();
-        let mut sources = vec![PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&timer, PollFlags::IN)];
-        if self.watching {
-            sources.push(PollFd::new(&*self.link.socket, PollFlags::IN));
-        }
-        let timeout = self.leaving.map(|(_, at)| timespec(at.saturating_duration_since(Instant::now())));
-        // An interrupted wait finds nothing ready.
+        let socket = self.watching.then(|| PollFd::new(&*self.link.socket, PollFlags::IN));
+        let optional = [socket, self.link.pen.source()];
+        let mut sources = vec![self.link.alarm.source(), self.link.pace.source()];
+        sources.extend(optional.iter().flatten().cloned());
+        let due = match self.leaving {
+            Leaving::At(at) => Some(at),
+            Leaving::No | Leaving::Done => None,
+        };
+        let due = due.into_iter().chain(self.heart.as_ref().and_then(Heart::due)).min();
+        let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+        // What is too long for the system is for ever. An interrupted wait finds nothing ready.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let _ = poll(&mut sources, timeout.as_ref());
-        let ready = |at: usize| sources.get(at).is_some_and(|source| !source.revents().is_empty());
-        Ready { woken: ready(0), tick: ready(1), socket: ready(2) }
+        let mut ready = sources.iter().map(|source| !source.revents().is_empty());
+        let mut next = |there: bool| there && ready.next().unwrap_or(false);
+        Ready {
+            alarm: next(true),
+            tick: next(true),
+            socket: next(optional[0].is_some()),
+            room: next(optional[1].is_some()),
+        }
     }
 
-    /// A SIGTERM (true), or the end of this watcher (false). A slot that waits for requests is woken by ending the
-    /// stream on this side; one that runs a handler finds the flag after it.
-    fn asked_to_stop(&mut self) -> bool {
-        if matches!(self.woken.read(&mut [0; 16]), Ok(0)) {
+    /// A SIGTERM, or something new in the link (true); or the end of this watcher (false).
+    fn heed_alarm(&mut self) -> bool {
+        if !self.link.alarm.hear() {
             return false;
         }
-        if !self.link.phase().is_running() {
-            self.stream_ended_here = true;
-            // It fails only if the broker is gone, and then the slot wakes anyway.
-            let _ = self.link.socket.shutdown(Shutdown::Read);
+        if self.link.told_to_stop() {
+            // Those that run a handler find the flag after it.
+            self.link.crew.ring_all();
+        }
+        if self.heart.is_none()
+            && let Some(interval) = self.link.terms.get().and_then(|terms| terms.heartbeat)
+        {
+            self.heart = Some(Heart::start(interval, &self.link.pen));
         }
         true
     }
 
     fn tick(&mut self) {
-        // The number of ticks missed does not matter.
-        let _ = rustix::io::read(self.link.timer().as_fd(), &mut [0; 8]);
-        let phase = self.link.phase();
+        self.link.pace.hear();
+        let phase = self.link.pace.phase();
         let unchanged = phase == self.seen;
+        let unattended = self.link.pace.is_unattended(phase);
         self.seen = phase;
-        let readable = self.leaving.is_none() && !self.stream_ended_here;
-        self.watching = unchanged && phase.is_running() && readable;
-        if unchanged && !phase.is_running() {
-            self.link.stop_ticking();
+        self.watching = unchanged && unattended && !self.link.is_lost();
+        if unchanged && !unattended {
+            self.link.pace.stop_ticking();
         }
     }
 
-    /// Reads for the slot, whose handler runs long.
+    /// Reads for the slots, whose handlers run long.
     fn read(&mut self) {
-        let link = Arc::clone(&self.link);
-        // Held by the slot: the handler ended, and the slot reads again.
-        let Some(mut inbox) = link.try_lock() else {
-            return self.watching = false;
-        };
-        let Some(call) = inbox.running.clone() else {
-            return self.watching = false;
-        };
-        if inbox.over.is_none() && inbox.read(&link.socket, false) == Reading::Nothing {
-            return;
+        let mut inbox = self.link.lock();
+        if inbox.over.is_none() && self.link.pace.is_unattended(self.link.pace.phase()) {
+            inbox.read(&self.link.socket);
+        } else {
+            // A handler ended, and its slot reads again; or there is nothing more to read.
+            self.watching = false;
         }
-        if inbox.over.is_none() {
-            return;
+        if inbox.over.is_some() {
+            self.link.lose();
         }
-        // Nothing more can be read; the socket would be ready for ever.
-        self.watching = false;
-        call.lose_broker();
-        let grace = inbox.hello.as_ref().map_or(5_000, |hello| hello.assignment.stop_grace_ms);
-        let at = Instant::now().checked_add(Duration::from_millis(grace));
-        self.leaving = at.map(|at| (link.phase(), at));
+        self.link.release(inbox);
     }
 
     fn leave_if_due(&mut self) {
-        let Some((phase, at)) = self.leaving else { return };
-        if self.link.phase() != phase || !phase.is_running() {
-            // The handler ended in time; the slot finds out why it must stop.
-            self.leaving = None;
-            return;
-        }
-        if Instant::now() < at {
-            return;
-        }
-        self.leaving = None;
-        if let Some(inbox) = self.link.try_lock()
-            && let Some(error) = &inbox.over
-        {
-            (self.abandon)(error);
+        let busy = self.link.pace.phase().running() > 0;
+        match self.leaving {
+            Leaving::No if self.link.is_lost() => {
+                let grace = self.link.terms.get().map_or(Duration::ZERO, |terms| terms.grace);
+                // One too long to be said is for ever.
+                self.leaving = Instant::now().checked_add(grace).map_or(Leaving::Done, Leaving::At);
+            }
+            Leaving::No | Leaving::Done => {}
+            // They ended in time; their slots find out why they must stop.
+            Leaving::At(_) if !busy => self.leaving = Leaving::Done,
+            Leaving::At(at) if Instant::now() < at => {}
+            Leaving::At(_) => self.abandon(),
         }
     }
-}
 
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
+    fn abandon(&mut self) {
+        self.leaving = Leaving::Done;
+        let inbox = self.link.lock();
+        let busy = self.link.pace.phase().running() > 0;
+        if let Some(error) = inbox.over.as_ref().filter(|_| busy) {
+            (self.abandon)(error);
+        }
     }
 }

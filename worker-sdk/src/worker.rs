@@ -8,7 +8,7 @@ use std::future::Future;
 use std::os::unix::net::UnixStream;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Method, check_method};
+use lifeboat_protocol::{MAX_SLOTS, Method, check_method};
 
 use crate::adapter::{Async, Blocking, RawAsync, RawBlocking, Run};
 use crate::exit::complain;
@@ -36,6 +36,7 @@ pub struct Worker {
     handlers: Vec<Declared>,
     states: States,
     max_body: Option<usize>,
+    max_slots: u32,
 }
 
 /// One handler as declared.
@@ -56,11 +57,12 @@ impl Worker {
             handlers: Vec::new(),
             states: States::default(),
             max_body: None,
+            max_slots: MAX_SLOTS,
         }
     }
 
-    /// Gives handlers something to share, as [`State<S>`](crate::State): one value per type. It is built before the
-    /// worker says that it is ready; an error there ends the process as a failed start, not as a crash.
+    /// Gives the handlers of all slots something to share, as [`State<S>`](crate::State): one value per type. It is
+    /// built before the worker says that it is ready; an error there ends the process as a failed start, not as a crash.
     pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
         self.states.add(state);
         self
@@ -70,6 +72,16 @@ impl Worker {
     /// is refused, and the process ends, if it sends more.
     pub const fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = Some(bytes);
+        self
+    }
+
+    /// The most slots that this program can serve, at least 1. Default: as many as the broker asks for, which are 256
+    /// at most.
+    ///
+    /// Say 1 where handlers call something that only one thread of a process may use at a time. The broker refuses the
+    /// process, as a failed start, if its pool is configured for more.
+    pub const fn max_slots(mut self, slots: u32) -> Self {
+        self.max_slots = if slots == 0 { 1 } else { slots };
         self
     }
 
@@ -98,9 +110,10 @@ impl Worker {
         self
     }
 
-    /// Serves until the broker, or a SIGTERM, asks the process to stop. Blocks; handlers run on this thread.
+    /// Serves until the broker, or a SIGTERM, asks the process to stop. Blocks; handlers of the first slot, usually the
+    /// only one, run on this thread.
     ///
-    /// A request that is running is finished and answered then; those that were not started are left to the broker,
+    /// Requests that are running are finished and answered then; those that were not started are left to the broker,
     /// which gives them to another worker. A second SIGTERM has its default effect.
     ///
     /// # Errors
@@ -157,7 +170,8 @@ impl Worker {
             methods.push(method);
             handlers.push(handler);
         }
-        Ok(Program { methods, handlers, states: self.states, max_body: self.max_body })
+        let Self { states, max_body, max_slots, .. } = self;
+        Ok(Program { methods, handlers, states, max_body, max_slots })
     }
 }
 

@@ -6,10 +6,20 @@
 
 mod broker;
 mod cancel;
+mod doors;
 mod ends;
+mod heartbeat;
+mod large;
 mod order;
+mod partial;
+mod progress;
 mod refusals;
+mod retired;
+mod script;
+mod slots;
+mod slots_end;
 mod start;
+mod writing;
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;

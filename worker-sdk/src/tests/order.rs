@@ -124,7 +124,7 @@ fn raw_bodies_of_every_size_come_back_unchanged() {
         Worker::new()
             .handle_raw("async", |body: Bytes, _| async { Ok::<_, HandlerError>(body) })
             .handle_raw_blocking("blocking", |body, _| Ok::<_, HandlerError>(body))
-            .handle_raw("huge", |_, _| async { Ok::<_, HandlerError>(vec![0; 9 << 20].into()) })
+            .handle_raw("huge", |_, _| async { Ok::<_, HandlerError>(vec![0; 17 << 20].into()) })
     });
     let writer = broker.socket.try_clone().unwrap();
     let lengths = [0, 1, 4_000, 5_000, 300_000, 1 << 20, 3, 4 << 20];

@@ -49,7 +49,7 @@ fn a_request_before_the_hello() {
 #[test]
 fn an_oversized_frame() {
     // The broker's own limit holds where the worker names none, and the worker's where it does.
-    for (limit, worker) in [(8 << 20, worker as fn() -> Worker), (1000, || worker().max_body(1000))] {
+    for (limit, worker) in [(16 << 20, worker as fn() -> Worker), (1000, || worker().max_body(1000))] {
         let mut broker = Broker::start(worker);
         broker.send(&(limit + 65_537_u32).to_be_bytes());
         refuses(broker, RefusedCode::TooLarge);
