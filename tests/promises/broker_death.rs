@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use lifeboat_client::{CallError, Client};
 use lifeboat_tests::act::{Act, Deed, Wait};
-use lifeboat_tests::harness::{Broker, LIMIT, Room, Start, Turn};
+use lifeboat_tests::harness::{Broker, LIMIT, Room, Start, Turn, threads_of};
 use tokio::task::JoinSet;
 
-use crate::common::{busy, config, echo};
+use crate::common::{begun, busy, config, echo};
 
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -75,6 +75,28 @@ async fn sigkill_is_told_within_a_second_and_leaves_nothing() {
         echo(client, 2).await;
     }
     next.stop();
+}
+
+/// The kernel shows such a process as a zombie, and it is none.
+#[tokio::test]
+async fn a_worker_that_lost_its_main_thread_goes_too() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("raw-lost-main", 1, "", "")).await;
+    let client = broker.client().await;
+    let before = echo(&client, 1).await;
+    let trace = broker.room().path().join("trace");
+    let hanging = tokio::spawn({
+        let act = Act::new(Deed::Hang).traced(&trace);
+        async move { client.call(act).await }
+    });
+    begun(&trace).await;
+    assert_eq!(broker.alive().len(), 2, "the broker and its worker are seen: {:#?}", broker.alive());
+    let killed = Instant::now();
+    let room = broker.kill();
+    gone_in_time(&room, killed).await;
+    assert_eq!(threads_of(before.pid), 0);
+    let told = hanging.await.expect("no panic");
+    assert!(matches!(told, Err(CallError::Disconnected { .. })), "{told:?}");
 }
 
 /// A call whose deadline passes before there is a broker again ends at its deadline, certain not to have run.

@@ -17,7 +17,7 @@ pub(crate) fn config(kind: &str, workers: u16, keys: &str, policy: &str) -> Stri
 [pools.p]
 command = ["misbehave", "{kind}"]
 workers = {workers}
-restart = {{ initial = "1ms", max = "10ms" }}
+restart = {{ initial = "1ms", max = "10ms", max_restarts = "unlimited" }}
 {keys}
 
 [pools.p.defaults]

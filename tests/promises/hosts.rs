@@ -7,18 +7,21 @@ use lifeboat_tests::act::{Act, Deed};
 use lifeboat_tests::harness::{Broker, LIMIT, Marked, Start, Turn, eventually, misbehave, zombies_of};
 
 use crate::common::{begun, crashes, echo, failing, plain};
+use crate::scene::Beside;
 
 #[tokio::test]
 async fn sigchld_ignored_by_the_parent() {
     let _turn = Turn::shared();
     let broker = Start::new(plain()).by(["env", "--ignore-signal=SIGCHLD"]).start().await;
     let client = broker.client().await;
+    let beside = Beside::start(broker.client().await);
     for (deed, code, signal) in [(Deed::Exit(7), Some(7), None), (Deed::Abort, None, Some(6))] {
         let error = failing(&client, deed).await;
         let CallError::WorkerCrashed { reason, .. } = &error else { panic!("{error:?}") };
         assert_eq!((reason.exit_code(), reason.signal()), (code, signal), "{error:?}");
         echo(&client, 1).await;
     }
+    beside.undisturbed().await;
     broker.stop();
 }
 
@@ -57,7 +60,7 @@ fn littering() -> String {
         r#"
 [pools.litter]
 command = ["sh", "-c", "$0 escape; $0 escape-and-end; exec $0 fail-start", "{}"]
-restart = {{ initial = "1ms", max = "5ms" }}
+restart = {{ initial = "1ms", max = "5ms", max_restarts = "unlimited" }}
 [pools.litter.methods.nothing]
 "#,
         misbehave.display()

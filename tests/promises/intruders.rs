@@ -1,47 +1,11 @@
 //! Whatever comes in over the clients' socket: refused in clear words, and nobody else notices.
 
-use lifeboat_client::Client;
 use lifeboat_protocol::{DEFAULT_MAX_BODY, Hello, RefusedCode, Role};
 use lifeboat_tests::act::{Act, Deed};
 use lifeboat_tests::harness::{Broker, LIMIT, RawClient, Turn, eventually, hello, request_frame, usage};
 
 use crate::common::{busy, echo, plain};
-
-/// A broker with a client whose call is in flight meanwhile, and must be answered after all.
-struct Scene {
-    broker: Broker,
-    client: Client,
-    pid: u32,
-}
-
-impl Scene {
-    async fn set() -> Self {
-        let broker = Broker::start(plain()).await;
-        let client = broker.client().await;
-        let pid = echo(&client, 1).await.pid;
-        Self { broker, client, pid }
-    }
-
-    async fn undisturbed(self) {
-        assert_eq!(echo(&self.client, 2).await.pid, self.pid, "the worker has not noticed");
-        let metrics = self.broker.metrics().await;
-        assert!(metrics.by("worker_crashes_total", "reason").is_empty());
-        self.broker.stop();
-    }
-
-    /// Bytes that the broker must refuse with this code, and then close.
-    async fn refuses(&self, greeted: bool, bytes: &[u8], code: RefusedCode) -> String {
-        let socket = self.broker.socket();
-        let mut raw =
-            if greeted { RawClient::greeted(socket).await } else { RawClient::connect(socket).await };
-        raw.send(bytes).await;
-        let refused = raw.receive().await.expect("a refusal says why").refused();
-        assert_eq!(refused.code, code, "{}", refused.message);
-        assert!(refused.message.len() > 10, "a refusal says what to do: {:?}", refused.message);
-        assert!(raw.receive().await.is_none(), "a refused connection is closed");
-        refused.message
-    }
-}
+use crate::scene::{Scene, says};
 
 fn a_hello(change: impl FnOnce(&mut Hello)) -> Vec<u8> {
     let mut ours = Hello::new(Role::Client, DEFAULT_MAX_BODY, "intruder");
@@ -53,10 +17,14 @@ fn a_hello(change: impl FnOnce(&mut Hello)) -> Vec<u8> {
 async fn garbage_instead_of_a_hello() {
     let _turn = Turn::shared();
     let scene = Scene::set().await;
-    scene.refuses(false, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", RefusedCode::TooLarge).await;
-    scene.refuses(false, &[0, 0, 0, 0], RefusedCode::Malformed).await;
-    scene.refuses(false, b"\0\0\0\x05hello", RefusedCode::Malformed).await;
-    scene.refuses(true, b"\0\0\0\x05hello", RefusedCode::Malformed).await;
+    let text = scene.refuses(false, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", RefusedCode::TooLarge).await;
+    says(&text, &["1195725856 bytes", "max_body"]);
+    let text = scene.refuses(false, &[0, 0, 0, 0], RefusedCode::Malformed).await;
+    says(&text, &["length 0"]);
+    for greeted in [false, true] {
+        let text = scene.refuses(greeted, b"\0\0\0\x05hello", RefusedCode::Malformed).await;
+        says(&text, &["malformed header", "at byte 0"]);
+    }
     scene.undisturbed().await;
 }
 
@@ -77,7 +45,7 @@ async fn any_bytes_at_all() {
         raw.send(&bytes).await;
     }
     eventually(LIMIT, "they are all gone", async || {
-        scene.broker.metrics().await.sum("client_connections", &[]) <= 1.0
+        scene.broker.metrics().await.sum("client_connections", &[]) <= 2.0
     })
     .await;
     scene.undisturbed().await;
@@ -89,7 +57,7 @@ async fn another_version() {
     let scene = Scene::set().await;
     let bytes = a_hello(|hello| hello.versions = vec![999]);
     let text = scene.refuses(false, &bytes, RefusedCode::UnsupportedVersion).await;
-    assert!(text.contains("999"), "{text}");
+    says(&text, &["versions [999]", "this broker [1]", "use a matching SDK"]);
     scene.undisturbed().await;
 }
 
@@ -97,8 +65,10 @@ async fn another_version() {
 async fn another_role() {
     let _turn = Turn::shared();
     let scene = Scene::set().await;
-    scene.refuses(false, &a_hello(|hello| hello.role = Role::Worker), RefusedCode::NotAllowed).await;
-    scene.refuses(false, &a_hello(|hello| hello.role = Role::Broker), RefusedCode::NotAllowed).await;
+    for role in [Role::Worker, Role::Broker] {
+        let text = scene.refuses(false, &a_hello(|hello| hello.role = role), RefusedCode::NotAllowed).await;
+        says(&text, &["this socket is for clients"]);
+    }
     scene.undisturbed().await;
 }
 
@@ -107,7 +77,8 @@ async fn a_request_before_the_hello() {
     let _turn = Turn::shared();
     let scene = Scene::set().await;
     let request = request_frame::<Act>(1, &Act::echo(1));
-    scene.refuses(false, &request, RefusedCode::Unexpected).await;
+    let text = scene.refuses(false, &request, RefusedCode::Unexpected).await;
+    says(&text, &["the first message must be a hello"]);
     scene.undisturbed().await;
 }
 
@@ -116,11 +87,14 @@ async fn unknown_and_misplaced_messages() {
     let _turn = Turn::shared();
     let scene = Scene::set().await;
     // Type 23 is the highest that fits the header; it has no meaning yet.
-    scene.refuses(true, &[0, 0, 0, 3, 0x81, 23, 0xf6], RefusedCode::UnknownMessage).await;
+    let text = scene.refuses(true, &[0, 0, 0, 3, 0x81, 23, 0xf6], RefusedCode::UnknownMessage).await;
+    says(&text, &["unknown message type 23"]);
     // A drain is for the other direction.
-    scene.refuses(true, &[0, 0, 0, 3, 0x81, 8, 0xf6], RefusedCode::Unexpected).await;
+    let text = scene.refuses(true, &[0, 0, 0, 3, 0x81, 8, 0xf6], RefusedCode::Unexpected).await;
+    says(&text, &["drain"]);
     // A second hello.
-    scene.refuses(true, &a_hello(|_| {}), RefusedCode::Unexpected).await;
+    let text = scene.refuses(true, &a_hello(|_| {}), RefusedCode::Unexpected).await;
+    says(&text, &["hello"]);
     scene.undisturbed().await;
 }
 
@@ -132,7 +106,7 @@ async fn an_id_twice() {
     let request = request_frame::<Act>(5, &Act::new(Deed::EchoAfter(200)));
     let again = [request.clone(), request].concat();
     let text = scene.refuses(true, &again, RefusedCode::DuplicateId).await;
-    assert!(text.contains('5'), "{text}");
+    says(&text, &["request id 5 does not exceed 5", "ids must increase"]);
     scene.undisturbed().await;
 }
 
@@ -141,7 +115,7 @@ async fn a_frame_that_is_too_large() {
     let _turn = Turn::shared();
     let scene = Scene::set().await;
     let text = scene.refuses(true, &[0xff, 0xff, 0xff, 0xff], RefusedCode::TooLarge).await;
-    assert!(text.contains("4294967295"), "{text}");
+    says(&text, &["4294967295", "max_body"]);
     let resident = usage(scene.broker.pid()).resident_kib;
     assert!(resident < 512 << 10, "nothing is allocated by a length that is only claimed: {resident} KiB");
     scene.undisturbed().await;
@@ -160,7 +134,7 @@ async fn half_a_frame_and_stay() {
         staying.push((raw, cut));
     }
     for tag in 0..50 {
-        assert_eq!(echo(&scene.client, tag).await.pid, scene.pid);
+        assert_eq!(echo(&scene.client, tag).await.pid, scene.pid());
     }
     for (mut raw, cut) in staying {
         // The rest makes it whole: nothing was lost or misread meanwhile.
@@ -176,24 +150,25 @@ async fn half_a_frame_and_stay() {
 async fn a_client_that_never_reads() {
     let _turn = Turn::shared();
     let text = format!("[broker]\nclient_backlog = \"2MiB\"\nmax_body = \"1MiB\"\n{}", plain());
-    let broker = Broker::start(text).await;
-    let client = broker.client().await;
-    echo(&client, 1).await;
-    let mut deaf = RawClient::greeted(broker.socket()).await;
+    let scene = Scene::of(Broker::start(text).await).await;
+    let mut deaf = RawClient::greeted(scene.broker.socket()).await;
     let large = Act { padding: 500_000, ..Act::echo(1) };
     for id in 1..=40 {
         // 20 MB of answers, ten times what it may leave unread.
         deaf.request::<Act>(id, &large).await;
     }
-    for tag in 0..50 {
-        echo(&client, tag).await;
-    }
-    let resident = usage(broker.pid()).resident_kib;
+    eventually(LIMIT, "it is closed, and the log says why", async || {
+        scene.broker.log().contains("a client does not read its answers; closed limit=2097152")
+    })
+    .await;
+    let resident = usage(scene.broker.pid()).resident_kib;
     assert!(resident < 256 << 10, "what it leaves unread is bounded: {resident} KiB");
-    drop(deaf);
-    broker.all_idle().await;
-    echo(&client, 2).await;
-    broker.stop();
+    let mut told = 0;
+    while deaf.receive().await.is_some() {
+        told += 1;
+    }
+    assert!(told < 40, "it was closed with answers unread");
+    scene.undisturbed().await;
 }
 
 /// Cancels of requests that are not there, or are over, mean nothing.

@@ -6,9 +6,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use lifeboat_tests::harness::{Broker, Room, Start, Turn};
+use lifeboat_tests::harness::{Broker, Room, Start, Turn, broker_program};
 
 use crate::common::{echo, plain};
+use crate::scene::{Beside, says};
+
+/// A pool whose program every user may execute.
+const ANYBODYS_POOL: &str = "[pools.p]\ncommand = [\"true\"]\nmethods.m = {}\n";
 
 /// Where the socket is to be.
 fn at(socket: &Path) -> String {
@@ -21,6 +25,7 @@ async fn a_second_broker_is_refused_and_the_first_undisturbed() {
     let broker = Broker::start(plain()).await;
     let client = broker.client().await;
     let before = echo(&client, 1).await;
+    let beside = Beside::start(broker.client().await);
     for _ in 0..5 {
         let refusal =
             Start::new(plain()).in_room(broker.room()).try_start().await.expect_err("the path is taken");
@@ -31,6 +36,7 @@ async fn a_second_broker_is_refused_and_the_first_undisturbed() {
         let newcomer = broker.client().await;
         assert_eq!(echo(&newcomer, 3).await.pid, before.pid);
     }
+    beside.undisturbed().await;
     broker.stop();
 }
 
@@ -81,25 +87,38 @@ async fn a_directory_that_cannot_be_made() {
     assert!(refusal.log.contains(file.to_str().expect("UTF-8")), "{}", refusal.log);
 }
 
-/// Root may write anywhere: it is refused by the mode of no directory, but by one that is no directory on disk.
+/// The broker as a user who may do no more than others: root may write anywhere, so it becomes nobody first.
+fn as_nobody(room: &Room, start: Start) -> Start {
+    if !rustix::process::geteuid().is_root() {
+        return start;
+    }
+    // Nobody may not look into the build's directory, or the room.
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let program = room.path().join("lifeboat");
+    fs::copy(broker_program(), &program).expect("the room can be written to");
+    start
+        .by(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        .program(program, ["serve", "--config"])
+}
+
 #[tokio::test]
 async fn a_directory_without_permission() {
     let _turn = Turn::shared();
     let room = Arc::new(Room::new());
-    let directory = if rustix::process::geteuid().is_root() {
-        // Nobody can make files here, root neither.
-        std::path::PathBuf::from("/proc/self")
-    } else {
-        let directory = room.path().join("closed");
-        fs::create_dir(&directory).expect("a fresh directory");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o500)).expect("it is ours");
-        directory
-    };
-    let socket = directory.join("broker.sock");
-    let refusal =
-        Start::new(at(&socket)).in_room(&room).try_start().await.expect_err("nobody may write there");
-    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
-    assert!(refusal.log.contains("lock file"), "{}", refusal.log);
+    let directory = room.path().join("closed");
+    fs::create_dir(&directory).expect("a fresh directory");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    for (socket, words) in [
+        (directory.join("broker.sock"), "the lock file"),
+        (directory.join("deeper").join("broker.sock"), "the directory"),
+    ] {
+        let text = format!("[broker]\nsocket = {:?}\n{ANYBODYS_POOL}", socket.display().to_string());
+        let start = as_nobody(&room, Start::new(text).in_room(&room));
+        let refusal = start.try_start().await.expect_err("nobody may write there");
+        assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+        says(&refusal.log, &[words, "closed", "Permission denied (os error 13)"]);
+    }
+    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 0, "nothing was left in it");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn hopeless(command: &str, keys: &str) -> String {
 [pools.p]
 command = {command}
 workers = 2
-restart = {{ initial = "10ms", max = "50ms" }}
+restart = {{ initial = "10ms", max = "50ms", max_restarts = "unlimited" }}
 {keys}
 [pools.p.methods.act]
 "#

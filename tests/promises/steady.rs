@@ -24,7 +24,7 @@ const TWO_POOLS: &str = r#"
 [pools.dying]
 command = ["misbehave", "sdk"]
 workers = 2
-restart = { initial = "1ms", max = "10ms" }
+restart = { initial = "1ms", max = "10ms", max_restarts = "unlimited" }
 [pools.dying.methods.act]
 
 [pools.steady]

@@ -36,18 +36,21 @@ async fn no_descendant_survives_any_death() {
     broker.stop();
 }
 
-/// What an answered request left behind lives as long as its worker, and not longer.
+/// What an answered request left behind lives as long as its worker, and not longer; also what the kernel shows as zombies
+/// because it has lost its main thread.
 #[tokio::test]
 async fn litter_of_a_healthy_worker_goes_with_it() {
     let _turn = Turn::shared();
-    let broker = Broker::start(config("sdk", 1, GRACES, "")).await;
-    let client = broker.client().await;
-    let before = client.call(Act::new(Deed::Litter(Box::new(Deed::Echo)))).await.expect("it answers");
-    eventually(LIMIT, "worker, child and daemon live", async || {
-        broker.tree_of(&before.worker, before.incarnation).len() == 3
-    })
-    .await;
-    assert_eq!(echo(&client, 2).await.pid, before.pid);
-    // `stop` itself checks that nothing is left.
-    broker.stop();
+    for deed in [Deed::Litter(Box::new(Deed::Echo)), Deed::LitterUndead(Box::new(Deed::Echo))] {
+        let broker = Broker::start(config("sdk", 1, GRACES, "")).await;
+        let client = broker.client().await;
+        let before = client.call(Act::new(deed)).await.expect("it answers");
+        eventually(LIMIT, "worker, child and daemon live", async || {
+            broker.tree_of(&before.worker, before.incarnation).len() == 3
+        })
+        .await;
+        assert_eq!(echo(&client, 2).await.pid, before.pid);
+        // `stop` itself checks that nothing is left.
+        broker.stop();
+    }
 }

@@ -33,6 +33,18 @@ pub enum Deed {
     Signal(i32),
     /// Leaves a child and a daemon of another session behind, then does the other deed.
     Litter(Box<Self>),
+    /// Computes for ever, without a system call.
+    Busy,
+    /// Stops itself with SIGSTOP.
+    Stop,
+    /// Ignores SIGTERM and never comes back.
+    IgnoreSigterm,
+    /// Leaves its process group as far as it can, starts a child in another one, then does the other deed.
+    Regroup(Box<Self>),
+    /// Asks for more memory than there can be.
+    Allocation,
+    /// The same as [`Deed::Litter`], and what is left behind has lost its main threads.
+    LitterUndead(Box<Self>),
     /// Takes memory until it is stopped.
     Memory,
     /// Writes so many MiB to stderr, then one last line, and exits with code 9.
@@ -51,7 +63,55 @@ pub enum Deed {
     AnswerStranger,
     /// Closes its socket and lives on.
     CloseAndLive,
+    /// Shuts down the direction of its socket in which it reads, then does the other deed.
+    ShutRead(Box<Self>),
+    /// Shuts down the direction of its socket in which it writes, then does the other deed.
+    ShutWrite(Box<Self>),
+    /// Starts a child that keeps the socket open, then does the other deed.
+    KeepSocket(Box<Self>),
+    /// Answers only once it was told to stop; see [`Acted::told_at`].
+    AnswerLate(Told),
+    /// Answers with a header and a body of so many bytes.
+    AnswerOfSize {
+        /// The header's, 19 or more than 23.
+        header: usize,
+        /// The body's, 5 at least.
+        body: usize,
+    },
+    /// Says these bytes and hangs.
+    Say(Vec<u8>),
+    /// Says why it failed with a text of so many bytes.
+    LongWords(Words, usize),
 }
+
+/// What a worker says when something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Words {
+    /// That the handler said no.
+    Failure,
+    /// That the handler panicked. The worker then exits.
+    Panicked,
+    /// That no slot is left. The worker then exits.
+    WorkersFailed,
+}
+
+/// How a worker is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// By a cancel frame. The worker then serves on.
+    Cancel,
+    /// By SIGTERM. The worker then hangs.
+    Sigterm,
+}
+
+/// The method of the worker `mirror`, which gives bodies back as they came.
+pub const MIRROR: &str = "mirror";
+
+/// The same under a name of 255 bytes.
+pub const LONGEST_METHOD: &str = "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm\
+    mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm\
+    mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm";
+const _: () = assert!(LONGEST_METHOD.len() == lifeboat_protocol::MAX_METHOD);
 
 /// The text of the panic of [`Deed::Panic`].
 pub const PANIC: &str = "this handler was asked to panic";
@@ -127,6 +187,8 @@ pub struct Acted {
     pub attempt: u16,
     /// As long as was asked for.
     pub padding: Vec<u8>,
+    /// When [`Deed::AnswerLate`] was told to stop; see [`now`](crate::clock::now).
+    pub told_at: Option<u64>,
 }
 
 /// Answers after so many milliseconds, asynchronously: a cancel ends it at once. SDK workers only.

@@ -6,4 +6,6 @@
 
 pub mod act;
 pub mod behaviours;
+pub mod clock;
 pub mod harness;
+pub mod sized;

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::{Duration, Instant};
 
 use lifeboat_core::Core;
@@ -15,17 +15,29 @@ use lifeboat_core::action::Action;
 use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
 use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId};
 use lifeboat_core::settings::{
-    MethodSettings, OnDisconnect, PoolSettings, QueueSettings, RestartSettings, RetryPolicy, Settings,
+    Heartbeat, MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings, RecycleSettings,
+    RestartSettings, RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
 
 const REQUESTS: u64 = 5_000_000;
 
+/// Workers, slots, prefetch, requests in flight.
+const LOADS: [(u16, u16, u16, u64); 7] = [
+    (1, 1, 1, 1),
+    (4, 1, 1, 4),
+    (4, 1, 1, 64),
+    (4, 1, 32, 64),
+    (64, 1, 32, 4096),
+    (4, 4, 1, 64),
+    (4, 4, 8, 64),
+];
+
 fn main() {
-    for (workers, prefetch, in_flight) in [(1, 1, 1), (4, 1, 4), (4, 1, 64), (4, 32, 64), (64, 32, 4096)] {
-        let best = (0..3).map(|_| measure(workers, prefetch, in_flight)).fold(f64::MAX, f64::min);
+    for (workers, slots, prefetch, in_flight) in LOADS {
+        let best = (0..3).map(|_| measure(workers, slots, prefetch, in_flight)).fold(f64::MAX, f64::min);
         println!(
-            "{workers:>3} workers, prefetch {prefetch:>2}, {in_flight:>4} in flight: {best:>6.1} ns per request"
+            "{workers:>3} workers, {slots} slots, prefetch {prefetch:>2}, {in_flight:>4} in flight: {best:>6.1} ns per request"
         );
     }
 }
@@ -39,8 +51,8 @@ struct Driver {
     facts: u64,
 }
 
-fn measure(workers: u16, prefetch: u16, in_flight: u64) -> f64 {
-    let mut driver = Driver::new(workers, prefetch);
+fn measure(workers: u16, slots: u16, prefetch: u16, in_flight: u64) -> f64 {
+    let mut driver = Driver::new(workers, slots, prefetch);
     let client = ClientId(1);
     driver.tell(Event::ClientOpened { client });
     let mut tag = 0;
@@ -56,6 +68,8 @@ fn measure(workers: u16, prefetch: u16, in_flight: u64) -> f64 {
                 payload: tag,
                 bytes: 64,
                 limits,
+                stream: false,
+                restartable: false,
             };
             driver.tell(Event::RequestReceived(request));
         }
@@ -69,14 +83,14 @@ fn measure(workers: u16, prefetch: u16, in_flight: u64) -> f64 {
 }
 
 impl Driver {
-    fn new(workers: u16, prefetch: u16) -> Self {
-        let core = Core::new(settings(workers, prefetch), 1, Timestamp::ZERO);
+    fn new(workers: u16, slots: u16, prefetch: u16) -> Self {
+        let core = Core::new(settings(workers, slots, prefetch), 1, Timestamp::ZERO);
         let mut driver = Self { core, held: VecDeque::new(), now: 0, done: 0, facts: 0 };
         driver.core.start(Timestamp::ZERO);
         let spawned = driver.drain();
         for process in spawned {
             driver.tell(Event::Spawned { process, pid: 1 });
-            driver.tell(Event::Ready { process });
+            driver.tell(Event::Ready { process, heartbeats: true });
         }
         driver
     }
@@ -111,6 +125,9 @@ impl Driver {
                 | Action::Signal { .. }
                 | Action::Collect { .. }
                 | Action::Release { .. }
+                | Action::ForwardProgress { .. }
+                | Action::ForwardPart { .. }
+                | Action::TellAttemptFailed { .. }
                 | Action::Settle { .. }
                 | Action::AnnounceDrain
                 | Action::Finished => {}
@@ -124,15 +141,25 @@ impl Driver {
     }
 }
 
-fn settings(workers: u16, prefetch: u16) -> Settings {
+fn settings(workers: u16, slots: u16, prefetch: u16) -> Settings {
     let second = Duration::from_secs(1);
     Settings {
         pools: vec![PoolSettings {
             name: "bench".into(),
             workers: NonZeroU16::new(workers).unwrap_or(NonZeroU16::MIN),
+            slots: NonZeroU16::new(slots).unwrap_or(NonZeroU16::MIN),
             prefetch: NonZeroU16::new(prefetch).unwrap_or(NonZeroU16::MIN),
             queue: QueueSettings { max_requests: 100_000, max_bytes: usize::MAX },
-            restart: RestartSettings { initial: second, max: second, stable_after: 30 * second },
+            on_busy: OnBusy::Queue,
+            restart: RestartSettings {
+                initial: second,
+                max: second,
+                stable_after: 30 * second,
+                max_restarts: NonZeroU32::new(20),
+                window: 60 * second,
+            },
+            recycle: RecycleSettings::default(),
+            heartbeat: NonZeroU16::new(3).map(|missed| Heartbeat { interval: 2 * second, missed }),
             start_timeout: 10 * second,
             cancel_grace: second,
             stop_grace: 5 * second,
@@ -142,7 +169,10 @@ fn settings(workers: u16, prefetch: u16) -> Settings {
         methods: vec![MethodSettings {
             name: "work".into(),
             pool: PoolId(0),
+            queue_timeout: None,
             attempt_timeout: Some(30 * second),
+            progress_timeout: None,
+            output_timeout: None,
             deadline: 300 * second,
             retry: RetryPolicy::Never,
         }],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::evidence::StopSignal;
 use crate::fact::Death;
-use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId, SlotId};
 use crate::reason::{AttemptEnd, CrashReason, RejectWhy, TimeoutWhich};
 use crate::time::Timestamp;
 
@@ -26,7 +26,9 @@ pub enum Action<A> {
         request: RequestId,
         /// Which attempt.
         attempt: AttemptNumber,
-        /// Until this attempt must end: the rest of the deadline, and for the front of the process's line (it starts
+        /// Which of the process's slots is to execute it.
+        slot: SlotId,
+        /// Until this attempt must end: the rest of the deadline, and for the front of the slot's line (it starts
         /// now) at most its attempt timeout. The limit itself counts from the attempt's start.
         time_left: Duration,
     },
@@ -38,6 +40,8 @@ pub enum Action<A> {
         request: RequestId,
         /// Which attempt.
         attempt: AttemptNumber,
+        /// The slot that it was dispatched to.
+        slot: SlotId,
     },
     /// Write a drain frame to a process.
     SendDrain {
@@ -76,6 +80,39 @@ pub enum Action<A> {
         /// The handle of the answer.
         answer: A,
     },
+    /// Pass on to a client what a handler says of its progress.
+    ForwardProgress {
+        /// To whom.
+        client: ClientId,
+        /// The client's number for the request.
+        tag: ClientTag,
+        /// Which attempt says so.
+        attempt: AttemptNumber,
+        /// The handle of what it says.
+        note: A,
+    },
+    /// Pass on to a client a part of its reply.
+    ForwardPart {
+        /// To whom.
+        client: ClientId,
+        /// The client's number for the request.
+        tag: ClientTag,
+        /// Which attempt it is of.
+        attempt: AttemptNumber,
+        /// The handle of the part.
+        part: A,
+    },
+    /// Tell a client that an attempt at its request failed and that another one follows.
+    TellAttemptFailed {
+        /// To whom.
+        client: ClientId,
+        /// The client's number for the request.
+        tag: ClientTag,
+        /// When the request was accepted; the attempt's start is told relative to it.
+        accepted_at: Timestamp,
+        /// The attempt.
+        attempt: Box<AttemptRecord>,
+    },
     /// Send a client how its request ended without an answer.
     Settle {
         /// To whom.
@@ -102,6 +139,10 @@ pub struct Settlement<A> {
     pub outcome: Outcome<A>,
     /// The attempts made, in order.
     pub attempts: Vec<AttemptRecord>,
+    /// Beyond the attempts told: a process had been given the request behind another one, and may have begun it.
+    pub may_have_started: bool,
+    /// The death that made its pool unfit to serve it, where that is why it ended without an attempt.
+    pub because: Option<Arc<Death>>,
 }
 
 /// The outcome of a request that was not answered `ok`.

@@ -11,38 +11,36 @@ use crate::evidence::Evidence;
 use crate::fact::{Death, Fact, RetryCause};
 use crate::ids::RequestId;
 use crate::judge::{End, Verdict};
-use crate::process::Held;
+use crate::process::Concluded;
 use crate::reason::{AttemptEnd, Confidence, CrashReason, StopReason, TimeoutWhich};
 use crate::retry::Trigger;
 use crate::settle::Retriable;
+use crate::slot::Held;
 
 impl<Q, A> Core<Q, A> {
     /// Tells the verdict and settles everything that the process held. Once per process.
-    pub(crate) fn conclude(&mut self, index: usize, verdict: Verdict, evidence: Evidence) {
-        let process = self.process(index);
-        let line = std::mem::take(&mut process.line);
+    pub(crate) fn conclude(&mut self, berth: usize, verdict: Verdict, evidence: Evidence) {
+        let process = self.process(berth);
         let awaiting = std::mem::take(&mut process.awaiting_death);
-        process.concluded_as_planned = matches!(verdict.end, End::Planned(_));
+        let line: Vec<Held> =
+            process.slots.iter_mut().flat_map(|slot| std::mem::take(&mut slot.line)).collect();
         let death = match verdict.end {
             End::Crash(reason) => {
-                let executing =
-                    line.front().filter(|held| held.started).or_else(|| awaiting.first()).copied();
+                let executing = line.iter().filter(|held| held.started).chain(&awaiting).copied().collect();
                 let requeued = line.iter().filter(|held| !held.started && held.settled.is_none()).count();
-                let death = self.crashed(index, reason, verdict.confidence, evidence, executing, requeued);
-                Some(death)
+                Some(self.crashed(berth, reason, verdict.confidence, evidence, executing, requeued))
             }
             End::Planned(reason) => {
-                self.stopped(index, reason, evidence);
+                self.stopped(berth, reason, evidence);
                 None
             }
         };
+        self.process(berth).concluded =
+            Some(death.as_ref().map_or(Concluded::Planned, |death| Concluded::Crashed(Arc::clone(death))));
         for held in awaiting {
             self.settle_timed_out(held, death.as_ref());
         }
-        for held in line {
-            if held.settled.is_some() {
-                continue;
-            }
+        for held in line.into_iter().filter(|held| held.settled.is_none()) {
             if held.started {
                 self.settle_executing(held, death.as_ref());
             } else {
@@ -51,29 +49,29 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    fn stopped(&mut self, index: usize, reason: StopReason, evidence: Evidence) {
-        let pool = self.pool_of(index);
-        let process = self.process(index).key;
+    fn stopped(&mut self, berth: usize, reason: StopReason, evidence: Evidence) {
+        let pool = self.pool_of(berth);
+        let process = self.process(berth).key;
         self.out.tell(Fact::WorkerStopped { pool, process, reason, evidence: Box::new(evidence) });
     }
 
     fn crashed(
         &mut self,
-        index: usize,
+        berth: usize,
         reason: CrashReason,
         confidence: Confidence,
         evidence: Evidence,
-        executing: Option<Held>,
+        executing: Vec<Held>,
         requeued: usize,
     ) -> Arc<Death> {
         let now = self.now;
-        let stable_after = self.pool_settings(index).restart.stable_after;
-        let worker = &mut self.workers[index];
-        let process = worker.process.as_mut().expect("the caller concludes this worker's process");
+        let stable_after = self.pool_settings(berth).restart.stable_after;
+        let pool = self.pool_of(berth);
+        let process = self.process(berth);
         let first_sign_at = process.first_sign_at.unwrap_or(now);
         let label = reason.label();
         let death = Arc::new(Death {
-            pool: worker.pool,
+            pool,
             process: process.key,
             pid: process.pid,
             killed_by_broker: if let CrashReason::Killed(why) = &reason { Some(*why) } else { None },
@@ -84,12 +82,15 @@ impl<Q, A> Core<Q, A> {
             connection: process.connection.clone(),
             started_at: process.ordered_at,
             first_sign_at,
+            rungs: process.rungs,
             judged_at: now,
             productive: process.is_productive(first_sign_at, stable_after),
-            executing: executing.map(|held| (held.request, held.attempt, held.method)),
+            executing: executing.iter().map(|held| (held.request, held.attempt, held.method)).collect(),
             requeued: u32::try_from(requeued).unwrap_or(u32::MAX),
         });
-        if process.panicked {
+        let counted = process.panicked;
+        let worker = self.worker(berth);
+        if counted {
             // The panic was counted when it was told; the process's end is its consequence.
             worker.last_crash = Some((now, label));
         } else {
@@ -132,19 +133,31 @@ impl<Q, A> Core<Q, A> {
         match death {
             Some(death) if which != TimeoutWhich::Deadline => {
                 let cause = RetryCause::Crash(death.reason.label_index());
-                self.retry_or_end(id, Retriable { trigger: Trigger::Timeout, cause, otherwise });
+                let trigger = match which {
+                    TimeoutWhich::Progress | TimeoutWhich::Output => Trigger::Stall,
+                    TimeoutWhich::Attempt | TimeoutWhich::Queue | TimeoutWhich::Deadline => Trigger::Timeout,
+                };
+                self.retry_or_end(id, Retriable { trigger, cause, otherwise });
             }
             Some(_) | None => self.end_request(id, otherwise),
         }
     }
 
     /// A request that never started goes back to the queue, free of charge.
-    fn requeue_free(&mut self, id: RequestId) {
-        if self.is_draining() {
+    ///
+    /// Unless the pool takes nothing more: then it ends.
+    pub(crate) fn requeue_free(&mut self, id: RequestId) {
+        let pool = self.requests.open_record(id).pool;
+        if self.is_closing(pool) {
             self.end_request(id, Outcome::Closed);
             return;
         }
-        let pool = self.requests.open_record(id).pool;
+        if self.tripped_for(pool).is_some()
+            && let Some(outcome) = self.outcome_while_tripped(id)
+        {
+            self.end_request(id, outcome);
+            return;
+        }
         self.out.tell(Fact::RequeuedFree { pool, request: id });
         self.put_back(id);
     }

@@ -8,11 +8,12 @@ use crate::action::{AttemptCause, Outcome};
 use crate::core::Core;
 use crate::event::Answer;
 use crate::fact::{Fact, RetryCause};
-use crate::ids::{AttemptNumber, ProcessKey, RequestId};
-use crate::process::{Held, Phase, Rung};
+use crate::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
+use crate::phase::{Phase, Rung};
 use crate::reason::{AttemptEnd, CrashReason};
 use crate::retry::Trigger;
 use crate::settle::Retriable;
+use crate::slot::Held;
 use crate::view::TimerKind;
 
 impl<Q, A> Core<Q, A> {
@@ -25,22 +26,22 @@ impl<Q, A> Core<Q, A> {
         attempt: AttemptNumber,
         answer: Answer<A>,
     ) {
-        let Some(index) = self.find_process(key) else {
+        let Some(berth) = self.find_process(key) else {
             if self.unkillable.contains_key(&key) {
                 self.refuse(key);
             }
             return;
         };
-        let process = self.process(index);
-        let names = |held: &Held| held.request == request && held.attempt == attempt;
-        if process.line.front().is_some_and(names) {
-            self.front_answered(index, answer);
-        } else if process.line.iter().any(names) {
-            self.violated(index, "it answered a request before the ones it was sent earlier".into());
-        } else if process.newest.is_some_and(|newest| request <= newest) {
-            self.refuse(key);
-        } else {
-            self.violated(index, "it answered a request that it was never sent".into());
+        let now = self.now;
+        let process = self.process(berth);
+        process.heard_at = now;
+        match process.find(request, attempt) {
+            Some((slot, 0)) => self.front_answered(berth, slot, answer),
+            Some(_) => {
+                self.violated(berth, "it answered a request before the ones it was sent earlier".into())
+            }
+            None if process.newest.is_some_and(|newest| request <= newest) => self.refuse(key),
+            None => self.violated(berth, "it answered a request that it was never sent".into()),
         }
     }
 
@@ -49,29 +50,37 @@ impl<Q, A> Core<Q, A> {
         self.out.tell(Fact::AnswerRefused { pool, process });
     }
 
-    fn front_answered(&mut self, index: usize, answer: Answer<A>) {
+    fn front_answered(&mut self, berth: usize, slot: SlotId, answer: Answer<A>) {
         let now = self.now;
-        self.note_started(index);
-        let held = self.process(index).line[0];
+        self.note_started(berth, slot);
+        let held = self.process(berth).slot(slot).line[0];
         if matches!(answer, Answer::Cancelled) && !self.may_be_cancelled(&held) {
-            self.violated(index, "it cancelled a request that nobody had cancelled".into());
+            self.violated(berth, "it cancelled a request that nobody had cancelled".into());
             return;
         }
-        self.process(index).line.pop_front();
-        self.workers[index].last_activity = now;
+        let process = self.process(berth);
+        process.slot(slot).line.pop_front();
+        process.active_at = now;
+        process.served = process.served.saturating_add(1);
+        self.worker(berth).last_activity = now;
+        let pool = self.pool_of(berth);
+        if self.pools[usize::from(pool.0)].breaker.is_half_open() {
+            // One request at a time: the next one may go to another process.
+            self.mark_dirty(pool);
+        }
         match answer {
             Answer::Ok(answer) => {
-                self.process(index).answered_ok = true;
-                self.workers[index].note_ok();
+                self.process(berth).answered_ok = true;
+                self.worker(berth).note_ok();
                 if held.settled.is_none() {
                     self.end_attempt(held.request, AttemptEnd::Ok, None);
                     self.end_ok(held.request, answer);
                 }
-                self.after_answer(index);
+                self.recover(pool);
             }
             Answer::Failed { answer, retryable } => {
-                self.workers[index].note_failure();
-                if held.settled.is_none() && !self.stopped_past_limit(index, held) {
+                self.worker(berth).note_failure();
+                if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
                     self.end_attempt(held.request, AttemptEnd::Failed, None);
                     let ask = Retriable {
                         trigger: Trigger::Failed { retryable },
@@ -80,17 +89,19 @@ impl<Q, A> Core<Q, A> {
                     };
                     self.retry_or_end(held.request, ask);
                 }
-                self.after_answer(index);
             }
-            Answer::Panicked { message, location } => self.panicked(index, held, message, location),
+            Answer::Panicked { message, location } => {
+                self.panicked(berth, slot, held, message, location);
+                return;
+            }
             Answer::Cancelled => {
-                if held.settled.is_none() && !self.stopped_past_limit(index, held) {
+                if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
                     self.end_attempt(held.request, AttemptEnd::Closed, None);
                     self.end_request(held.request, Outcome::Closed);
                 }
-                self.after_answer(index);
             }
         }
+        self.after_answer(berth, slot);
     }
 
     /// Whether anybody has asked for this attempt to stop.
@@ -103,29 +114,42 @@ impl<Q, A> Core<Q, A> {
 
     /// An attempt that ran past a limit and stopped without an answer times out when its process is dead. The graces
     /// that are left have no use any more.
-    fn stopped_past_limit(&mut self, index: usize, held: Held) -> bool {
+    fn stopped_past_limit(&mut self, berth: usize, slot: SlotId, held: Held) -> bool {
         if self.requests.open_record(held.request).limit.is_none() {
             return false;
         }
-        let process = self.process(index);
+        let process = self.process(berth);
         process.awaiting_death.push(held);
         if process.phase == Phase::Cancelling {
-            self.terminate(index);
+            self.terminate_for(berth, slot);
         }
         true
     }
 
-    /// The handler panicked: the attempt crashed, the slot is retired. A process has one slot, so that it is expected
-    /// to leave; the rest of its line never starts.
-    fn panicked(&mut self, index: usize, held: Held, message: String, location: Option<String>) {
+    /// The handler panicked: the attempt crashed, the slot is retired, and what it held behind never starts.
+    fn panicked(
+        &mut self,
+        berth: usize,
+        slot: SlotId,
+        held: Held,
+        message: String,
+        location: Option<String>,
+    ) {
         let now = self.now;
-        let reason = CrashReason::SlotPanicked { message: message.clone(), location };
+        let reason = CrashReason::SlotPanicked { message: message.clone(), location: location.clone() };
         let (label, place) = (reason.label(), reason.label_index());
-        let process = self.process(index);
-        process.panicked = true;
-        process.slots_failed.get_or_insert_with(|| format!("the handler panicked: {message}"));
-        self.workers[index].note_crash(now, label);
-        if held.settled.is_none() && !self.stopped_past_limit(index, held) {
+        let pool = self.pool_of(berth);
+        let process = self.process(berth);
+        process.slot(slot).retired = true;
+        let (key, left) = (process.key, process.slots_left());
+        if left == 0 {
+            process.panicked = true;
+            process.slots_failed.get_or_insert_with(|| format!("the handler panicked: {message}"));
+        }
+        self.worker(berth).note_crash(now, label);
+        let left = u16::try_from(left).unwrap_or(u16::MAX);
+        self.out.tell(Fact::SlotRetired { pool, process: key, slot, left, message, location });
+        if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
             self.end_attempt(held.request, AttemptEnd::Crashed, Some(AttemptCause::Slot(reason)));
             let max_attempts = self.requests.open_record(held.request).max_attempts;
             let ask = Retriable {
@@ -135,19 +159,35 @@ impl<Q, A> Core<Q, A> {
             };
             self.retry_or_end(held.request, ask);
         }
-        self.slots_gone(index);
+        self.empty_slot(berth, slot);
+        if left == 0 {
+            self.slots_gone(berth);
+        } else {
+            self.after_answer(berth, slot);
+        }
+    }
+
+    /// What a retired slot held has not started and goes back free of charge.
+    fn empty_slot(&mut self, berth: usize, slot: SlotId) {
+        for held in std::mem::take(&mut self.process(berth).slot(slot).line) {
+            if held.settled.is_none() {
+                self.requeue_free(held.request);
+            }
+        }
     }
 
     /// The process has no slot left: it should leave by itself within `stop_grace`.
-    pub(crate) fn slots_gone(&mut self, index: usize) {
-        match self.process(index).phase {
-            Phase::Serving | Phase::Cancelling | Phase::Ending(Rung::Draining | Rung::Asked) => {
-                let at = self.now + self.pool_settings(index).stop_grace;
-                let process = self.process(index);
+    pub(crate) fn slots_gone(&mut self, berth: usize) {
+        match self.process(berth).phase {
+            Phase::Serving
+            | Phase::Cancelling
+            | Phase::Ending(Rung::Retiring | Rung::Draining | Rung::Asked) => {
+                let at = self.now + self.pool_settings(berth).stop_grace;
+                let process = self.process(berth);
                 if process.phase == Phase::Cancelling {
                     process.intent = None;
                 }
-                self.set_phase(index, Phase::Ending(Rung::Leaving), Some((at, TimerKind::Ladder)));
+                self.set_phase(berth, Phase::Ending(Rung::Leaving), Some((at, TimerKind::Ladder)));
             }
             Phase::Spawning
             | Phase::Starting
@@ -158,18 +198,16 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// The front of the line is free: the next one has started, and there may be room.
-    fn after_answer(&mut self, index: usize) {
-        match self.process(index).phase {
-            Phase::Cancelling => self.end_cancelling(index),
-            Phase::Serving => {
-                self.update_lane(index);
-                let pool = self.pool_of(index);
-                self.mark_dirty(pool);
-            }
-            Phase::Spawning | Phase::Starting | Phase::Ending(_) | Phase::Collecting => {}
+    /// The front of a slot's line is free: the next one has started, and there may be room.
+    fn after_answer(&mut self, berth: usize, slot: SlotId) {
+        self.end_cancelling(berth, slot);
+        if self.process(berth).phase == Phase::Serving {
+            self.update_lane(berth);
+            let pool = self.pool_of(berth);
+            self.mark_dirty(pool);
+            self.recycle_if_served(berth);
         }
-        self.start_front(index);
-        self.ask_if_idle(index);
+        self.start_front(berth, slot);
+        self.ask_if_idle(berth);
     }
 }

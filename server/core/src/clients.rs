@@ -148,6 +148,9 @@ impl Clients {
             if record.tag == tag {
                 return Some(record.id);
             }
+            if forward == (record.tag > tag) {
+                return None;
+            }
             index = if forward { record.client_next } else { record.client_prev };
         }
         None

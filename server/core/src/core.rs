@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::action::Action;
+use crate::arming::MethodClasses;
+use crate::berth::{BERTHS, Berth, berths_of};
 use crate::clients::Clients;
 use crate::event::Event;
 use crate::fact::Fact;
 use crate::ids::{MethodId, PoolId, ProcessKey, RequestId, WorkerId};
-use crate::limits::MethodClasses;
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::process::Process;
@@ -57,12 +58,14 @@ pub struct Core<Q, A> {
     pub(crate) requests: Requests<Q>,
     pub(crate) pools: Vec<Pool>,
     pub(crate) workers: Vec<Worker>,
+    /// The places for processes: two for each worker.
+    pub(crate) berths: Vec<Berth>,
     /// Processes that were called unkillable, until they die after all.
     pub(crate) unkillable: BTreeMap<ProcessKey, Process>,
     /// Pools in which a request or a process has become available in this entry point.
     pub(crate) dirty: VecDeque<PoolId>,
     pub(crate) stage: Stage,
-    /// How many workers have a process.
+    /// How many berths have a process.
     pub(crate) processes: usize,
     pub(crate) entries: u64,
 }
@@ -86,6 +89,11 @@ impl<Q, A> Core<Q, A> {
             let first = WorkerId(u16::try_from(first).expect("the configuration bounds the workers"));
             pools.push(Pool::new(id, pool, first));
         }
+        let berths = workers.iter().flat_map(|worker| {
+            let worker = worker.id;
+            std::iter::repeat_with(move || Berth { worker, process: None }).take(BERTHS)
+        });
+        let berths = berths.collect();
         let mut timers = Timers::new();
         let classes = settings.methods.iter().map(|method| MethodClasses::new(&mut timers, method)).collect();
         Self {
@@ -99,6 +107,7 @@ impl<Q, A> Core<Q, A> {
             requests: Requests::new(),
             pools,
             workers,
+            berths,
             unkillable: BTreeMap::new(),
             dirty: VecDeque::new(),
             stage: Stage::Serving,
@@ -110,8 +119,8 @@ impl<Q, A> Core<Q, A> {
     /// Orders the first process of every worker. Called once.
     pub fn start(&mut self, now: Timestamp) {
         self.enter(now);
-        for index in 0..self.workers.len() {
-            self.order_process(index);
+        for worker in 0..self.workers.len() {
+            self.order_process(self.workers[worker].present);
         }
         self.leave();
     }
@@ -126,7 +135,15 @@ impl<Q, A> Core<Q, A> {
             Event::CancelReceived { client, tag } => self.cancel_received(client, tag),
             Event::Spawned { process, pid } => self.spawned(process, pid),
             Event::SpawnFailed { process, error } => self.spawn_failed(process, error),
-            Event::Ready { process } => self.ready_received(process),
+            Event::Ready { process, heartbeats } => self.ready_received(process, heartbeats),
+            Event::HeartbeatReceived { process } => self.note_heard(process),
+            Event::ProgressReceived { process, request, attempt, note } => {
+                self.progress_received(process, request, attempt, note);
+            }
+            Event::PartReceived { process, request, attempt, part } => {
+                self.part_received(process, request, attempt, part);
+            }
+            Event::OutputSeen { process } => self.output_seen(process),
             Event::Answered { process, request, attempt, answer } => {
                 self.answered(process, request, attempt, answer);
             }
@@ -135,6 +152,8 @@ impl<Q, A> Core<Q, A> {
             Event::Exited { process, unread } => self.exited(process, unread),
             Event::EvidenceGathered { process, evidence } => self.evidence_gathered(process, evidence),
             Event::MemoryExceeded { process, .. } => self.memory_exceeded(process),
+            Event::MemoryHigh { process } => self.memory_high(process),
+            Event::Operated { operation, target } => self.operated(operation, target),
             Event::ShutdownRequested => self.shutdown_requested(),
             Event::ShutdownHurried => self.shutdown_hurried(),
         }
@@ -275,19 +294,37 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// The place of the worker whose present process the key names.
+    /// The berth of the process that the key names.
     pub(crate) fn find_process(&self, key: ProcessKey) -> Option<usize> {
-        let index = usize::from(key.worker.0);
-        self.workers.get(index)?.process(key).map(|_| index)
+        let is_there = |berth: &usize| {
+            let process = self.berths.get(*berth).and_then(|berth| berth.process.as_ref());
+            process.is_some_and(|process| process.key == key)
+        };
+        berths_of(key.worker).into_iter().find(is_there)
     }
 
-    /// The process of a worker that is known to have one.
-    pub(crate) fn process(&mut self, index: usize) -> &mut Process {
-        self.workers[index].process.as_mut().expect("the caller found this worker's process")
+    /// The process in a berth that is known to have one.
+    pub(crate) fn process(&mut self, berth: usize) -> &mut Process {
+        self.berths[berth].process.as_mut().expect("the caller found the process in this berth")
     }
 
-    /// A worker's pool and its settings' pool have the same place.
-    pub(crate) fn pool_of(&self, index: usize) -> PoolId {
-        self.workers[index].pool
+    /// The process in a berth, if there is one.
+    pub(crate) fn berthed(&self, berth: usize) -> Option<&Process> {
+        self.berths[berth].process.as_ref()
+    }
+
+    /// The worker whose berth it is.
+    pub(crate) fn worker(&mut self, berth: usize) -> &mut Worker {
+        &mut self.workers[usize::from(self.berths[berth].worker.0)]
+    }
+
+    /// The pool of the worker whose berth it is.
+    pub(crate) fn pool_of(&self, berth: usize) -> PoolId {
+        self.workers[usize::from(self.berths[berth].worker.0)].pool
+    }
+
+    /// Nothing new is begun in the pool: the broker shuts down, or a person drains the pool.
+    pub(crate) fn is_closing(&self, pool: PoolId) -> bool {
+        self.is_draining() || self.pools[usize::from(pool.0)].drained
     }
 }

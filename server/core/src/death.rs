@@ -11,26 +11,28 @@ use crate::evidence::{ConnectionEnd, Evidence, IntentKind};
 use crate::fact::Fact;
 use crate::ids::{ProcessKey, RequestId};
 use crate::judge::{Case, End, Verdict, judge};
-use crate::process::{Phase, Rung, Settled};
+use crate::phase::{Phase, Rung};
 use crate::reason::{AttemptEnd, Confidence, CrashReason, KillReason, TimeoutWhich};
+use crate::slot::Settled;
 use crate::timers::{Timer, TimerOwner};
 use crate::view::{EXIT_GRACE, TimerKind};
 
 impl<Q, A> Core<Q, A> {
     /// The end of a process's connection is a hint: its own exit is awaited, but not for long.
     pub(crate) fn connection_ended(&mut self, key: ProcessKey, how: ConnectionEnd) {
-        let Some(index) = self.find_process(key) else { return };
+        let Some(berth) = self.find_process(key) else { return };
         if let ConnectionEnd::Violation(what) = how {
-            self.violated(index, what);
+            self.violated(berth, what);
             return;
         }
         let now = self.now;
-        let process = self.process(index);
+        let process = self.process(berth);
         process.note_sign(now);
         process.connection.get_or_insert(how);
         let lost = match process.phase {
             Phase::Starting | Phase::Serving | Phase::Cancelling => true,
             // What it executes cannot be answered any more. With nothing left, it is leaving as it was told to.
+            Phase::Ending(Rung::Retiring) => true,
             Phase::Ending(Rung::Draining | Rung::Asked) => process.has_open_requests(),
             Phase::Spawning
             | Phase::Ending(
@@ -40,35 +42,36 @@ impl<Q, A> Core<Q, A> {
         };
         if lost {
             let timer = Some((now + EXIT_GRACE, TimerKind::ExitGrace));
-            self.set_phase(index, Phase::Ending(Rung::ConnectionLost), timer);
+            self.set_phase(berth, Phase::Ending(Rung::ConnectionLost), timer);
         }
     }
 
     /// A process sent what cannot be accepted: it is killed at once.
-    pub(crate) fn violated(&mut self, index: usize, what: String) {
+    pub(crate) fn violated(&mut self, berth: usize, what: String) {
         let now = self.now;
-        let process = self.process(index);
+        let process = self.process(berth);
         process.note_sign(now);
         if !matches!(process.connection, Some(ConnectionEnd::Violation(_))) {
             process.connection = Some(ConnectionEnd::Violation(what));
         }
-        self.kill(index, IntentKind::Connection);
+        self.kill(berth, IntentKind::Connection);
     }
 
     /// A process has no slot left and says so: it should leave by itself.
     pub(crate) fn workers_failed(&mut self, key: ProcessKey, reasons: String) {
         let now = self.now;
-        let Some(index) = self.find_process(key) else { return };
-        let process = self.process(index);
+        let Some(berth) = self.find_process(key) else { return };
+        let process = self.process(berth);
         process.note_sign(now);
         process.slots_failed = Some(reasons);
-        self.slots_gone(index);
+        process.heard_at = now;
+        self.slots_gone(berth);
     }
 
     /// A process uses more memory than its limit: no grace, the memory is wanted back.
     pub(crate) fn memory_exceeded(&mut self, key: ProcessKey) {
-        if let Some(index) = self.find_process(key) {
-            self.kill(index, IntentKind::Kill(KillReason::MemoryLimit));
+        if let Some(berth) = self.find_process(key) {
+            self.kill(berth, IntentKind::Kill(KillReason::MemoryLimit));
         }
     }
 
@@ -82,33 +85,34 @@ impl<Q, A> Core<Q, A> {
             return;
         }
         let now = self.now;
-        let Some(index) = self.find_process(key) else { return };
-        let process = self.process(index);
+        let Some(berth) = self.find_process(key) else { return };
+        let process = self.process(berth);
         if process.phase == Phase::Collecting {
             return;
         }
         process.note_sign(now);
-        self.set_phase(index, Phase::Collecting, None);
+        process.rungs.exited_at = Some(now);
+        self.set_phase(berth, Phase::Collecting, None);
         if unread {
-            self.last_was_unread(index);
+            self.last_was_unread(berth);
         }
-        self.bound_collecting(index);
+        self.bound_collecting(berth);
         self.out.act(Action::Collect { process: key });
     }
 
     /// A process could not be started.
     pub(crate) fn spawn_failed(&mut self, key: ProcessKey, error: String) {
         let now = self.now;
-        let Some(index) = self.find_process(key) else { return };
-        let process = self.process(index);
+        let Some(berth) = self.find_process(key) else { return };
+        let process = self.process(berth);
         if !matches!(process.phase, Phase::Spawning | Phase::Ending(Rung::Unborn)) {
             return;
         }
         process.note_sign(now);
-        self.set_phase(index, Phase::Collecting, None);
+        self.set_phase(berth, Phase::Collecting, None);
         let end = End::Crash(CrashReason::SpawnFailed(error));
-        self.conclude(index, Verdict { end, confidence: Confidence::Proven }, Evidence::default());
-        self.release(index);
+        self.conclude(berth, Verdict { end, confidence: Confidence::Proven }, Evidence::default());
+        self.release(berth);
     }
 
     /// The evidence is complete and the tree is dead: the process is judged.
@@ -121,8 +125,8 @@ impl<Q, A> Core<Q, A> {
             self.out.act(Action::Release { process: key });
             return;
         }
-        let Some(index) = self.find_process(key) else { return };
-        let process = self.process(index);
+        let Some(berth) = self.find_process(key) else { return };
+        let process = self.process(berth);
         if process.phase != Phase::Collecting {
             return;
         }
@@ -132,11 +136,12 @@ impl<Q, A> Core<Q, A> {
             connection: process.connection.as_ref(),
             slots_failed: process.slots_failed.as_deref(),
             wait: evidence.wait,
+            exiting_before_kill: evidence.exiting_before_kill,
             oom: evidence.oom,
         });
         self.tell_leaks(key, &evidence);
-        self.conclude(index, verdict, *evidence);
-        self.release(index);
+        self.conclude(berth, verdict, *evidence);
+        self.release(berth);
     }
 
     fn tell_leaks(&mut self, process: ProcessKey, evidence: &Evidence) {
@@ -148,58 +153,52 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Nothing more is wanted of a worker's process, which was concluded.
-    fn release(&mut self, index: usize) {
-        let key = self.process(index).key;
+    fn release(&mut self, berth: usize) {
+        let key = self.process(berth).key;
         self.out.act(Action::Release { process: key });
-        let at_once = self.bury(index);
-        self.replace(index, at_once);
+        self.bury(berth);
     }
 
-    /// Takes a concluded process from its worker. Tells whether the next one may be ordered at once.
-    fn bury(&mut self, index: usize) -> bool {
+    /// Takes a concluded process from its berth; its worker goes on.
+    fn bury(&mut self, berth: usize) {
         self.processes -= 1;
-        let worker = &mut self.workers[index];
-        let process = worker.process.take().expect("the caller concluded this worker's process");
-        let ended_at = process.first_sign_at.unwrap_or(self.now);
-        let stable_after = self.settings.pool(worker.pool).restart.stable_after;
-        let planned = process.concluded_as_planned;
-        let productive = process.is_productive(ended_at, stable_after);
-        if productive {
-            worker.unproductive = 0;
-        }
-        let pool = worker.pool;
+        let process = self.berths[berth].process.take().expect("the caller concluded this berth's process");
+        let was_ready = process.ready_at.is_some();
+        let pool = self.pool_of(berth);
         if let Some((at, kind)) = process.timer {
             self.timers.cancel(Timer { at, kind, owner: TimerOwner::Process(process.key) });
         }
+        let concluded = process.concluded.clone();
         if process.phase == Phase::Ending(Rung::Killed) {
             self.unkillable.insert(process.key, process);
         }
         self.mark_dirty(pool);
-        planned || productive
+        let fit = concluded.is_none_or(|concluded| self.weigh_end(berth, &concluded));
+        self.go_on(berth, was_ready, fit);
+        self.go_on_probing(pool);
     }
 
     /// SIGKILL was sent and `kill_timeout` is over. A process that has not exited is called unkillable and replaced;
     /// one that has, and whose evidence takes that long, cannot hold up a deadline any longer.
-    pub(crate) fn kill_timeout_passed(&mut self, index: usize) {
-        let process = self.process(index);
+    pub(crate) fn kill_timeout_passed(&mut self, berth: usize) {
+        let process = self.process(berth);
         if process.phase == Phase::Collecting {
-            self.settle_overdue(index);
+            self.settle_overdue(berth);
             return;
         }
         let reason = CrashReason::Killed(KillReason::Unkillable);
         let verdict = Verdict { end: End::Crash(reason), confidence: Confidence::Proven };
-        self.conclude(index, verdict, Evidence::default());
-        let at_once = self.bury(index);
-        self.replace(index, at_once);
+        self.conclude(berth, verdict, Evidence::default());
+        self.bury(berth);
     }
 
     /// Bounds the wait for the evidence by the deadline of what was executing, where that has passed.
-    pub(crate) fn bound_collecting(&mut self, index: usize) {
-        let (now, wait) = (self.now, self.pool_settings(index).kill_timeout);
-        let overdue = self.overdue(index);
+    pub(crate) fn bound_collecting(&mut self, berth: usize) {
+        let (now, wait) = (self.now, self.pool_settings(berth).kill_timeout);
+        let overdue = self.overdue(berth);
         let deadlines = overdue.iter().filter_map(|id| self.requests.get(*id)).map(|record| record.deadline);
         let Some(deadline) = deadlines.min() else { return };
-        let process = self.process(index);
+        let process = self.process(berth);
         if process.timer.is_some() {
             return;
         }
@@ -210,30 +209,31 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Requests that were executing on a process and whose deadline has passed.
-    fn overdue(&self, index: usize) -> Vec<RequestId> {
-        let Some(process) = &self.workers[index].process else { return Vec::new() };
-        let running = process.executing().into_iter().chain(&process.awaiting_death);
+    fn overdue(&self, berth: usize) -> Vec<RequestId> {
+        let Some(process) = &self.berths[berth].process else { return Vec::new() };
+        let running = process.executing().chain(&process.awaiting_death);
         running
             .map(|held| held.request)
-            .filter(|id| self.requests.get(*id).is_some_and(|record| !record.deadline_armed))
+            .filter(|id| self.requests.get(*id).is_some_and(|record| !record.armed.deadline))
             .collect()
     }
 
-    fn settle_overdue(&mut self, index: usize) {
-        let (now, wait) = (self.now, self.pool_settings(index).kill_timeout);
-        for id in self.overdue(index) {
+    fn settle_overdue(&mut self, berth: usize) {
+        let (now, wait) = (self.now, self.pool_settings(berth).kill_timeout);
+        for id in self.overdue(berth) {
             if self.requests.open_record(id).deadline + wait > now {
                 continue;
             }
-            let process = self.process(index);
+            let process = self.process(berth);
             process.awaiting_death.retain(|held| held.request != id);
-            if let Some(held) = process.line.iter_mut().find(|held| held.request == id) {
+            let lines = process.slots.iter_mut().flat_map(|slot| &mut slot.line);
+            for held in lines.filter(|held| held.request == id) {
                 held.settled = Some(Settled::Deadline);
             }
             self.end_attempt(id, AttemptEnd::TimedOut, None);
             let outcome = self.timed_out(id, TimeoutWhich::Deadline);
             self.end_request(id, outcome);
         }
-        self.bound_collecting(index);
+        self.bound_collecting(berth);
     }
 }

@@ -1,98 +1,100 @@
 //! Giving requests to processes.
 //!
-//! It owns the moment in which a request becomes a process's: the order to write it, its place in the process's line
-//! and the start of its attempt. It must never look for a match itself (the pool does) or end anything.
+//! It owns the moment in which a request becomes a slot's: the order to write it, its place in the slot's line and the
+//! start of its attempt. It must never look for a match itself (the pool does) or end anything.
 
+use crate::berth::berths_of;
 use crate::core::Core;
 use crate::fact::Fact;
-use crate::ids::{PoolId, RequestId};
-use crate::process::{Held, Phase, Rung, Settled};
+use crate::ids::{PoolId, RequestId, SlotId, WorkerId};
+use crate::phase::Phase;
 use crate::reason::KillReason;
 use crate::request::RequestPhase;
-use crate::timers::{Timer, TimerOwner};
-use crate::view::TimerKind;
+use crate::slot::{Held, Settled};
 
 impl<Q, A> Core<Q, A> {
     /// Dispatches whatever can be dispatched in a pool.
     pub(crate) fn fill(&mut self, pool: PoolId) {
-        loop {
-            let workers = &self.workers;
-            let is_up = |id: crate::ids::WorkerId| workers[usize::from(id.0)].is_up();
+        while self.breaker_lets_through(pool) {
+            let berths = &self.berths;
+            let ups = |id: WorkerId| ups(berths, id);
             let place = &mut self.pools[usize::from(pool.0)];
-            let Some((request, worker)) = place.next_match(&self.requests, is_up) else { return };
-            place.queue.remove(&self.requests, request);
-            self.dispatch(request, usize::from(worker.0));
+            let Some((request, berth)) = place.next_match(&self.requests, ups) else { return };
+            place.queue.take(&self.requests, request);
+            self.disarm_queue(request);
+            self.dispatch(request, berth);
             self.pools[usize::from(pool.0)].queue.tidy(&self.requests);
         }
     }
 
     /// Gives a request, which waits nowhere, to a process with room.
-    pub(crate) fn dispatch(&mut self, request: RequestId, index: usize) {
+    pub(crate) fn dispatch(&mut self, request: RequestId, berth: usize) {
         let now = self.now;
-        let worker = &mut self.workers[index];
-        let process = worker.process.as_mut().expect("a process with room is one");
+        let process = self.berths[berth].process.as_mut().expect("a berth in a lane has a process");
+        let slot = process.next_slot().expect("a process in a lane has room");
         let record = self.requests.open_record(request);
         let (key, attempt) = (process.key, record.next_attempt());
         let left = record.deadline - now;
-        let is_front = process.line.is_empty();
-        let time_left = match record.attempt_limit {
+        let is_front = process.slot(slot).line.is_empty();
+        let time_left = match record.limits.attempt.length {
             Some(limit) if is_front => left.min(limit),
             _ => left,
         };
         record.phase = RequestPhase::Held { process: key };
         let first = !std::mem::replace(&mut record.dispatched, true);
         let (method, pool, accepted_at) = (record.method, record.pool, record.accepted_at);
-        process.line.push_back(Held { request, attempt, method, started: false, settled: None });
+        process.slot(slot).line.push_back(Held { request, attempt, method, started: false, settled: None });
         process.newest = process.newest.max(Some(request));
-        worker.last_activity = now;
-        let load = process.line.len();
-        self.pools[usize::from(pool.0)].lanes.set_load(worker.member, load);
-        self.send_dispatch(index, request, attempt, time_left);
+        process.active_at = now;
+        self.worker(berth).last_activity = now;
+        self.update_lane(berth);
+        self.send_dispatch(berth, slot, request, attempt, time_left);
         if first {
             self.out.tell(Fact::FirstDispatched { pool, method, waited: now - accepted_at });
         }
         if is_front {
-            self.start_front(index);
+            self.start_front(berth, slot);
         }
     }
 
-    /// Starts the attempt at the front of a process's line, unless it runs already.
+    /// Starts the attempt at the front of a slot's line, unless it runs already.
     ///
-    /// The worker starts it by itself, right after it answered the one before; this is the core taking note. A process
-    /// whose slots have failed starts nothing.
-    pub(crate) fn start_front(&mut self, index: usize) {
-        let Some(process) = &self.workers[index].process else { return };
-        let Some(held) = process.line.front().filter(|held| !held.started).copied() else { return };
-        if process.slots_failed.is_some() {
+    /// The worker starts it by itself, right after the slot answered the one before; this is the core taking note. A
+    /// slot that has failed starts nothing.
+    pub(crate) fn start_front(&mut self, berth: usize, slot: SlotId) {
+        let process = self.process(berth);
+        let (phase, all_failed) = (process.phase, process.slots_failed.is_some());
+        let place = process.slot(slot);
+        let Some(held) = place.line.front().filter(|held| !held.started).copied() else { return };
+        if place.retired || all_failed {
             return;
         }
-        let phase = process.phase;
-        self.note_started(index);
+        self.note_started(berth, slot);
         match held.settled {
-            None if matches!(phase, Phase::Serving | Phase::Ending(Rung::Draining)) => {
-                self.arm_attempt(held.request);
-            }
+            None if phase.executes() => self.arm_attempt(held.request),
             // Its cancel frame was sent when it was settled; the process has `cancel_grace` to get rid of it.
-            Some(Settled::Cancelled) if phase == Phase::Serving => {
-                self.begin_cancelling(index, KillReason::Cancelled, None);
+            Some(Settled::Cancelled) if phase.executes() => {
+                self.begin_cancelling(berth, slot, KillReason::Cancelled, None);
             }
-            Some(Settled::Deadline) if phase == Phase::Serving => {
-                self.begin_cancelling(index, KillReason::Deadline, None);
+            Some(Settled::Deadline) if phase.executes() => {
+                self.begin_cancelling(berth, slot, KillReason::Deadline, None);
             }
             None | Some(Settled::Cancelled | Settled::Deadline | Settled::Closed) => {}
         }
     }
 
-    /// Takes note that the front of the line is executing: an attempt of its request is spent.
-    pub(crate) fn note_started(&mut self, index: usize) {
+    /// Takes note that the front of a slot's line is executing: an attempt of its request is spent.
+    pub(crate) fn note_started(&mut self, berth: usize, slot: SlotId) {
         let now = self.now;
-        let Some(held) = self.process(index).line.front_mut().filter(|held| !held.started) else { return };
+        let line = &mut self.process(berth).slot(slot).line;
+        let Some(held) = line.front_mut().filter(|held| !held.started) else { return };
         held.started = true;
         let held = *held;
         if held.settled.is_none() {
             let record = self.requests.open_record(held.request);
             record.attempts = record.attempts.saturating_add(1);
             record.started_at = now;
+            record.progress_at = now;
             debug_assert_eq!(
                 record.attempt(),
                 held.attempt,
@@ -101,9 +103,10 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// Takes back that the front of the line has started, and the attempt that was spent on it.
-    pub(crate) fn take_start_back(&mut self, index: usize) {
-        let Some(held) = self.process(index).line.front_mut().filter(|held| held.started) else { return };
+    /// Takes back that the front of a slot's line has started, and the attempt that was spent on it.
+    pub(crate) fn take_start_back(&mut self, berth: usize, slot: SlotId) {
+        let line = &mut self.process(berth).slot(slot).line;
+        let Some(held) = line.front_mut().filter(|held| held.started) else { return };
         held.started = false;
         let request = held.request;
         self.disarm_attempt(request);
@@ -112,22 +115,6 @@ impl<Q, A> Core<Q, A> {
         let (method, started_at) = (record.method, record.started_at);
         if let Some(class) = self.classes[usize::from(method.0)].attempt {
             self.timers.forget_limit(class, started_at, request);
-        }
-    }
-
-    fn arm_attempt(&mut self, request: RequestId) {
-        let now = self.now;
-        let record = self.requests.open_record(request);
-        let Some(limit) = record.attempt_limit else { return };
-        record.attempt_armed = true;
-        let attempt = record.attempt();
-        let class = self.classes[usize::from(record.method.0)].attempt;
-        match class.filter(|_| record.attempt_by_class) {
-            Some(class) => self.timers.arm_limit(class, now, request, attempt),
-            None => {
-                let owner = TimerOwner::Request(request, attempt);
-                self.timers.arm(Timer { at: now + limit, kind: TimerKind::AttemptTimeout, owner });
-            }
         }
     }
 
@@ -140,15 +127,20 @@ impl<Q, A> Core<Q, A> {
         self.mark_dirty(pool);
     }
 
-    /// Tells the lanes how many requests a process holds, or that it is given none.
-    pub(crate) fn update_lane(&mut self, index: usize) {
-        let worker = &self.workers[index];
-        let lanes = &mut self.pools[usize::from(worker.pool.0)].lanes;
-        match &worker.process {
-            Some(process) if process.phase == Phase::Serving => {
-                lanes.set_load(worker.member, process.line.len());
-            }
-            Some(_) | None => lanes.remove(worker.member),
-        }
+    /// Tells the lanes how full a process is, or that it is given nothing.
+    pub(crate) fn update_lane(&mut self, berth: usize) {
+        let pool =
+            &mut self.pools[usize::from(self.workers[usize::from(self.berths[berth].worker.0)].pool.0)];
+        let process = self.berths[berth].process.as_ref();
+        let lane =
+            process.filter(|process| process.phase == Phase::Serving).and_then(|process| process.lane());
+        let member = pool.member(berth);
+        pool.lanes.set_load(member, lane);
     }
+}
+
+/// How many berths of a worker have a process that is ready or starting.
+pub(crate) fn ups(berths: &[crate::berth::Berth], worker: WorkerId) -> u16 {
+    let processes = berths_of(worker).into_iter().filter_map(|berth| berths[berth].process.as_ref());
+    processes.map(|process| u16::from(process.phase.is_up())).sum()
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::evidence::{ConnectionEnd, Evidence};
-use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
 use crate::settings::RetryOn;
 
 /// Something happened. `Q` is the handle of a request's payload, `A` that of an answer's; the core never looks inside.
@@ -44,8 +44,42 @@ pub enum Event<Q, A> {
         /// Which step failed and why.
         error: String,
     },
-    /// A process sent an acceptable hello: it can serve.
+    /// A process sent an acceptable hello: it can serve as many slots as its pool's settings say.
     Ready {
+        /// Which.
+        process: ProcessKey,
+        /// It will send heartbeats.
+        heartbeats: bool,
+    },
+    /// A process sent a heartbeat. Every other message of it counts as one too.
+    HeartbeatReceived {
+        /// Which.
+        process: ProcessKey,
+    },
+    /// A handler says that its work moves.
+    ProgressReceived {
+        /// Which process.
+        process: ProcessKey,
+        /// The request it names.
+        request: RequestId,
+        /// The attempt it names.
+        attempt: AttemptNumber,
+        /// What it says.
+        note: A,
+    },
+    /// A handler sent a part of its reply.
+    PartReceived {
+        /// Which process.
+        process: ProcessKey,
+        /// The request it names.
+        request: RequestId,
+        /// The attempt it names.
+        attempt: AttemptNumber,
+        /// The part.
+        part: A,
+    },
+    /// A process wrote to its stdout or stderr. Told soon after each byte, never before it.
+    OutputSeen {
         /// Which.
         process: ProcessKey,
     },
@@ -99,10 +133,55 @@ pub enum Event<Q, A> {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A process uses more memory than a healthy one should keep. Told once per process.
+    MemoryHigh {
+        /// Which.
+        process: ProcessKey,
+    },
+    /// A person orders something.
+    Operated {
+        /// What.
+        operation: Operation,
+        /// With whom.
+        target: Target,
+    },
     /// The broker was asked to shut down: drain, then end.
     ShutdownRequested,
     /// The broker was asked to end at once.
     ShutdownHurried,
+}
+
+/// What a person may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Replace the processes, each by a successor that is ready first. What was drained serves again, a tripped pool is
+    /// given another chance, and nobody backs off any longer.
+    Restart,
+    /// Take no new work, finish what runs, and stay without a process until a restart.
+    Drain,
+    /// SIGKILL, now. The worker gets its next process as after any death.
+    Kill,
+}
+
+impl Operation {
+    /// The word used in logs and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Drain => "drain",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// Whom an [`Operation`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All workers of a pool, and the pool itself.
+    Pool(PoolId),
+    /// One worker.
+    Worker(WorkerId),
 }
 
 /// A request as a client sent it.
@@ -120,6 +199,10 @@ pub struct NewRequest<Q> {
     pub bytes: usize,
     /// The client's own limits. They tighten, never loosen.
     pub limits: ClientLimits,
+    /// The client wants to be told of progress, parts and failed attempts.
+    pub stream: bool,
+    /// A further attempt is welcome even after a part of the reply has been told.
+    pub restartable: bool,
 }
 
 /// A client's own limits for one request; `None` is no wish.
@@ -127,8 +210,14 @@ pub struct NewRequest<Q> {
 pub struct ClientLimits {
     /// From acceptance to outcome.
     pub timeout: Option<Duration>,
+    /// From acceptance to the first dispatch.
+    pub queue_timeout: Option<Duration>,
     /// From dispatch to answer.
     pub attempt_timeout: Option<Duration>,
+    /// From the last progress.
+    pub progress_timeout: Option<Duration>,
+    /// From the last byte that the process wrote.
+    pub output_timeout: Option<Duration>,
     /// How many attempts in all.
     pub max_attempts: Option<NonZeroU16>,
     /// Which ends of an attempt may be retried. What the method's policy does not retry is not retried for this either.

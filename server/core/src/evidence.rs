@@ -14,12 +14,20 @@ pub struct Evidence {
     pub usage: Usage,
     /// What the kernel's out-of-memory counters say.
     pub oom: OomEvidence,
+    /// The last bytes of the process's stdout (at most 16 KiB), lossily as text.
+    pub stdout_tail: String,
     /// The last bytes of the process's stderr (at most 16 KiB), lossily as text.
     pub stderr_tail: String,
     /// Descendants that were still alive and had to be killed after the leader's end.
     pub descendants_killed: u32,
     /// Descendants that could not be killed.
     pub descendants_leaked: u32,
+    /// Lines of its output that were dropped after the last line that was handed out (those before were told with
+    /// it).
+    pub output_dropped: u64,
+    /// Its leader was exiting already when the broker was about to send SIGKILL. Proven where true; where false it
+    /// may have begun to exit just before the signal, or none was sent.
+    pub exiting_before_kill: bool,
 }
 
 /// How the kernel says a process ended.
@@ -77,6 +85,19 @@ pub struct Intent {
     pub at: Timestamp,
     /// The strongest signal sent so far, if any.
     pub signal_sent: Option<StopSignal>,
+}
+
+/// The rungs of the ladder that a process was taken down, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rungs {
+    /// The cancel frame or the drain frame that began it.
+    pub asked_at: Option<Timestamp>,
+    /// SIGTERM.
+    pub terminated_at: Option<Timestamp>,
+    /// SIGKILL.
+    pub killed_at: Option<Timestamp>,
+    /// Its leader was seen dead.
+    pub exited_at: Option<Timestamp>,
 }
 
 /// What the broker had decided.

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::evidence::{ConnectionEnd, Evidence, Intent};
-use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::event::{Operation, Target};
+use crate::evidence::{ConnectionEnd, Evidence, Intent, Rungs};
+use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, SlotId, WorkerId};
 use crate::reason::{
     AttemptEnd, Confidence, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
 };
@@ -122,6 +123,58 @@ pub enum Fact {
         /// Its evidence.
         evidence: Box<Evidence>,
     },
+    /// A handler panicked: the slot takes nothing more. The process goes on while it has others.
+    SlotRetired {
+        /// The pool.
+        pool: PoolId,
+        /// Which process.
+        process: ProcessKey,
+        /// Which slot.
+        slot: SlotId,
+        /// How many are left.
+        left: u16,
+        /// The panic's message.
+        message: String,
+        /// Source file, line and column, where known.
+        location: Option<String>,
+    },
+    /// A healthy process is to be replaced; its successor is ordered as soon as it is its worker's turn.
+    RecycleDue {
+        /// The pool.
+        pool: PoolId,
+        /// Which process.
+        process: ProcessKey,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Too many unproductive incarnations: the pool refuses requests.
+    PoolTripped {
+        /// The pool.
+        pool: PoolId,
+        /// How many there were within the window.
+        unproductive: u32,
+        /// The last of them.
+        because: Arc<Death>,
+        /// When it is given its next chance, from now.
+        wait: Duration,
+    },
+    /// A tripped pool is given a chance: one process, one request at a time.
+    PoolProbed {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A tripped pool serves again.
+    PoolRecovered {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A person ordered something.
+    Operated {
+        /// What.
+        operation: Operation,
+        /// With whom.
+        target: Target,
+    },
     /// A worker waits before its next incarnation.
     WorkerBackingOff {
         /// The pool.
@@ -201,14 +254,16 @@ pub struct Death {
     pub started_at: Timestamp,
     /// When the first sign of its death was seen.
     pub first_sign_at: Timestamp,
-    /// When it was judged.
+    /// The rungs of the ladder that were climbed, and when.
+    pub rungs: Rungs,
+    /// When it was judged: its tree was verified dead just before.
     pub judged_at: Timestamp,
     /// The broker killed it.
     pub killed_by_broker: Option<KillReason>,
     /// It had answered `ok` or was stable: its replacement starts at once.
     pub productive: bool,
-    /// The request it was executing, and the attempt.
-    pub executing: Option<(RequestId, AttemptNumber, MethodId)>,
+    /// What it was executing.
+    pub executing: Vec<(RequestId, AttemptNumber, MethodId)>,
     /// Requests it held that had not started and were put back.
     pub requeued: u32,
 }

@@ -28,6 +28,10 @@ pub struct ProcessKey {
     pub incarnation: Incarnation,
 }
 
+/// One slot of a process, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub u8);
+
 /// One client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);

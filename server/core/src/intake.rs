@@ -3,17 +3,17 @@
 //! It owns admission: what is refused and why, and under which limits a request is accepted. It must never choose a
 //! process for a request that has to wait.
 
+use std::time::Duration;
+
 use crate::action::{Action, Outcome, Settlement};
 use crate::core::Core;
 use crate::event::NewRequest;
 use crate::fact::{Fact, RequestEnded};
-use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId};
-use crate::process::Settled;
+use crate::ids::{ClientId, ClientTag, MethodId, PoolId, RequestId};
 use crate::reason::{OutcomeKind, RejectWhy};
-use crate::request::{NIL, Record, RequestPhase};
-use crate::settings::OnDisconnect;
-use crate::timers::{Timer, TimerOwner};
-use crate::view::TimerKind;
+use crate::request::{Armed, Limit, NIL, Record, RequestLimits, RequestPhase};
+use crate::settings::{OnBusy, OnDisconnect};
+use crate::slot::Settled;
 
 impl<Q, A> Core<Q, A> {
     /// Accepts or refuses a request. One from a client that is not connected, or with a tag that does not rise, is
@@ -27,40 +27,64 @@ impl<Q, A> Core<Q, A> {
             self.reject(&new, None, RejectWhy::UnknownMethod);
             return;
         };
-        if self.is_draining() {
-            self.reject(&new, Some(method), RejectWhy::Draining);
-            return;
+        let pool = self.settings.method(method).pool;
+        let room = match self.admit(pool, new.bytes) {
+            Ok(room) => room,
+            Err(why) => {
+                self.reject(&new, Some(method), why);
+                return;
+            }
+        };
+        let (client, bytes) = (new.client, new.bytes);
+        let id = self.accept(new, method, place);
+        let place = &mut self.pools[usize::from(pool.0)];
+        if place.breaker.is_half_open() {
+            place.breaker.probe = Some(id);
         }
-        let pool = &mut self.pools[usize::from(self.settings.method(method).pool.0)];
-        let room = pool.room_for_new();
-        let may_wait = room.is_some() || pool.queue.has_room(new.bytes);
-        if !may_wait || !self.requests.has_room(self.settings.max_open_requests) {
-            self.reject(&new, Some(method), RejectWhy::QueueFull);
-            return;
-        }
-        let (id, bytes) = self.accept(new, method, place);
         match room {
-            Some(worker) => self.dispatch(id, usize::from(worker.0)),
+            Some(berth) => self.dispatch(id, berth),
             None => {
-                let pool = self.settings.method(method).pool;
-                self.pools[usize::from(pool.0)].queue.push_fresh(id, bytes);
+                place.queue.push_fresh(client, id, bytes);
+                self.arm_queue(id);
             }
         }
     }
 
+    /// Whether a request may be accepted: gives the berth of a process that has room for it at once, `None` if it has
+    /// to wait.
+    fn admit(&mut self, id: PoolId, bytes: usize) -> Result<Option<usize>, RejectWhy> {
+        if self.is_closing(id) {
+            return Err(RejectWhy::Draining);
+        }
+        if !self.breaker_admits(id) {
+            return Err(RejectWhy::Tripped);
+        }
+        let pool = &self.pools[usize::from(id.0)];
+        let room = pool.room_for_new();
+        if room.is_none() && self.settings.pool(id).on_busy == OnBusy::Reject {
+            return Err(RejectWhy::AllWorkersBusy);
+        }
+        let may_wait = room.is_some() || pool.queue.has_room(bytes);
+        if !may_wait || !self.requests.has_room(self.settings.max_open_requests) {
+            return Err(RejectWhy::QueueFull);
+        }
+        Ok(room)
+    }
+
     /// Makes the record and starts the deadline.
-    fn accept(&mut self, new: NewRequest<Q>, id: MethodId, place: u32) -> (crate::ids::RequestId, usize) {
-        let NewRequest { client, tag, payload, bytes, limits, .. } = new;
+    fn accept(&mut self, new: NewRequest<Q>, id: MethodId, place: u32) -> RequestId {
+        let NewRequest { client, tag, payload, bytes, limits, stream, restartable, .. } = new;
         let method = &self.settings.methods[usize::from(id.0)];
         let deadline_by_class = limits.timeout.is_none_or(|wish| wish >= method.deadline);
         let deadline = match limits.timeout {
             Some(wish) if !deadline_by_class => self.now + wish,
             _ => self.now + method.deadline,
         };
-        let (attempt_limit, attempt_by_class) = match (method.attempt_timeout, limits.attempt_timeout) {
-            (Some(ours), Some(wish)) if wish < ours => (Some(wish), false),
-            (None, Some(wish)) => (Some(wish), false),
-            (ours, _) => (ours, true),
+        let request_limits = RequestLimits {
+            queue: tighter(method.queue_timeout, limits.queue_timeout),
+            attempt: tighter(method.attempt_timeout, limits.attempt_timeout),
+            progress: tighter(method.progress_timeout, limits.progress_timeout).length,
+            output: tighter(method.output_timeout, limits.output_timeout).length,
         };
         let most = method.retry.max_attempts().get();
         let max_attempts = limits.max_attempts.map_or(most, |wish| wish.get().min(most));
@@ -77,42 +101,43 @@ impl<Q, A> Core<Q, A> {
             bytes,
             accepted_at: now,
             deadline,
-            attempt_limit,
+            limits: request_limits,
             max_attempts,
             retry_on,
             attempts: 0,
             phase: RequestPhase::Queued,
             started_at: now,
+            progress_at: now,
             limit: None,
+            last_limit: None,
             closing: false,
+            may_have_started: false,
+            stream,
+            restartable,
+            told_part: false,
             dispatched: false,
             avoid: None,
-            deadline_armed: true,
-            attempt_armed: false,
-            deadline_by_class,
-            attempt_by_class,
+            armed: Armed { deadline_by_class, ..Armed::default() },
             history: Vec::new(),
             client_slot: place,
             client_prev: NIL,
             client_next: NIL,
         });
         self.clients.link(&mut self.requests, request);
-        if deadline_by_class {
-            let class = self.classes[usize::from(id.0)].deadline;
-            self.timers.arm_limit(class, now, request, AttemptNumber(0));
-        } else {
-            let owner = TimerOwner::Request(request, AttemptNumber(0));
-            self.timers.arm(Timer { at: deadline, kind: TimerKind::Deadline, owner });
-        }
-        (request, bytes)
+        self.arm_deadline(request);
+        request
     }
 
     fn reject(&mut self, new: &NewRequest<Q>, method: Option<MethodId>, why: RejectWhy) {
         let pool = method.map(|id| self.settings.method(id).pool);
         let retry_after = match (why, pool) {
-            (RejectWhy::QueueFull, Some(pool)) => self.pools[usize::from(pool.0)].retry_after(),
+            (RejectWhy::QueueFull | RejectWhy::AllWorkersBusy, Some(pool)) => {
+                self.pools[usize::from(pool.0)].retry_after()
+            }
+            (RejectWhy::Tripped, Some(pool)) => self.tripped_for(pool),
             _ => None,
         };
+        let because = pool.filter(|_| why == RejectWhy::Tripped).and_then(|pool| self.unfit_because(pool));
         self.out.tell(Fact::RequestEnded(RequestEnded {
             pool,
             method,
@@ -120,13 +145,20 @@ impl<Q, A> Core<Q, A> {
             request: None,
             outcome: OutcomeKind::Rejected,
             rejected: Some(why),
-            duration: std::time::Duration::ZERO,
+            duration: Duration::ZERO,
             attempts: 0,
             past_deadline: false,
             late: false,
         }));
         let outcome = Outcome::Rejected { why, retry_after };
-        let settlement = Settlement { method, accepted_at: self.now, outcome, attempts: Vec::new() };
+        let settlement = Settlement {
+            method,
+            accepted_at: self.now,
+            outcome,
+            attempts: Vec::new(),
+            may_have_started: false,
+            because,
+        };
         self.out.act(Action::Settle { client: new.client, tag: new.tag, settlement: Box::new(settlement) });
     }
 
@@ -151,5 +183,14 @@ impl<Q, A> Core<Q, A> {
             }
         }
         self.clients.close(client);
+    }
+}
+
+/// The method's limit, or the client's if that is shorter.
+fn tighter(ours: Option<Duration>, wish: Option<Duration>) -> Limit {
+    match (ours, wish) {
+        (Some(ours), Some(wish)) if wish < ours => Limit { length: Some(wish), by_class: false },
+        (None, Some(wish)) => Limit { length: Some(wish), by_class: false },
+        (ours, _) => Limit { length: ours, by_class: true },
     }
 }

@@ -3,14 +3,18 @@
 //! It owns the checks alone. Debug builds run the cheap ones after every entry point and the full sweep every 1 024
 //! entry points; the simulator calls the sweep at will. It must never repair anything.
 
+use crate::berth::{berths_of, other};
+use crate::breaker::BreakerState;
 use crate::core::Core;
-use crate::ids::RequestId;
+use crate::dispatch::ups;
+use crate::ids::{RequestId, WorkerId};
+use crate::phase::{Phase, Rung};
 use crate::pool::Pool;
-use crate::process::{Phase, Process, Rung};
-use crate::queue;
+use crate::process::{Process, STANDING};
 use crate::request::{NIL, Record, RequestPhase};
 use crate::shutdown::Stage;
 use crate::timers::{self, Timer, TimerOwner};
+use crate::turns;
 use crate::view::TimerKind;
 use crate::worker::Worker;
 
@@ -35,7 +39,7 @@ impl<Q, A> Core<Q, A> {
         for worker in &self.workers {
             self.check_worker(worker);
         }
-        let running = self.workers.iter().filter(|worker| worker.process.is_some()).count();
+        let running = self.berths.iter().filter(|berth| berth.process.is_some()).count();
         assert_eq!(self.processes, running, "I3: processes are counted");
         for pool in &self.pools {
             self.check_pool(pool);
@@ -50,16 +54,18 @@ impl<Q, A> Core<Q, A> {
             assert!(record.attempts <= record.max_attempts, "I5: {id} has had more attempts than it may");
             match record.phase {
                 RequestPhase::Held { process } => {
-                    let holder = self.workers[usize::from(process.worker.0)].process(process);
-                    let holder = holder.unwrap_or_else(|| panic!("I6: {id} is held by a present process"));
-                    let line = holder.line.iter().filter(|held| held.settled.is_none());
-                    let places = line.chain(&holder.awaiting_death).filter(|held| held.request == id).count();
+                    let holder = self.find_process(process).and_then(|berth| self.berthed(berth));
+                    let holder = holder.unwrap_or_else(|| panic!("I6: {id} is held by a process in a berth"));
+                    let held = holder.held().filter(|held| held.settled.is_none());
+                    let places = held.chain(&holder.awaiting_death).filter(|held| held.request == id).count();
                     assert_eq!(places, 1, "I6: {id} has one place in its process");
                 }
                 RequestPhase::Queued | RequestPhase::Backoff { .. } => {
-                    assert!(record.deadline_armed, "I7: {id} waits, so its deadline is ahead");
-                    assert!(!self.is_draining(), "I8: nothing waits during a shutdown");
-                    assert!(!record.attempt_armed, "I9: {id} waits, so no attempt timer runs");
+                    assert!(record.armed.deadline, "I7: {id} waits, so its deadline is ahead");
+                    assert!(!self.is_closing(record.pool), "I8: nothing waits during a shutdown");
+                    let armed = record.armed;
+                    let runs = armed.attempt || armed.progress.is_some() || armed.output.is_some();
+                    assert!(!runs, "I9: {id} waits, so no timer of an attempt runs");
                 }
                 RequestPhase::Ended => panic!("I4: {id} has ended"),
             }
@@ -87,41 +93,72 @@ impl<Q, A> Core<Q, A> {
     }
 
     fn check_worker(&self, worker: &Worker) {
-        let Some(process) = &worker.process else {
-            assert!(
-                self.is_draining() || worker.backoff_until.is_some(),
-                "I11: {} has a process, or waits for its next one",
-                worker.name
-            );
-            return;
-        };
+        let Worker { id, name, present, .. } = worker;
+        let berths = berths_of(*id);
+        assert!(berths.contains(present), "I11: {name} has its present process in one of its berths");
+        let pool = &self.pools[usize::from(worker.pool.0)];
+        let is_there = self.berthed(*present).is_some();
+        let waits = worker.backoff_until.is_some();
+        let parked = worker.disabled || self.is_closing(pool.id) || !pool.breaker.is_closed();
+        assert!(is_there || waits || parked, "I11: {name} has a process, or waits for its next one");
+        assert!(!waits || !is_there || worker.recycle.is_some(), "I11: {name} does not wait for nothing");
+        assert!(worker.recycle.is_none() || is_there, "I27: {name} has a process that can be replaced");
+        let due = pool.recycle_due.iter().filter(|due| *due == id).count();
+        let replacing = pool.replacing == Some(*id);
+        assert_eq!(
+            worker.recycle.is_some(),
+            due + usize::from(replacing) == 1,
+            "I27: {name} has one turn to be replaced"
+        );
+        let successor = self.berthed(other(*present));
+        let starting = successor.is_some_and(|process| process.phase.is_starting());
+        assert!(!starting || is_there, "I28: {name} has a process that its successor gets ready for");
+        let serving = successor.is_some_and(|process| matches!(process.phase, Phase::Serving));
+        assert!(!serving, "I28: {name} serves with its present process alone");
+        for berth in berths {
+            if let Some(process) = self.berthed(berth) {
+                assert_eq!(self.berths[berth].worker, *id, "I28: {name} has its own process");
+                self.check_process(berth, process);
+            }
+        }
+    }
+
+    fn check_process(&self, berth: usize, process: &Process) {
         let key = process.key;
-        assert!(worker.backoff_until.is_none(), "I11: {key} exists, so its worker does not back off");
-        let prefetch = self.settings.pool(worker.pool).prefetch.get();
-        assert!(process.line.len() <= usize::from(prefetch), "I12: {key} holds no more than prefetch");
-        for (place, held) in process.line.iter().enumerate() {
-            assert!(place == 0 || !held.started, "I13: {key} executes the front of its line alone");
-            let open = self.requests.get(held.request).is_some_and(|record| {
-                record.phase == RequestPhase::Held { process: key } && held.settled.is_none()
-            });
-            assert_eq!(open, held.settled.is_none(), "I14: {key} holds {} as its record says", held.request);
+        let pool = &self.pools[usize::from(self.pool_of(berth).0)];
+        let settings = self.settings.pool(pool.id);
+        assert_eq!(process.slots.len(), usize::from(settings.slots.get()), "I12: {key} has its slots");
+        for slot in &process.slots {
+            let most = usize::from(settings.prefetch.get());
+            assert!(slot.line.len() <= most, "I12: a slot of {key} holds no more than prefetch");
+            assert!(!slot.retired || slot.line.is_empty(), "I29: a retired slot of {key} holds nothing");
+            for (place, held) in slot.line.iter().enumerate() {
+                assert!(place == 0 || !held.started, "I13: {key} executes the fronts of its lines alone");
+                let open = self.requests.get(held.request).is_some_and(|record| {
+                    record.phase == RequestPhase::Held { process: key } && held.settled.is_none()
+                });
+                assert_eq!(
+                    open,
+                    held.settled.is_none(),
+                    "I14: {key} holds {} as its record says",
+                    held.request
+                );
+            }
         }
         for held in &process.awaiting_death {
             let limit = self.requests.get(held.request).and_then(|record| record.limit);
             assert!(limit.is_some(), "I15: {} awaits a death because a limit passed", held.request);
         }
         check_bounded(process);
-        let room = process.phase == Phase::Serving && process.line.len() < usize::from(prefetch);
-        let lane = self.pools[usize::from(worker.pool.0)].lanes.lane_of(worker.member);
-        let expected = room.then_some(process.line.len());
-        assert_eq!(lane.map(usize::from), expected, "I16: {key} is in the lane of its load");
-        if self.stage == Stage::Serving {
-            return;
+        let lane = pool.lanes.lane_of(pool.member(berth)).map(usize::from);
+        let expected = if process.phase == Phase::Serving { process.lane() } else { None };
+        assert_eq!(lane, expected, "I16: {key} is in the lane of its load");
+        let cancelling = process.slots.iter().any(|slot| slot.cancel.is_some());
+        assert!(process.phase != Phase::Cancelling || cancelling, "I30: {key} has an attempt to cancel");
+        if self.stage != Stage::Serving {
+            let ending = !matches!(process.phase, Phase::Spawning | Phase::Starting | Phase::Serving);
+            assert!(ending, "I8: {key} is being ended during a shutdown");
         }
-        assert!(
-            !matches!(process.phase, Phase::Spawning | Phase::Starting | Phase::Serving),
-            "I8: {key} is being ended during a shutdown"
-        );
     }
 
     fn check_pool(&self, pool: &Pool) {
@@ -130,16 +167,19 @@ impl<Q, A> Core<Q, A> {
         assert_eq!(pool.queue.depth(), depth, "I17: {:?} counts who waits", pool.id);
         assert_eq!(pool.queue.bytes(), bytes, "I17: and the memory they pin");
         let (places, live) = pool.queue.fresh_places();
-        assert!(places <= 2 * live + queue::SMALL, "I18: settled requests do not pile up in the queue");
-        let is_up = |id: crate::ids::WorkerId| self.workers[usize::from(id.0)].is_up();
-        let up = pool.workers().filter(|id| is_up(*id)).count();
-        assert_eq!(usize::from(pool.up), up, "I19: {:?} counts who is up", pool.id);
-        assert!(
-            pool.lanes.is_empty() || live == 0,
-            "I20: no new request waits while a process of {:?} has room",
-            pool.id
-        );
-        assert_eq!(pool.match_returned(is_up), None, "I20: nor one that came back and may go there");
+        assert!(places <= 2 * live + turns::SMALL, "I18: settled requests do not pile up in the queue");
+        let ups = |id: WorkerId| ups(&self.berths, id);
+        let up: u16 = pool.workers().map(ups).sum();
+        assert_eq!(pool.up, up, "I19: {:?} counts who is up", pool.id);
+        if self.breaker_lets_through(pool.id) {
+            let idle = pool.lanes.is_empty() || live == 0;
+            assert!(idle, "I20: no new request waits while a process of {:?} has room", pool.id);
+            assert_eq!(pool.match_returned(ups), None, "I20: nor one that came back and may go there");
+        }
+        if let Some(id) = pool.replacing {
+            let present = self.workers[usize::from(id.0)].present;
+            assert!(self.berthed(other(present)).is_some(), "I27: {:?} gets one successor ready", pool.id);
+        }
     }
 
     fn check_timers(&self) {
@@ -166,25 +206,38 @@ impl<Q, A> Core<Q, A> {
         let Timer { at, kind, owner } = *timer;
         match owner {
             TimerOwner::Request(id, attempt) => self.requests.get(id).is_some_and(|record| match kind {
-                TimerKind::Deadline => record.deadline_armed && record.deadline == at,
+                TimerKind::Deadline => record.armed.deadline && record.deadline == at,
+                TimerKind::QueueTimeout => record.armed.queue && !record.dispatched,
                 TimerKind::RetryBackoff => record.phase == RequestPhase::Backoff { until: at },
-                TimerKind::AttemptTimeout => record.attempt_armed && record.attempt() == attempt,
+                TimerKind::AttemptTimeout => record.armed.attempt && record.attempt() == attempt,
+                TimerKind::ProgressTimeout => {
+                    record.armed.progress == Some(at) && record.attempt() == attempt
+                }
+                TimerKind::OutputTimeout => record.armed.output == Some(at) && record.attempt() == attempt,
                 TimerKind::StartTimeout
                 | TimerKind::Ladder
                 | TimerKind::ExitGrace
                 | TimerKind::KillTimeout
                 | TimerKind::RestartBackoff
                 | TimerKind::StableAfter
+                | TimerKind::Heartbeat
+                | TimerKind::RecycleAge
+                | TimerKind::RecycleIdle
+                | TimerKind::Probe
                 | TimerKind::DrainTimeout => false,
             }),
             TimerOwner::Process(key) => {
-                let process = self.workers[usize::from(key.worker.0)].process(key);
+                let process = self.find_process(key).and_then(|berth| self.berthed(berth));
                 process.is_some_and(|process| {
+                    let standing = STANDING.iter().position(|other| *other == kind);
                     process.timer == Some((at, kind))
-                        || (kind == TimerKind::StableAfter && process.stable_timer == Some(at))
+                        || standing.is_some_and(|place| process.standing[place] == Some(at))
                 })
             }
             TimerOwner::Worker(id) => self.workers[usize::from(id.0)].backoff_until == Some(at),
+            TimerOwner::Pool(id) => {
+                self.pools[usize::from(id.0)].breaker.state == BreakerState::Open { until: at }
+            }
             TimerOwner::Broker => matches!(self.stage, Stage::Draining { until } if until == Some(at)),
         }
     }
@@ -203,7 +256,7 @@ fn check_bounded(process: &Process) {
         Phase::Ending(Rung::ConnectionLost) => Some(TimerKind::ExitGrace),
         Phase::Ending(Rung::Killed) => Some(TimerKind::KillTimeout),
         Phase::Collecting => kind.filter(|kind| *kind == TimerKind::KillTimeout),
-        Phase::Serving | Phase::Ending(Rung::Unborn | Rung::Draining) => None,
+        Phase::Serving | Phase::Ending(Rung::Unborn | Rung::Retiring | Rung::Draining) => None,
     };
     assert_eq!(kind, expected, "I25: {key} in {phase:?} is waited for with a bound");
     if matches!(phase, Phase::Ending(Rung::Terminated | Rung::Killed)) {

@@ -7,12 +7,13 @@
 //!
 //! The first row that fits wins. *Our signal* means: SIGKILL after we sent SIGKILL, SIGTERM after we sent SIGTERM.
 //! That a signal was sent proves nothing by itself, because sending one to a zombie succeeds: only a wait status that
-//! matches does.
+//! matches does. SIGKILL is not ours either if the process was seen to be on its way out before it was sent.
 //!
 //! | | evidence | verdict |
 //! |---|---|---|
 //! | 1 | not ready yet; a planned stop, and an exit, our signal or no status | planned |
 //! | 1 | not ready yet; killed for `start_timeout`, our signal | `start_failed`, timed out |
+//! | 1 | not ready yet; a person's kill, our signal | `operator` |
 //! | 1 | not ready yet; bad bytes, or killed for its connection | `start_failed`, bad hello |
 //! | 1 | not ready yet; anything else | `start_failed`, with the code or signal |
 //! | 2 | a signal of its own: not SIGKILL, SIGTERM, SIGINT, SIGHUP | `signal`, `cpu_limit` (SIGXCPU), `file_size_limit` (SIGXFSZ), `sandbox_violation` (SIGSYS) |
@@ -55,6 +56,8 @@ pub struct Case<'a> {
     pub slots_failed: Option<&'a str>,
     /// What the kernel says of its end.
     pub wait: WaitStatus,
+    /// It was on its way out already when SIGKILL was sent to it.
+    pub exiting_before_kill: bool,
     /// What the out-of-memory counters say.
     pub oom: OomEvidence,
 }
@@ -109,6 +112,9 @@ fn before_ready(case: &Case<'_>) -> Verdict {
     match (case.intent.map(|intent| intent.what), case.connection) {
         (_, Some(ConnectionEnd::Violation(what))) => {
             failed(StartFailure::BadHello(what.clone()), Confidence::Proven)
+        }
+        (Some(IntentKind::Kill(KillReason::Operator)), _) if ours => {
+            crash(CrashReason::Killed(KillReason::Operator), Confidence::Proven)
         }
         (Some(IntentKind::StartTimeout), _) if ours => failed(StartFailure::TimedOut, Confidence::Proven),
         (Some(IntentKind::Connection), _) if ours => {
@@ -251,7 +257,9 @@ impl Case<'_> {
     /// The status shows a signal that we sent.
     fn is_our_signal(&self) -> bool {
         match self.wait {
-            WaitStatus::Signaled { signal: SIGKILL, .. } => self.sent() == Some(StopSignal::Kill),
+            WaitStatus::Signaled { signal: SIGKILL, .. } => {
+                self.sent() == Some(StopSignal::Kill) && !self.exiting_before_kill
+            }
             WaitStatus::Signaled { signal: SIGTERM, .. } => self.sent().is_some(),
             WaitStatus::Signaled { .. } | WaitStatus::Exited { .. } | WaitStatus::Unknown => false,
         }
@@ -265,11 +273,11 @@ impl Case<'_> {
                 KillReason::AttemptTimeout
                 | KillReason::ProgressStall
                 | KillReason::OutputStall
-                | KillReason::Cancelled
-                | KillReason::Operator => true,
-                KillReason::Deadline | KillReason::MemoryLimit | KillReason::Unkillable => {
-                    self.sent() == Some(StopSignal::Terminate)
-                }
+                | KillReason::Cancelled => true,
+                KillReason::Deadline
+                | KillReason::MemoryLimit
+                | KillReason::Operator
+                | KillReason::Unkillable => self.sent() == Some(StopSignal::Terminate),
             }
     }
 }

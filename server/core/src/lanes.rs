@@ -1,7 +1,7 @@
 //! Which processes of a pool have room, in the order in which they are given work.
 //!
-//! It owns one waiting lane per number of held requests: the least loaded process comes first, and among equals the
-//! one that has been so for longest. It must never look at requests. Every operation takes constant time, but for
+//! It owns one waiting lane per load: the least loaded process comes first, and among equals the one that has been so
+//! for longest. It must never look at requests. Every operation takes constant time, but for
 //! skipping empty lanes, which is paid for by the moves that emptied them.
 
 const NIL: u16 = u16::MAX;
@@ -20,7 +20,7 @@ struct Link {
     lane: Option<u16>,
 }
 
-/// The lanes of one pool. Members are numbered from 0 within the pool.
+/// The lanes of one pool. Its members are the berths of its workers, numbered from 0 within the pool.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
@@ -31,12 +31,12 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes for `members` processes that hold fewer than `prefetch` requests.
-    pub(crate) fn new(members: u16, prefetch: u16) -> Self {
+    /// Lanes for `members` berths and so many different loads.
+    pub(crate) fn new(members: usize, loads: usize) -> Self {
         Self {
-            lanes: vec![Lane { first: NIL, last: NIL }; usize::from(prefetch)],
-            links: vec![Link { prev: NIL, next: NIL, lane: None }; usize::from(members)],
-            lowest: usize::from(prefetch),
+            lanes: vec![Lane { first: NIL, last: NIL }; loads],
+            links: vec![Link { prev: NIL, next: NIL, lane: None }; members],
+            lowest: loads,
             members: 0,
         }
     }
@@ -45,17 +45,15 @@ impl Lanes {
         self.members == 0
     }
 
-    /// The lane a member is in: the number of requests it was said to hold.
+    /// The lane a member is in.
     pub(crate) fn lane_of(&self, member: u16) -> Option<u16> {
         self.links[usize::from(member)].lane
     }
 
-    /// Puts a member at the end of the lane of its load, or takes it out if it has no room.
-    pub(crate) fn set_load(&mut self, member: u16, load: usize) {
+    /// Puts a member at the end of a lane, or takes it out of all of them.
+    pub(crate) fn set_load(&mut self, member: u16, load: Option<usize>) {
         self.remove(member);
-        if load >= self.lanes.len() {
-            return;
-        }
+        let Some(load) = load else { return };
         let lane = &mut self.lanes[load];
         let before = lane.last;
         lane.last = member;
@@ -64,7 +62,7 @@ impl Lanes {
         } else {
             self.links[usize::from(before)].next = member;
         }
-        let place = u16::try_from(load).expect("prefetch is a u16");
+        let place = u16::try_from(load).expect("slots and prefetch are bounded so that loads fit");
         self.links[usize::from(member)] = Link { prev: before, next: NIL, lane: Some(place) };
         self.lowest = self.lowest.min(load);
         self.members += 1;
@@ -92,17 +90,14 @@ impl Lanes {
         }
     }
 
-    /// The next member to be given work, `avoid` left out.
-    pub(crate) fn pick(&self, avoid: Option<u16>) -> Option<u16> {
+    /// The next member to be given work, of those that are not shunned: at most the berths of one worker.
+    pub(crate) fn pick(&self, shunned: impl Fn(u16) -> bool) -> Option<u16> {
         self.lanes[self.lowest..].iter().find_map(|lane| {
-            let first = lane.first;
-            if first == NIL {
-                None
-            } else if Some(first) != avoid {
-                Some(first)
-            } else {
-                Some(self.links[usize::from(first)].next).filter(|next| *next != NIL)
+            let mut member = lane.first;
+            while member != NIL && shunned(member) {
+                member = self.links[usize::from(member)].next;
             }
+            (member != NIL).then_some(member)
         })
     }
 }
@@ -113,20 +108,22 @@ mod tests {
 
     #[test]
     fn the_longest_idle_comes_first_and_the_loaded_later() {
+        let anybody = |_| false;
         let mut lanes = Lanes::new(3, 2);
-        assert_eq!(lanes.pick(None), None);
-        lanes.set_load(2, 0);
-        lanes.set_load(0, 0);
-        lanes.set_load(1, 1);
-        assert_eq!(lanes.pick(None), Some(2));
-        assert_eq!(lanes.pick(Some(2)), Some(0));
-        lanes.set_load(2, 1);
-        lanes.set_load(0, 2);
+        assert_eq!(lanes.pick(anybody), None);
+        lanes.set_load(2, Some(0));
+        lanes.set_load(0, Some(0));
+        lanes.set_load(1, Some(1));
+        assert_eq!(lanes.pick(anybody), Some(2));
+        assert_eq!(lanes.pick(|member| member == 2), Some(0));
+        assert_eq!(lanes.pick(|member| member != 1), Some(1));
+        lanes.set_load(2, Some(1));
+        lanes.set_load(0, None);
         assert_eq!(lanes.lane_of(0), None, "a full process is in no lane");
-        assert_eq!(lanes.pick(None), Some(1));
-        assert_eq!(lanes.pick(Some(1)), Some(2));
+        assert_eq!(lanes.pick(anybody), Some(1));
+        assert_eq!(lanes.pick(|member| member == 1), Some(2));
         lanes.remove(2);
-        assert_eq!(lanes.pick(Some(1)), None);
+        assert_eq!(lanes.pick(|member| member == 1), None);
         lanes.remove(1);
         assert!(lanes.is_empty());
     }

@@ -8,36 +8,22 @@ use crate::core::Core;
 use crate::evidence::IntentKind;
 use crate::fact::Fact;
 use crate::ids::{AttemptNumber, RequestId};
-use crate::process::{Phase, Rung, Settled};
+use crate::phase::{Phase, Rung};
 use crate::reason::{KillReason, TimeoutWhich};
 use crate::request::RequestPhase;
-use crate::settings::MethodSettings;
-use crate::timers::{ClassId, Timer, TimerOwner, Timers};
+use crate::slot::Settled;
+use crate::time::Timestamp;
+use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
-
-/// The timeout classes of a method's limits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MethodClasses {
-    pub(crate) deadline: ClassId,
-    pub(crate) attempt: Option<ClassId>,
-}
-
-impl MethodClasses {
-    pub(crate) fn new(timers: &mut Timers, method: &MethodSettings) -> Self {
-        Self {
-            deadline: timers.class(TimerKind::Deadline, method.deadline),
-            attempt: method.attempt_timeout.map(|limit| timers.class(TimerKind::AttemptTimeout, limit)),
-        }
-    }
-}
 
 impl<Q, A> Core<Q, A> {
     /// Routes a timer that is due to its owner.
     pub(crate) fn timer_fired(&mut self, timer: Timer) {
         match timer.owner {
             TimerOwner::Request(id, attempt) => self.request_timer_fired(id, attempt, timer.kind),
-            TimerOwner::Process(key) => self.process_timer_fired(key, timer.kind),
+            TimerOwner::Process(key) => self.process_timer_fired(key, timer.kind, timer.at),
             TimerOwner::Worker(worker) => self.restart_due(usize::from(worker.0)),
+            TimerOwner::Pool(pool) => self.probe_due(pool),
             TimerOwner::Broker => self.drain_timeout_passed(),
         }
     }
@@ -45,7 +31,10 @@ impl<Q, A> Core<Q, A> {
     fn request_timer_fired(&mut self, id: RequestId, attempt: AttemptNumber, kind: TimerKind) {
         match kind {
             TimerKind::Deadline => self.deadline_passed(id),
+            TimerKind::QueueTimeout => self.queue_timeout_passed(id),
             TimerKind::AttemptTimeout => self.attempt_timeout_passed(id, attempt),
+            TimerKind::ProgressTimeout => self.look_at_progress(id, attempt),
+            TimerKind::OutputTimeout => self.look_at_output(id, attempt),
             TimerKind::RetryBackoff => self.backoff_over(id),
             TimerKind::StartTimeout
             | TimerKind::Ladder
@@ -53,6 +42,10 @@ impl<Q, A> Core<Q, A> {
             | TimerKind::KillTimeout
             | TimerKind::RestartBackoff
             | TimerKind::StableAfter
+            | TimerKind::Heartbeat
+            | TimerKind::RecycleAge
+            | TimerKind::RecycleIdle
+            | TimerKind::Probe
             | TimerKind::DrainTimeout => debug_assert!(false, "{kind:?} is no timer of a request"),
         }
     }
@@ -64,10 +57,18 @@ impl<Q, A> Core<Q, A> {
         self.put_back(id);
     }
 
+    /// It was not dispatched in time.
+    fn queue_timeout_passed(&mut self, id: RequestId) {
+        self.requests.open_record(id).armed.queue = false;
+        self.tell_limit(id, TimeoutWhich::Queue);
+        let outcome = self.timed_out(id, TimeoutWhich::Queue);
+        self.end_request(id, outcome);
+    }
+
     /// A request that does not run ends at once. What runs is killed, and its outcome waits for the death.
     fn deadline_passed(&mut self, id: RequestId) {
         let record = self.requests.open_record(id);
-        record.deadline_armed = false;
+        record.armed.deadline = false;
         let phase = record.phase;
         self.tell_limit(id, TimeoutWhich::Deadline);
         let RequestPhase::Held { process } = phase else {
@@ -75,17 +76,17 @@ impl<Q, A> Core<Q, A> {
             self.end_request(id, outcome);
             return;
         };
-        let index = self.find_process(process).expect("a held request's process is its worker's present one");
-        let life = self.process(index);
-        let runs = life.front().is_some_and(|held| held.request == id)
-            || life.awaiting_death.iter().any(|held| held.request == id);
+        let berth =
+            self.find_process(process).expect("a held request's process is in one of its worker's berths");
+        let life = self.process(berth);
+        let runs = life.executing().chain(&life.awaiting_death).any(|held| held.request == id);
         if !runs {
             self.abandon(id, Settled::Deadline);
             return;
         }
         match life.phase {
             // It died by itself before; only the shell's search for the evidence is bounded.
-            Phase::Collecting => self.bound_collecting(index),
+            Phase::Collecting => self.bound_collecting(berth),
             Phase::Ending(Rung::Killed) => {
                 self.requests.open_record(id).limit = Some(TimeoutWhich::Deadline);
             }
@@ -95,6 +96,7 @@ impl<Q, A> Core<Q, A> {
             | Phase::Cancelling
             | Phase::Ending(
                 Rung::Unborn
+                | Rung::Retiring
                 | Rung::Draining
                 | Rung::Asked
                 | Rung::Leaving
@@ -102,29 +104,78 @@ impl<Q, A> Core<Q, A> {
                 | Rung::Terminated,
             ) => {
                 self.requests.open_record(id).limit = Some(TimeoutWhich::Deadline);
-                self.kill(index, IntentKind::Kill(KillReason::Deadline));
+                self.kill(berth, IntentKind::Kill(KillReason::Deadline));
             }
         }
     }
 
-    /// The ladder begins: cancel frame first. A process that is dying anyway needs none.
     fn attempt_timeout_passed(&mut self, id: RequestId, attempt: AttemptNumber) {
         let record = self.requests.open_record(id);
-        record.attempt_armed = false;
+        record.armed.attempt = false;
         debug_assert_eq!(record.attempt(), attempt, "timers of earlier attempts are cancelled");
-        let RequestPhase::Held { process } = record.phase else {
-            debug_assert!(false, "only a held request has an attempt timer");
-            return;
-        };
-        let index = self.find_process(process).expect("a held request's process is its worker's present one");
-        let phase = self.process(index).phase;
-        if !matches!(phase, Phase::Serving | Phase::Ending(Rung::Draining)) {
+        self.attempt_limit_passed(id, TimeoutWhich::Attempt, KillReason::AttemptTimeout);
+    }
+
+    /// There may have been progress since the timer was started.
+    fn look_at_progress(&mut self, id: RequestId, attempt: AttemptNumber) {
+        let now = self.now;
+        let record = self.requests.open_record(id);
+        record.armed.progress = None;
+        let due = record.progress_at + record.limits.progress.unwrap_or_default();
+        if due > now {
+            record.armed.progress = Some(due);
+            let owner = TimerOwner::Request(id, attempt);
+            self.timers.arm(Timer { at: due, kind: TimerKind::ProgressTimeout, owner });
             return;
         }
-        self.requests.open_record(id).limit = Some(TimeoutWhich::Attempt);
-        self.tell_limit(id, TimeoutWhich::Attempt);
-        self.send_cancel(index, id, attempt);
-        self.begin_cancelling(index, KillReason::AttemptTimeout, None);
+        self.attempt_limit_passed(id, TimeoutWhich::Progress, KillReason::ProgressStall);
+    }
+
+    /// Its process may have written something since the timer was started.
+    fn look_at_output(&mut self, id: RequestId, attempt: AttemptNumber) {
+        let now = self.now;
+        let record = self.requests.open_record(id);
+        record.armed.output = None;
+        let limit = record.limits.output.unwrap_or_default();
+        let (started_at, phase) = (record.started_at, record.phase);
+        let due = started_at.max(self.last_output(phase)) + limit;
+        if due > now {
+            self.requests.open_record(id).armed.output = Some(due);
+            let owner = TimerOwner::Request(id, attempt);
+            self.timers.arm(Timer { at: due, kind: TimerKind::OutputTimeout, owner });
+            return;
+        }
+        self.attempt_limit_passed(id, TimeoutWhich::Output, KillReason::OutputStall);
+    }
+
+    fn last_output(&mut self, phase: RequestPhase) -> Timestamp {
+        let RequestPhase::Held { process } = phase else { return Timestamp::ZERO };
+        self.find_process(process).map_or(Timestamp::ZERO, |berth| self.process(berth).output_at)
+    }
+
+    /// The ladder begins: cancel frame first. An attempt that was told to stop already, or a process that is dying
+    /// anyway, needs none.
+    fn attempt_limit_passed(&mut self, id: RequestId, which: TimeoutWhich, why: KillReason) {
+        let record = self.requests.open_record(id);
+        let attempt = record.attempt();
+        let RequestPhase::Held { process } = record.phase else {
+            debug_assert!(false, "only a held request has a limit on its attempt");
+            return;
+        };
+        let berth =
+            self.find_process(process).expect("a held request's process is in one of its worker's berths");
+        let life = self.process(berth);
+        let Some(slot) = life.slot_of(id) else {
+            debug_assert!(life.awaiting_death.iter().any(|held| held.request == id), "it is held");
+            return;
+        };
+        if !life.phase.executes() || life.slot(slot).cancel.is_some() {
+            return;
+        }
+        self.requests.open_record(id).limit = Some(which);
+        self.tell_limit(id, which);
+        self.send_cancel(berth, slot, id, attempt);
+        self.begin_cancelling(berth, slot, why, None);
     }
 
     fn tell_limit(&mut self, id: RequestId, which: TimeoutWhich) {
@@ -136,12 +187,14 @@ impl<Q, A> Core<Q, A> {
     /// The outcome of a request that ran past a limit, with the limit's length.
     pub(crate) fn timed_out(&mut self, id: RequestId, which: TimeoutWhich) -> Outcome<A> {
         let record = self.requests.open_record(id);
+        let limits = record.limits;
         let limit = match which {
-            TimeoutWhich::Attempt => record.attempt_limit.unwrap_or_default(),
-            TimeoutWhich::Deadline | TimeoutWhich::Queue | TimeoutWhich::Progress | TimeoutWhich::Output => {
-                record.deadline - record.accepted_at
-            }
+            TimeoutWhich::Queue => limits.queue.length,
+            TimeoutWhich::Attempt => limits.attempt.length,
+            TimeoutWhich::Progress => limits.progress,
+            TimeoutWhich::Output => limits.output,
+            TimeoutWhich::Deadline => Some(record.deadline - record.accepted_at),
         };
-        Outcome::TimedOut { which, limit }
+        Outcome::TimedOut { which, limit: limit.unwrap_or_default() }
     }
 }

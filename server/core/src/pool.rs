@@ -3,8 +3,11 @@
 //! It owns the match between waiting requests and processes with room. It must never touch a request's record or a
 //! process: dispatch carries the match out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::berth::{BERTHS, berths_of};
+use crate::breaker::Breaker;
 use crate::ids::{PoolId, RequestId, WorkerId};
 use crate::lanes::Lanes;
 use crate::queue::Queue;
@@ -20,30 +23,46 @@ pub(crate) struct Pool {
     pub(crate) id: PoolId,
     pub(crate) queue: Queue,
     pub(crate) lanes: Lanes,
+    pub(crate) breaker: Breaker,
     /// The first of its workers; the others follow.
     pub(crate) first_worker: WorkerId,
     /// How many workers it has.
     pub(crate) members: u16,
-    /// How many of its workers have a process that is ready or starting.
+    /// How many of its berths have a process that is ready or starting.
     pub(crate) up: u16,
+    /// A person drained it: it takes nothing new.
+    pub(crate) drained: bool,
     /// It is on the list of pools to be looked at before the entry point ends.
     pub(crate) dirty: bool,
+    /// Workers whose process is to be replaced, in the order in which that was found.
+    pub(crate) recycle_due: VecDeque<WorkerId>,
+    /// The one worker whose successor is getting ready.
+    pub(crate) replacing: Option<WorkerId>,
     /// A running mean of how long attempts take; zero until one has ended.
     mean_attempt: Duration,
+    /// How many requests its workers execute at the same time.
+    capacity: u32,
 }
 
 impl Pool {
     pub(crate) fn new(id: PoolId, settings: &PoolSettings, first_worker: WorkerId) -> Self {
         let members = settings.workers.get();
+        let slots = settings.slots.get();
+        let loads = usize::from(slots) * usize::from(settings.prefetch.get());
         Self {
             id,
             queue: Queue::new(settings.queue),
-            lanes: Lanes::new(members, settings.prefetch.get()),
+            lanes: Lanes::new(usize::from(members) * BERTHS, loads),
+            breaker: Breaker::default(),
             first_worker,
             members,
             up: 0,
+            drained: false,
             dirty: false,
+            recycle_due: VecDeque::new(),
+            replacing: None,
             mean_attempt: Duration::ZERO,
+            capacity: u32::from(members) * u32::from(slots),
         }
     }
 
@@ -53,50 +72,66 @@ impl Pool {
         (first..first + self.members).map(WorkerId)
     }
 
-    /// The worker at a place.
-    pub(crate) fn worker_at(&self, member: u16) -> WorkerId {
-        WorkerId(self.first_worker.0 + member)
+    /// The first of its berths; the others follow.
+    fn first_berth(&self) -> usize {
+        berths_of(self.first_worker)[0]
     }
 
-    /// The process that a new request can be given to at once. Whoever waits cannot use it, or would have it.
-    pub(crate) fn room_for_new(&self) -> Option<WorkerId> {
-        self.lanes.pick(None).map(|member| self.worker_at(member))
+    /// Its berths.
+    pub(crate) fn berths(&self) -> std::ops::Range<usize> {
+        let first = self.first_berth();
+        first..first + usize::from(self.members) * BERTHS
     }
 
-    /// The next request to be dispatched, and to whom. `is_up` tells whether a worker is ready or starting.
+    /// A berth's number in the lanes.
+    pub(crate) fn member(&self, berth: usize) -> u16 {
+        u16::try_from(berth - self.first_berth()).expect("the configuration bounds the workers")
+    }
+
+    /// The berth of a process that a new request can be given to at once. Whoever waits cannot use it, or would have
+    /// it.
+    pub(crate) fn room_for_new(&self) -> Option<usize> {
+        self.room(|_| false)
+    }
+
+    fn room(&self, shunned: impl Fn(u16) -> bool) -> Option<usize> {
+        self.lanes.pick(shunned).map(|member| self.first_berth() + usize::from(member))
+    }
+
+    /// The next request to be dispatched, and to which berth. `ups` tells how many berths of a worker have a process
+    /// that is ready or starting.
     ///
     /// A request that comes back is not given to the worker it avoids while another one is ready or starting; it then
     /// waits without being in anybody's way.
     pub(crate) fn next_match<Q>(
         &mut self,
         requests: &Requests<Q>,
-        is_up: impl Fn(WorkerId) -> bool,
-    ) -> Option<(RequestId, WorkerId)> {
+        ups: impl Fn(WorkerId) -> u16,
+    ) -> Option<(RequestId, usize)> {
         if self.lanes.is_empty() || self.queue.nobody_waits() {
             return None;
         }
-        if let Some(found) = self.match_returned(is_up) {
+        if let Some(found) = self.match_returned(ups) {
             return Some(found);
         }
         let request = self.queue.first_fresh(requests)?;
-        let member = self.lanes.pick(None)?;
-        Some((request, self.worker_at(member)))
+        Some((request, self.room_for_new()?))
     }
 
     /// The oldest request that came back and has a process to go to.
-    pub(crate) fn match_returned(&self, is_up: impl Fn(WorkerId) -> bool) -> Option<(RequestId, WorkerId)> {
+    pub(crate) fn match_returned(&self, ups: impl Fn(WorkerId) -> u16) -> Option<(RequestId, usize)> {
         if !self.queue.has_returned() {
             return None;
         }
         let place = |avoid: Option<WorkerId>| {
-            let shunned = avoid.map(|worker| worker.0 - self.first_worker.0);
-            self.lanes.pick(shunned).or_else(|| {
-                let others = self.up - u16::from(avoid.is_some_and(&is_up));
-                if others == 0 { self.lanes.pick(None) } else { None }
+            let shunned = avoid.map(|worker| berths_of(worker).map(|berth| self.member(berth)));
+            self.room(|member| shunned.is_some_and(|shunned| shunned.contains(&member))).or_else(|| {
+                let others = self.up - avoid.map_or(0, &ups);
+                if others == 0 { self.room_for_new() } else { None }
             })
         };
         let (request, avoid) = self.queue.first_returned(|avoid| place(avoid).is_some())?;
-        Some((request, self.worker_at(place(avoid)?)))
+        Some((request, place(avoid)?))
     }
 
     /// Takes note of how long an attempt took.
@@ -113,7 +148,7 @@ impl Pool {
             return None;
         }
         let waiting = u32::try_from(self.queue.depth()).unwrap_or(u32::MAX).saturating_add(1);
-        let estimate = self.mean_attempt.saturating_mul(waiting) / u32::from(self.members);
+        let estimate = self.mean_attempt.saturating_mul(waiting) / self.capacity;
         Some(estimate.clamp(RETRY_AFTER.0, RETRY_AFTER.1))
     }
 }

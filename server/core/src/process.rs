@@ -1,103 +1,23 @@
-//! One process: a worker's present life.
+//! One process: a worker's present life, or the one before or after it.
 //!
-//! It owns the process's phase, the line of requests it holds and everything that has been seen of its end. It must
-//! never decide: dispatch, ladder and death do.
+//! It owns the process's phase, its slots with the requests they hold and everything that has been seen of its end. It
+//! must never decide: dispatch, ladder and death do.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::evidence::{ConnectionEnd, Intent};
-use crate::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
+use crate::evidence::{ConnectionEnd, Intent, Rungs};
+use crate::fact::Death;
+use crate::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
+use crate::phase::Phase;
+use crate::reason::StopReason;
+use crate::slot::{Held, Slot};
 use crate::time::Timestamp;
 use crate::view::TimerKind;
 
-/// Where a process is in its life. Every phase but `Serving` and `Cancelling` only leads further down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Ordered; the shell has not answered yet.
-    Spawning,
-    /// Runs; has not said that it is ready.
-    Starting,
-    /// Serves: the only phase in which it is given requests.
-    Serving,
-    /// Was sent a cancel frame for its executing attempt; serves on if it answers within `cancel_grace`.
-    Cancelling,
-    /// Is on its way out.
-    Ending(Rung),
-    /// Has exited; its evidence is being gathered.
-    Collecting,
-}
-
-/// How far the end of a process has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rung {
-    /// To be killed as soon as the shell says that it was spawned.
-    Unborn,
-    /// Was told to drain, and still executes.
-    Draining,
-    /// Was asked to leave and has nothing left to wait for; SIGTERM is next.
-    Asked,
-    /// Its slots have failed; it should leave by itself, SIGKILL is next.
-    Leaving,
-    /// Its connection has ended; its own exit is awaited, SIGKILL is next.
-    ConnectionLost,
-    /// Was sent SIGTERM; SIGKILL is next.
-    Terminated,
-    /// Was sent SIGKILL.
-    Killed,
-}
-
-impl Phase {
-    /// Ready or starting: a reason for a retry to wait for this worker rather than to use the one it avoids.
-    pub(crate) const fn is_up(self) -> bool {
-        matches!(self, Self::Spawning | Self::Starting | Self::Serving | Self::Cancelling)
-    }
-
-    /// Whether a frame written to it may still be read and heeded.
-    pub(crate) const fn listens(self) -> bool {
-        matches!(
-            self,
-            Self::Serving | Self::Cancelling | Self::Ending(Rung::Draining | Rung::Asked | Rung::Terminated)
-        )
-    }
-
-    /// The legal ways from phase to phase.
-    pub(crate) const fn may_become(self, next: Self) -> bool {
-        match (self, next) {
-            (Self::Spawning, Self::Starting | Self::Ending(Rung::Unborn) | Self::Collecting) => true,
-            (Self::Starting, Self::Serving | Self::Ending(_) | Self::Collecting) => true,
-            (Self::Serving, Self::Cancelling | Self::Ending(_) | Self::Collecting) => true,
-            (Self::Cancelling, Self::Serving | Self::Ending(_) | Self::Collecting) => true,
-            (Self::Ending(Rung::Draining | Rung::Asked), Self::Cancelling) => true,
-            (Self::Ending(Rung::Killed), Self::Ending(_)) => false,
-            (Self::Ending(_), Self::Ending(_) | Self::Collecting) => true,
-            _ => false,
-        }
-    }
-}
-
-/// Why a request that a process still holds has its outcome already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// The client cancelled it, or went away.
-    Cancelled,
-    /// Its deadline passed.
-    Deadline,
-    /// The broker shuts down.
-    Closed,
-}
-
-/// A request that a process holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) request: RequestId,
-    pub(crate) attempt: AttemptNumber,
-    pub(crate) method: MethodId,
-    /// It has been the front: it counts as executing, unless the process is found not to have read it.
-    pub(crate) started: bool,
-    /// Its request has ended; whatever the process says of it is swallowed.
-    pub(crate) settled: Option<Settled>,
-}
+/// The timers that a ready process has beside the one of its phase.
+pub(crate) const STANDING: [TimerKind; 4] =
+    [TimerKind::StableAfter, TimerKind::Heartbeat, TimerKind::RecycleAge, TimerKind::RecycleIdle];
 
 /// One process.
 #[derive(Debug)]
@@ -107,46 +27,70 @@ pub(crate) struct Process {
     pub(crate) phase: Phase,
     /// The timer of the present phase.
     pub(crate) timer: Option<(Timestamp, TimerKind)>,
-    /// The timer after which it is productive without an answer.
-    pub(crate) stable_timer: Option<Timestamp>,
-    /// The requests it holds, in the order in which they were dispatched; the front one is executing.
-    pub(crate) line: VecDeque<Held>,
+    /// The timers of [`STANDING`], in that order.
+    pub(crate) standing: [Option<Timestamp>; STANDING.len()],
+    pub(crate) slots: Vec<Slot>,
+    /// How many requests a slot may hold.
+    pub(crate) prefetch: usize,
     /// Attempts that ran past a limit and have stopped: their outcome waits for the process's death.
     pub(crate) awaiting_death: Vec<Held>,
     pub(crate) intent: Option<Intent>,
+    pub(crate) rungs: Rungs,
     /// The ladder is cut short by this deadline of a cancelled request.
     pub(crate) kill_by: Option<Timestamp>,
+    /// It is to leave as planned, once it has finished what it holds.
+    pub(crate) leaving: Option<StopReason>,
     /// It was told to drain.
     pub(crate) drained: bool,
     pub(crate) connection: Option<ConnectionEnd>,
     /// Its slots have failed, for these reasons.
     pub(crate) slots_failed: Option<String>,
-    /// A handler panicked: the failure is counted already.
+    /// A handler panicked and left no slot: the failure is counted already.
     pub(crate) panicked: bool,
     pub(crate) ordered_at: Timestamp,
     pub(crate) ready_at: Option<Timestamp>,
     pub(crate) first_sign_at: Option<Timestamp>,
+    /// When it was last given work or answered; before that, when it became ready.
+    pub(crate) active_at: Timestamp,
+    /// When it last sent anything.
+    pub(crate) heard_at: Timestamp,
+    /// When it last wrote anything.
+    pub(crate) output_at: Timestamp,
     pub(crate) answered_ok: bool,
+    /// How many answers it has given.
+    pub(crate) served: u32,
     /// The newest request that was dispatched to it.
     pub(crate) newest: Option<RequestId>,
     /// The request that was the last thing ordered to be written to it; `None` if that was a cancel or drain frame.
     pub(crate) last_sent: Option<RequestId>,
-    /// It was judged, and had ended as planned.
-    pub(crate) concluded_as_planned: bool,
+    /// It was judged.
+    pub(crate) concluded: Option<Concluded>,
+}
+
+/// What the verdict over a process was.
+#[derive(Clone, Debug)]
+pub(crate) enum Concluded {
+    /// It ended as planned.
+    Planned,
+    /// It ended outside the plan.
+    Crashed(Arc<Death>),
 }
 
 impl Process {
-    pub(crate) fn new(key: ProcessKey, now: Timestamp) -> Self {
+    pub(crate) fn new(key: ProcessKey, now: Timestamp, slots: u16, prefetch: u16) -> Self {
         Self {
             key,
             pid: None,
             phase: Phase::Spawning,
             timer: None,
-            stable_timer: None,
-            line: VecDeque::new(),
+            standing: [None; STANDING.len()],
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            prefetch: usize::from(prefetch),
             awaiting_death: Vec::new(),
             intent: None,
+            rungs: Rungs::default(),
             kill_by: None,
+            leaving: None,
             drained: false,
             connection: None,
             slots_failed: None,
@@ -154,26 +98,75 @@ impl Process {
             ordered_at: now,
             ready_at: None,
             first_sign_at: None,
+            active_at: now,
+            heard_at: now,
+            output_at: now,
             answered_ok: false,
+            served: 0,
             newest: None,
             last_sent: None,
-            concluded_as_planned: false,
+            concluded: None,
         }
     }
 
-    /// The executing attempt, if it has started.
-    pub(crate) fn front(&self) -> Option<&Held> {
-        self.line.front().filter(|held| held.started)
+    pub(crate) fn slot(&mut self, slot: SlotId) -> &mut Slot {
+        &mut self.slots[usize::from(slot.0)]
     }
 
-    /// The executing attempt of a request that has no outcome yet.
-    pub(crate) fn executing(&self) -> Option<&Held> {
-        self.front().filter(|held| held.settled.is_none())
+    /// Every request that it holds, slot by slot.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.slots.iter().flat_map(|slot| &slot.line)
+    }
+
+    /// How many requests it holds.
+    pub(crate) fn load(&self) -> usize {
+        self.slots.iter().map(|slot| slot.line.len()).sum()
+    }
+
+    /// The executing attempts of requests that have no outcome yet.
+    pub(crate) fn executing(&self) -> impl Iterator<Item = &Held> {
+        self.slots.iter().filter_map(Slot::executing)
+    }
+
+    /// The slot that holds an attempt, and its place in the slot's line.
+    pub(crate) fn find(&self, request: RequestId, attempt: AttemptNumber) -> Option<(SlotId, usize)> {
+        let names = |held: &Held| held.request == request && held.attempt == attempt;
+        (0..=u8::MAX).zip(&self.slots).find_map(|(slot, Slot { line, .. })| {
+            line.iter().position(names).map(|place| (SlotId(slot), place))
+        })
+    }
+
+    /// The slot that holds a request that has no outcome yet.
+    pub(crate) fn slot_of(&self, request: RequestId) -> Option<SlotId> {
+        let holds = |slot: &Slot| slot.line.iter().any(|held| held.request == request);
+        (0..=u8::MAX).zip(&self.slots).find(|(_, slot)| holds(slot)).map(|(slot, _)| SlotId(slot))
+    }
+
+    /// The slot that the next request goes to: the one that holds the fewest, and of several the first.
+    pub(crate) fn next_slot(&self) -> Option<SlotId> {
+        let usable = (0..=u8::MAX).zip(&self.slots).filter(|(_, slot)| !slot.retired);
+        let (slot, depth) =
+            usable.map(|(place, slot)| (SlotId(place), slot.line.len())).min_by_key(|at| at.1)?;
+        (depth < self.prefetch).then_some(slot)
+    }
+
+    /// How full it is, as the lane it belongs to: by the shortest line of its slots, and among equals by how many slots
+    /// have longer ones or are retired. `None` if it has no room.
+    pub(crate) fn lane(&self) -> Option<usize> {
+        let lines = self.slots.iter().filter(|slot| !slot.retired).map(|slot| slot.line.len());
+        let depth = lines.min().filter(|depth| *depth < self.prefetch)?;
+        let fuller = self.slots.iter().filter(|slot| slot.retired || slot.line.len() > depth).count();
+        Some(depth * self.slots.len() + fuller)
+    }
+
+    /// How many slots can be used.
+    pub(crate) fn slots_left(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.retired).count()
     }
 
     /// Whether a request without an outcome depends on it.
     pub(crate) fn has_open_requests(&self) -> bool {
-        !self.awaiting_death.is_empty() || self.line.iter().any(|held| held.settled.is_none())
+        !self.awaiting_death.is_empty() || self.slots.iter().any(Slot::has_open_requests)
     }
 
     /// Whether it had answered `ok`, or had been ready for `stable_after` when its end began.
@@ -184,5 +177,48 @@ impl Process {
     /// The first sign of its end was seen.
     pub(crate) fn note_sign(&mut self, now: Timestamp) {
         self.first_sign_at.get_or_insert(now);
+    }
+
+    /// The earliest end of a grace among the attempts that were told to stop.
+    pub(crate) fn first_cancel(&self) -> Option<SlotId> {
+        let cancels =
+            (0..=u8::MAX).zip(&self.slots).filter_map(|(place, slot)| Some((SlotId(place), slot.cancel?)));
+        cancels.min_by_key(|(slot, cancel)| (cancel.until, *slot)).map(|(slot, _)| slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Process;
+    use crate::ids::{AttemptNumber, Incarnation, MethodId, ProcessKey, RequestId, SlotId, WorkerId};
+    use crate::slot::Held;
+    use crate::time::Timestamp;
+
+    fn hold(process: &mut Process, slot: u8, number: u64) {
+        process.slot(SlotId(slot)).line.push_back(Held {
+            request: RequestId::new(number, 0),
+            attempt: AttemptNumber::FIRST,
+            method: MethodId(0),
+            started: false,
+            settled: None,
+        });
+    }
+
+    #[test]
+    fn requests_are_spread_over_the_slots_that_are_left() {
+        let key = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
+        let mut process = Process::new(key, Timestamp::ZERO, 3, 2);
+        process.slot(SlotId(1)).retired = true;
+        let mut lanes = Vec::new();
+        for number in 1..=4 {
+            lanes.push(process.lane());
+            let slot = process.next_slot().unwrap();
+            hold(&mut process, slot.0, number);
+        }
+        assert_eq!(lanes, [Some(1), Some(2), Some(4), Some(5)], "the retired slot counts as full");
+        assert_eq!((process.lane(), process.next_slot()), (None, None));
+        assert_eq!(process.find(RequestId::new(4, 0), AttemptNumber::FIRST), Some((SlotId(2), 1)));
+        assert_eq!(process.slot_of(RequestId::new(3, 0)), Some(SlotId(0)));
+        assert_eq!(process.load(), 4);
     }
 }

@@ -1,27 +1,23 @@
 //! The bounded waiting line of one pool.
 //!
 //! It owns which requests wait, in what order and how much memory they pin, and says when the line is full. It must
-//! never choose a process. New requests wait in the order of acceptance; requests that come back (re-queued, or due
-//! for their next attempt) go before all of them, in the order of acceptance too. That is always the right order: a
-//! request that comes back was dispatched, so it is older than every request that never was.
+//! never choose a process. The clients take [turns](crate::turns) with their new requests; requests that come back
+//! (re-queued, or due for their next attempt) go before all of them, in the order of acceptance: their client had its
+//! turn.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{RequestId, WorkerId};
+use crate::ids::{ClientId, RequestId, WorkerId};
 use crate::request::{RequestPhase, Requests};
 use crate::settings::QueueSettings;
-
-/// Garbage that is never worth collecting.
-pub(crate) const SMALL: usize = 32;
+use crate::turns::Turns;
 
 /// The waiting line of one pool.
 #[derive(Debug)]
 pub(crate) struct Queue {
     bounds: QueueSettings,
-    /// Requests that were never dispatched, oldest first; those that were settled meanwhile stay until they are met.
-    fresh: VecDeque<RequestId>,
-    /// How many of `fresh` still wait.
-    fresh_live: usize,
+    /// Requests that were never dispatched.
+    fresh: Turns,
     /// Requests that came back, by the worker they avoid.
     returned: BTreeMap<Option<WorkerId>, BTreeSet<RequestId>>,
     /// Requests that wait for their next attempt.
@@ -36,8 +32,7 @@ impl Queue {
     pub(crate) fn new(bounds: QueueSettings) -> Self {
         Self {
             bounds,
-            fresh: VecDeque::new(),
-            fresh_live: 0,
+            fresh: Turns::default(),
             returned: BTreeMap::new(),
             backing_off: BTreeSet::new(),
             depth: 0,
@@ -62,12 +57,11 @@ impl Queue {
 
     /// Whether no request waits for a process.
     pub(crate) fn nobody_waits(&self) -> bool {
-        self.fresh_live == 0 && self.returned.is_empty()
+        self.fresh.live() == 0 && self.returned.is_empty()
     }
 
-    pub(crate) fn push_fresh(&mut self, id: RequestId, bytes: usize) {
-        self.fresh.push_back(id);
-        self.fresh_live += 1;
+    pub(crate) fn push_fresh(&mut self, client: ClientId, id: RequestId, bytes: usize) {
+        self.fresh.push(client, id);
         self.enter(bytes);
     }
 
@@ -98,15 +92,18 @@ impl Queue {
         !self.returned.is_empty()
     }
 
-    /// The oldest request that was never dispatched.
+    /// The request whose client's turn it is, of those that were never dispatched.
     pub(crate) fn first_fresh<Q>(&mut self, requests: &Requests<Q>) -> Option<RequestId> {
-        while let Some(id) = self.fresh.front() {
-            if waits(requests, *id) {
-                return Some(*id);
-            }
-            self.fresh.pop_front();
+        self.fresh.first(requests)
+    }
+
+    /// Takes out a request that is dispatched now. A new one must be what [`Queue::first_fresh`] gave.
+    pub(crate) fn take<Q>(&mut self, requests: &Requests<Q>, id: RequestId) {
+        let is_fresh = requests.get(id).is_some_and(|record| !record.dispatched);
+        self.remove(requests, id);
+        if is_fresh {
+            self.fresh.pass();
         }
-        None
     }
 
     /// Takes a waiting request out, wherever it waits. The record's phase still says where that is.
@@ -125,30 +122,23 @@ impl Queue {
                     }
                 }
             }
-            RequestPhase::Queued => {
-                self.fresh_live -= 1;
-                if self.fresh.front() == Some(&id) {
-                    self.fresh.pop_front();
-                }
-            }
+            RequestPhase::Queued => self.fresh.forget(record.client, id),
             RequestPhase::Held { .. } | RequestPhase::Ended => return,
         }
         self.depth -= 1;
         self.bytes -= bytes;
     }
 
-    /// Drops settled requests from the line once they outnumber the waiting ones.
+    /// Drops settled requests from the lines once they outnumber the waiting ones.
     pub(crate) fn tidy<Q>(&mut self, requests: &Requests<Q>) {
-        if self.fresh.len() > 2 * self.fresh_live + SMALL {
-            self.fresh.retain(|id| waits(requests, *id));
-        }
+        self.fresh.tidy(requests);
     }
 
     /// Every waiting request, backoff included.
     pub(crate) fn everyone<Q>(&self, requests: &Requests<Q>) -> Vec<RequestId> {
         let returned = self.returned.values().flatten();
         let mut all: Vec<RequestId> = returned.chain(&self.backing_off).copied().collect();
-        all.extend(self.fresh.iter().filter(|id| waits(requests, **id)));
+        all.extend(self.fresh.everyone(requests));
         all.sort_unstable();
         all
     }
@@ -156,23 +146,18 @@ impl Queue {
     /// The oldest waiting request, backoff included.
     pub(crate) fn oldest<Q>(&self, requests: &Requests<Q>) -> Option<RequestId> {
         let returned = self.returned.values().filter_map(BTreeSet::first).min();
-        let fresh = self.fresh.iter().find(|id| waits(requests, **id));
-        [returned, self.backing_off.first(), fresh].into_iter().flatten().min().copied()
+        let fresh = self.fresh.oldest(requests);
+        [returned.copied(), self.backing_off.first().copied(), fresh].into_iter().flatten().min()
     }
 
-    /// How many places the line of new requests has, and how many of them are taken by requests that wait: for the
+    /// How many places the lines of new requests have, and how many of them are taken by requests that wait: for the
     /// invariants.
     pub(crate) fn fresh_places(&self) -> (usize, usize) {
-        (self.fresh.len(), self.fresh_live)
+        (self.fresh.places(), self.fresh.live())
     }
 
     fn enter(&mut self, bytes: usize) {
         self.depth += 1;
         self.bytes += bytes;
     }
-}
-
-/// Whether a request in the line of new requests still waits there.
-fn waits<Q>(requests: &Requests<Q>, id: RequestId) -> bool {
-    requests.get(id).is_some_and(|record| record.phase == RequestPhase::Queued && !record.dispatched)
 }

@@ -203,13 +203,28 @@ pub enum StopReason {
     Reload,
     /// Fewer workers are needed.
     ScaleIn,
-    /// Its pool is being drained.
+    /// Its pool, or it alone, is being drained.
     Drain,
+    /// A person asked for a restart.
+    Operator,
     /// The broker shuts down.
     Shutdown,
 }
 
 impl StopReason {
+    /// Every reason, in the order of their labels' index.
+    pub const ALL: [Self; 9] = [
+        Self::RecycleRequests,
+        Self::RecycleAge,
+        Self::RecycleIdle,
+        Self::RecycleMemory,
+        Self::Reload,
+        Self::ScaleIn,
+        Self::Drain,
+        Self::Operator,
+        Self::Shutdown,
+    ];
+
     /// The label used in metrics and logs.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -221,6 +236,7 @@ impl StopReason {
             Self::Reload => "reload",
             Self::ScaleIn => "scale_in",
             Self::Drain => "drain",
+            Self::Operator => "operator",
             Self::Shutdown => "shutdown",
         }
     }

@@ -21,7 +21,7 @@ pub(crate) const NIL: u32 = u32::MAX;
 pub(crate) enum RequestPhase {
     /// Waits for a process.
     Queued,
-    /// Is held by a process: executing if it is the front of its line, else not started.
+    /// Is held by a process: executing if it is the front of its slot's line, else not started.
     Held {
         /// The process that holds it.
         process: ProcessKey,
@@ -48,8 +48,8 @@ pub(crate) struct Record<Q> {
     pub(crate) bytes: usize,
     pub(crate) accepted_at: Timestamp,
     pub(crate) deadline: Timestamp,
-    /// The method's or the client's limit for an attempt, whichever is shorter.
-    pub(crate) attempt_limit: Option<Duration>,
+    /// The method's or the client's limits, whichever are shorter.
+    pub(crate) limits: RequestLimits,
     pub(crate) max_attempts: u16,
     /// Which ends of an attempt are retried: the method's, or those that the client left of them.
     pub(crate) retry_on: RetryOn,
@@ -58,28 +58,65 @@ pub(crate) struct Record<Q> {
     pub(crate) phase: RequestPhase,
     /// When the present attempt started.
     pub(crate) started_at: Timestamp,
+    /// When the present attempt last told of progress; its start counts.
+    pub(crate) progress_at: Timestamp,
     /// The limit that has fired for the present attempt.
     pub(crate) limit: Option<TimeoutWhich>,
+    /// The limit that ended the last attempt.
+    pub(crate) last_limit: Option<TimeoutWhich>,
     /// The shutdown has asked the present attempt to stop.
     pub(crate) closing: bool,
+    /// A process was given it behind another request and may have begun it, beyond the attempts that are known.
+    pub(crate) may_have_started: bool,
+    /// The client wants to be told of progress, parts and failed attempts.
+    pub(crate) stream: bool,
+    /// A further attempt is welcome even after a part was told.
+    pub(crate) restartable: bool,
+    /// A part of the reply was told.
+    pub(crate) told_part: bool,
     /// It has been given to a process before.
     pub(crate) dispatched: bool,
     /// The worker of its last attempt, which the next one avoids.
     pub(crate) avoid: Option<WorkerId>,
-    /// The deadline timer has not fired.
-    pub(crate) deadline_armed: bool,
-    /// The attempt timer runs.
-    pub(crate) attempt_armed: bool,
-    /// The client has no wish for the deadline: the method's timeout class is used.
-    pub(crate) deadline_by_class: bool,
-    /// Likewise for the attempt timeout.
-    pub(crate) attempt_by_class: bool,
+    pub(crate) armed: Armed,
     /// Attempts that did not end `ok`; empty, and so without memory, until one has.
     pub(crate) history: Vec<AttemptRecord>,
     /// The client's place; [`NIL`] once it has gone.
     pub(crate) client_slot: u32,
     pub(crate) client_prev: u32,
     pub(crate) client_next: u32,
+}
+
+/// The limits of a request beside its deadline.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RequestLimits {
+    pub(crate) queue: Limit,
+    pub(crate) attempt: Limit,
+    pub(crate) progress: Option<Duration>,
+    pub(crate) output: Option<Duration>,
+}
+
+/// A limit that is usually the method's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limit {
+    pub(crate) length: Option<Duration>,
+    /// It is the method's own: the method's timeout class is used.
+    pub(crate) by_class: bool,
+}
+
+/// Which timers of a request run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Armed {
+    /// The deadline timer has not fired.
+    pub(crate) deadline: bool,
+    /// It is the method's own.
+    pub(crate) deadline_by_class: bool,
+    pub(crate) queue: bool,
+    pub(crate) attempt: bool,
+    /// When the limit on progress is looked at next.
+    pub(crate) progress: Option<Timestamp>,
+    /// When the limit on output is looked at next.
+    pub(crate) output: Option<Timestamp>,
 }
 
 impl<Q> Record<Q> {

@@ -18,7 +18,17 @@ pub fn wait(settings: &RestartSettings, unproductive: u32, fraction: f64) -> Dur
         return settings.max;
     }
     let doublings = unproductive.saturating_sub(1).min(31);
-    let ceiling = settings.initial.saturating_mul(1 << doublings).min(settings.max);
+    jittered(settings.initial.saturating_mul(1 << doublings).min(settings.max), fraction)
+}
+
+/// The wait of a tripped pool before its next chance: `max`, spread like any other, also where `initial` is zero and
+/// workers come back at once.
+#[must_use]
+pub fn longest_wait(settings: &RestartSettings, fraction: f64) -> Duration {
+    if settings.initial >= settings.max { settings.max } else { jittered(settings.max, fraction) }
+}
+
+fn jittered(ceiling: Duration, fraction: f64) -> Duration {
     let half = ceiling / 2;
     half + half.mul_f64(fraction.clamp(0.0, 1.0))
 }
@@ -34,6 +44,8 @@ mod tests {
         initial: Duration::from_millis(100),
         max: Duration::from_secs(30),
         stable_after: Duration::from_secs(30),
+        max_restarts: None,
+        window: Duration::from_secs(60),
     };
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Trigger {
     Crash,
     /// The attempt's own time limit passed.
     Timeout,
+    /// No progress or no output for too long.
+    Stall,
     /// The handler said no.
     Failed {
         /// It says that another attempt may succeed.
@@ -76,6 +78,7 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     let asked_for = match ask.trigger {
         Trigger::Crash => on.crash,
         Trigger::Timeout => on.timeout,
+        Trigger::Stall => on.stall,
         Trigger::Failed { retryable } => on.failed && retryable,
     };
     if !asked_for {

@@ -7,35 +7,42 @@ use std::time::Duration;
 
 use crate::action::Action;
 use crate::core::Core;
-use crate::ids::{AttemptNumber, RequestId};
-use crate::process::Settled;
+use crate::ids::{AttemptNumber, RequestId, SlotId};
+use crate::slot::Settled;
 
 impl<Q, A> Core<Q, A> {
     /// Orders a request to be written to a process.
     pub(crate) fn send_dispatch(
         &mut self,
-        index: usize,
+        berth: usize,
+        slot: SlotId,
         request: RequestId,
         attempt: AttemptNumber,
         time_left: Duration,
     ) {
-        let process = self.process(index);
+        let process = self.process(berth);
         process.last_sent = Some(request);
         let process = process.key;
-        self.out.act(Action::Dispatch { process, request, attempt, time_left });
+        self.out.act(Action::Dispatch { process, request, attempt, slot, time_left });
     }
 
     /// Orders a cancel frame to be written to a process.
-    pub(crate) fn send_cancel(&mut self, index: usize, request: RequestId, attempt: AttemptNumber) {
-        let process = self.process(index);
+    pub(crate) fn send_cancel(
+        &mut self,
+        berth: usize,
+        slot: SlotId,
+        request: RequestId,
+        attempt: AttemptNumber,
+    ) {
+        let process = self.process(berth);
         process.last_sent = None;
         let process = process.key;
-        self.out.act(Action::SendCancel { process, request, attempt });
+        self.out.act(Action::SendCancel { process, request, attempt, slot });
     }
 
     /// Orders a drain frame to be written to a process.
-    pub(crate) fn send_drain(&mut self, index: usize) {
-        let process = self.process(index);
+    pub(crate) fn send_drain(&mut self, berth: usize) {
+        let process = self.process(berth);
         process.last_sent = None;
         let process = process.key;
         self.out.act(Action::SendDrain { process });
@@ -45,18 +52,20 @@ impl<Q, A> Core<Q, A> {
     /// executing, it cannot have started, and is treated like those behind it from here on.
     ///
     /// One whose limit has passed, or that a shutdown has asked to stop, stays what it was said to be.
-    pub(crate) fn last_was_unread(&mut self, index: usize) {
-        let process = self.process(index);
+    pub(crate) fn last_was_unread(&mut self, berth: usize) {
+        let process = self.process(berth);
         let last = process.last_sent;
-        let Some(held) = process.executing().filter(|held| last == Some(held.request)).copied() else {
+        let Some(held) = process.executing().find(|held| last == Some(held.request)).copied() else {
             return;
         };
+        let Some(slot) = process.slot_of(held.request) else { return };
         let record = self.requests.open_record(held.request);
         if record.limit.is_some() || record.closing {
             return;
         }
-        self.take_start_back(index);
-        if self.is_draining() {
+        let pool = record.pool;
+        self.take_start_back(berth, slot);
+        if self.is_closing(pool) {
             self.abandon(held.request, Settled::Closed);
         }
     }

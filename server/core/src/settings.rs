@@ -1,6 +1,6 @@
 //! Validated settings: what the configuration says, in a form that cannot be impossible.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use crate::ids::{MethodId, PoolId};
@@ -40,12 +40,20 @@ pub struct PoolSettings {
     pub name: String,
     /// How many workers are kept running.
     pub workers: NonZeroU16,
-    /// How many requests a process may hold, the executing one included; default 1.
+    /// How many requests a process executes at the same time, at most 256; default 1.
+    pub slots: NonZeroU16,
+    /// How many requests a slot may hold, the executing one included; default 1.
     pub prefetch: NonZeroU16,
     /// The bounds of the waiting line.
     pub queue: QueueSettings,
+    /// What happens to a request that finds no room in any process.
+    pub on_busy: OnBusy,
     /// How dead workers come back.
     pub restart: RestartSettings,
+    /// When healthy processes are replaced.
+    pub recycle: RecycleSettings,
+    /// How processes that are not scheduled any more are found; `None` is not at all.
+    pub heartbeat: Option<Heartbeat>,
     /// From spawn to ready; default 10 s.
     pub start_timeout: Duration,
     /// From the cancel frame to SIGTERM; default 1 s; zero is at once.
@@ -76,6 +84,48 @@ pub struct RestartSettings {
     pub max: Duration,
     /// An incarnation that stayed ready this long is productive even without an answer; default 30 s.
     pub stable_after: Duration,
+    /// So many unproductive incarnations within `window` trip the pool; `None` is never; default 20.
+    pub max_restarts: Option<NonZeroU32>,
+    /// The window of `max_restarts`; default 60 s.
+    pub window: Duration,
+}
+
+/// What happens to a new request that finds no room in any process of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBusy {
+    /// It waits.
+    Queue,
+    /// It is refused with `all_workers_busy`.
+    Reject,
+}
+
+/// When healthy processes are replaced. Each is `None` for never, which is the default. Memory has no number here:
+/// the shell measures it and tells [`MemoryHigh`](crate::event::Event::MemoryHigh).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecycleSettings {
+    /// After so many answers.
+    pub requests: Option<NonZeroU32>,
+    /// After so long; each process takes up to a tenth less, so that what started together does not end together.
+    pub age: Option<Duration>,
+    /// After so long without a request.
+    pub idle: Option<Duration>,
+}
+
+/// How processes that are not scheduled any more are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// How often a process says that it is there; default 2 s.
+    pub interval: Duration,
+    /// How many may be missing before it is killed as `unresponsive`; default 3.
+    pub missed: NonZeroU16,
+}
+
+impl Heartbeat {
+    /// How long a process may be silent.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.interval.saturating_mul(u32::from(self.missed.get()))
+    }
 }
 
 /// What happens to the requests of a client that went away.
@@ -94,8 +144,14 @@ pub struct MethodSettings {
     pub name: String,
     /// The one pool that serves it.
     pub pool: PoolId,
+    /// From acceptance to the first dispatch; `None` is the rest of the deadline.
+    pub queue_timeout: Option<Duration>,
     /// From dispatch to answer; `None` is the rest of the deadline.
     pub attempt_timeout: Option<Duration>,
+    /// From the last progress, the attempt's start included; `None` is no limit.
+    pub progress_timeout: Option<Duration>,
+    /// From the last byte that the process wrote, the attempt's start included; `None` is no limit.
+    pub output_timeout: Option<Duration>,
     /// From acceptance to outcome, backoff included; default 5 min.
     pub deadline: Duration,
     /// Which ends of an attempt lead to another one.

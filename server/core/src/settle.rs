@@ -7,7 +7,7 @@ use crate::action::{Action, AttemptCause, AttemptRecord, Outcome, Settlement};
 use crate::core::Core;
 use crate::fact::{Fact, RequestEnded, RetryCause};
 use crate::ids::{AttemptNumber, ClientId, ClientTag, PoolId, RequestId};
-use crate::reason::{AttemptEnd, OutcomeKind};
+use crate::reason::{AttemptEnd, OutcomeKind, RejectWhy, TimeoutWhich};
 use crate::request::{NIL, RequestPhase};
 use crate::retry::{self, Ask, Decision, Trigger};
 use crate::time::Timestamp;
@@ -39,8 +39,10 @@ impl<Q, A> Core<Q, A> {
         let started_at = record.started_at;
         let duration = now - started_at;
         if end != AttemptEnd::Ok {
-            let pid = self.workers[usize::from(process.worker.0)].process(process).and_then(|life| life.pid);
+            let pid = self.find_process(process).and_then(|berth| self.process(berth).pid);
             let number = attempt;
+            let record = self.requests.open_record(id);
+            record.last_limit = record.limit;
             record.history.push(AttemptRecord {
                 number,
                 process,
@@ -55,12 +57,20 @@ impl<Q, A> Core<Q, A> {
         self.out.tell(Fact::AttemptEnded { pool, method, request: id, attempt, process, end, duration });
     }
 
-    /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash.
+    /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash; neither does a
+    /// tripped pool, nor a request of which the client has seen a part.
     pub(crate) fn retry_or_end(&mut self, id: RequestId, ask: Retriable<A>) {
         let Retriable { trigger, cause, otherwise } = ask;
-        if self.is_draining() {
+        let record = self.requests.open_record(id);
+        let pool = record.pool;
+        let is_told = record.told_part && !record.restartable;
+        if self.is_closing(pool) {
             let outcome = if trigger == Trigger::Crash { Outcome::Closed } else { otherwise };
             self.end_request(id, outcome);
+            return;
+        }
+        if is_told || self.tripped_for(pool).is_some() {
+            self.end_request(id, otherwise);
             return;
         }
         let now = self.now;
@@ -84,6 +94,7 @@ impl<Q, A> Core<Q, A> {
                     record.avoid = Some(process.worker);
                 }
                 record.limit = None;
+                self.tell_attempt_failed(id);
                 self.out.tell(Fact::Retried { pool, method, request: id, next, cause, backoff: wait });
                 if wait.is_zero() {
                     self.put_back(id);
@@ -92,6 +103,16 @@ impl<Q, A> Core<Q, A> {
                 }
             }
             Decision::GiveUp(_) => self.end_request(id, otherwise),
+        }
+    }
+
+    /// A streaming client learns that what it was told belongs to an attempt that failed.
+    fn tell_attempt_failed(&mut self, id: RequestId) {
+        let record = self.requests.open_record(id);
+        let (client, tag, accepted_at) = (record.client, record.tag, record.accepted_at);
+        if let Some(attempt) = record.history.last().filter(|_| record.stream && record.client_slot != NIL) {
+            let attempt = Box::new(attempt.clone());
+            self.out.act(Action::TellAttemptFailed { client, tag, accepted_at, attempt });
         }
     }
 
@@ -107,7 +128,7 @@ impl<Q, A> Core<Q, A> {
     /// Ends a request with an answer.
     pub(crate) fn end_ok(&mut self, id: RequestId, answer: A) {
         let late = self.requests.open_record(id).limit.is_some();
-        if let Some((client, tag, attempts)) = self.close_record(id, OutcomeKind::Ok, late) {
+        if let Some((client, tag, attempts)) = self.close_record(id, OutcomeKind::Ok, None, late) {
             self.out.act(Action::Reply { client, tag, attempts, late, answer });
         }
     }
@@ -116,7 +137,16 @@ impl<Q, A> Core<Q, A> {
     pub(crate) fn end_request(&mut self, id: RequestId, outcome: Outcome<A>) {
         let record = self.requests.open_record(id);
         let attempts = std::mem::take(&mut record.history);
-        let (method, accepted_at) = (Some(record.method), record.accepted_at);
+        let (method, accepted_at, pool) = (Some(record.method), record.accepted_at, record.pool);
+        let may_have_started = record.may_have_started;
+        let unfit = attempts.is_empty()
+            && matches!(
+                outcome,
+                Outcome::Rejected { .. }
+                    | Outcome::TimedOut { which: TimeoutWhich::Queue | TimeoutWhich::Deadline, .. }
+            );
+        let because = if unfit { self.unfit_because(pool) } else { None };
+        let rejected = if let Outcome::Rejected { why, .. } = &outcome { Some(*why) } else { None };
         let kind = match &outcome {
             Outcome::Failed { .. } => OutcomeKind::Failed,
             Outcome::Crashed { .. } => OutcomeKind::Crashed,
@@ -125,8 +155,9 @@ impl<Q, A> Core<Q, A> {
             Outcome::Rejected { .. } => OutcomeKind::Rejected,
             Outcome::Closed => OutcomeKind::Closed,
         };
-        if let Some((client, tag, _)) = self.close_record(id, kind, false) {
-            let settlement = Box::new(Settlement { method, accepted_at, outcome, attempts });
+        if let Some((client, tag, _)) = self.close_record(id, kind, rejected, false) {
+            let settlement = Settlement { method, accepted_at, outcome, attempts, may_have_started, because };
+            let settlement = Box::new(settlement);
             self.out.act(Action::Settle { client, tag, settlement });
         }
     }
@@ -136,10 +167,12 @@ impl<Q, A> Core<Q, A> {
         &mut self,
         id: RequestId,
         outcome: OutcomeKind,
+        rejected: Option<RejectWhy>,
         late: bool,
     ) -> Option<(ClientId, ClientTag, AttemptNumber)> {
         let queued = self.leave_queue(id);
         self.disarm_attempt(id);
+        self.disarm_queue(id);
         self.disarm_deadline(id);
         let connected = self.requests.open_record(id).client_slot != NIL;
         self.clients.unlink(&mut self.requests, id);
@@ -155,7 +188,7 @@ impl<Q, A> Core<Q, A> {
             client: record.client,
             request: Some(id),
             outcome,
-            rejected: None,
+            rejected,
             duration: self.now - record.accepted_at,
             attempts: record.attempts,
             past_deadline: self.now > record.deadline + kill_timeout + CLOCK_SLACK,
@@ -177,36 +210,5 @@ impl<Q, A> Core<Q, A> {
         let pool = record.pool;
         self.pools[usize::from(pool.0)].queue.remove(&self.requests, id);
         Some(pool)
-    }
-
-    fn disarm_deadline(&mut self, id: RequestId) {
-        let record = self.requests.open_record(id);
-        if !std::mem::replace(&mut record.deadline_armed, false) {
-            return;
-        }
-        if record.deadline_by_class {
-            let class = self.classes[usize::from(record.method.0)].deadline;
-            self.timers.cancel_limit(class, id, &self.requests);
-        } else {
-            let owner = TimerOwner::Request(id, AttemptNumber(0));
-            self.timers.cancel(Timer { at: record.deadline, kind: TimerKind::Deadline, owner });
-        }
-    }
-
-    pub(crate) fn disarm_attempt(&mut self, id: RequestId) {
-        let record = self.requests.open_record(id);
-        if !std::mem::replace(&mut record.attempt_armed, false) {
-            return;
-        }
-        let class = self.classes[usize::from(record.method.0)].attempt;
-        match class.filter(|_| record.attempt_by_class) {
-            Some(class) => self.timers.cancel_limit(class, id, &self.requests),
-            None => {
-                let limit = record.attempt_limit.unwrap_or_default();
-                let owner = TimerOwner::Request(id, record.attempt());
-                let at = record.started_at + limit;
-                self.timers.cancel(Timer { at, kind: TimerKind::AttemptTimeout, owner });
-            }
-        }
     }
 }

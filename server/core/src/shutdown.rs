@@ -9,8 +9,9 @@ use crate::core::Core;
 use crate::evidence::IntentKind;
 use crate::fact::Fact;
 use crate::ids::RequestId;
-use crate::process::{Phase, Rung, Settled};
+use crate::phase::{Phase, Rung};
 use crate::reason::StopReason;
+use crate::slot::{Held, Settled};
 use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
 
@@ -46,37 +47,40 @@ impl<Q, A> Core<Q, A> {
                 self.abandon(id, Settled::Closed);
             }
         }
-        for index in 0..self.workers.len() {
-            self.cancel_restart(index);
-            if self.workers[index].process.is_some() {
-                self.drain_process(index);
+        for pool in 0..self.pools.len() {
+            let id = self.pools[pool].id;
+            self.stop_probing(id);
+        }
+        for worker in 0..self.workers.len() {
+            self.cancel_restart(worker);
+        }
+        for berth in 0..self.berths.len() {
+            if self.berthed(berth).is_some() {
+                self.drain_process(berth);
             }
         }
     }
 
-    fn drain_process(&mut self, index: usize) {
-        let process = self.process(index);
-        let waiting: Vec<RequestId> = process
-            .line
-            .iter()
-            .filter(|held| !held.started && held.settled.is_none())
-            .map(|held| held.request)
-            .collect();
+    fn drain_process(&mut self, berth: usize) {
+        let process = self.process(berth);
+        process.leaving = Some(StopReason::Shutdown);
+        let waiting = process.held().filter(|held| !held.started && held.settled.is_none());
+        let waiting: Vec<RequestId> = waiting.map(|held| held.request).collect();
         for id in waiting {
             self.abandon(id, Settled::Closed);
         }
-        match self.process(index).phase {
-            Phase::Spawning | Phase::Starting => self.kill(index, SHUTDOWN),
-            Phase::Serving => {
-                self.process(index).drained = true;
-                self.send_drain(index);
-                self.set_intent(index, SHUTDOWN);
-                self.set_phase(index, Phase::Ending(Rung::Draining), None);
-                self.ask_if_idle(index);
+        match self.process(berth).phase {
+            Phase::Spawning | Phase::Starting => self.kill(berth, SHUTDOWN),
+            Phase::Serving | Phase::Ending(Rung::Retiring) => {
+                self.process(berth).drained = true;
+                self.send_drain(berth);
+                self.set_intent(berth, SHUTDOWN);
+                self.set_phase(berth, Phase::Ending(Rung::Draining), None);
+                self.ask_if_idle(berth);
             }
             Phase::Cancelling => {
-                self.process(index).drained = true;
-                self.send_drain(index);
+                self.process(berth).drained = true;
+                self.send_drain(berth);
             }
             Phase::Ending(_) | Phase::Collecting => {}
         }
@@ -85,26 +89,35 @@ impl<Q, A> Core<Q, A> {
     /// `drain_timeout` is over: the graces begin for what still runs.
     pub(crate) fn drain_timeout_passed(&mut self) {
         self.stage = Stage::Draining { until: None };
-        for index in 0..self.workers.len() {
-            let Some(process) = &self.workers[index].process else { continue };
-            if process.phase != Phase::Ending(Rung::Draining) {
-                continue;
-            }
-            if let Some(held) = process.executing().copied() {
-                let (request, attempt) = (held.request, held.attempt);
-                self.requests.open_record(request).closing = true;
-                self.send_cancel(index, request, attempt);
-            }
-            self.ask_to_leave(index);
+        for berth in 0..self.berths.len() {
+            self.stop_running(berth);
         }
+    }
+
+    /// The graces begin for what a draining process still runs, once `drain_timeout` is over. One that is being rid of a
+    /// cancelled attempt has them afterwards.
+    pub(crate) fn stop_running(&mut self, berth: usize) {
+        let Some(process) = self.berthed(berth) else { return };
+        let is_over = self.stage == Stage::Draining { until: None };
+        if !is_over || process.phase != Phase::Ending(Rung::Draining) {
+            return;
+        }
+        let executing: Vec<Held> = process.executing().copied().collect();
+        for Held { request, attempt, .. } in executing {
+            self.requests.open_record(request).closing = true;
+            if let Some(slot) = self.process(berth).slot_of(request) {
+                self.send_cancel(berth, slot, request, attempt);
+            }
+        }
+        self.ask_to_leave(berth);
     }
 
     /// Ends everything now. Begins a shutdown if none has begun.
     pub(crate) fn shutdown_hurried(&mut self) {
         self.shutdown_requested();
-        for index in 0..self.workers.len() {
-            if self.workers[index].process.is_some() {
-                self.kill(index, SHUTDOWN);
+        for berth in 0..self.berths.len() {
+            if self.berthed(berth).is_some() {
+                self.kill(berth, SHUTDOWN);
             }
         }
     }

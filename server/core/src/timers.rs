@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::ids::{AttemptNumber, ProcessKey, RequestId, WorkerId};
+use crate::ids::{AttemptNumber, PoolId, ProcessKey, RequestId, WorkerId};
 use crate::request::Requests;
 use crate::time::Timestamp;
 use crate::view::TimerKind;
@@ -27,8 +27,10 @@ pub(crate) enum TimerOwner {
     Request(RequestId, AttemptNumber),
     /// A process.
     Process(ProcessKey),
-    /// A worker without a process.
+    /// A worker that waits for its next process.
     Worker(WorkerId),
+    /// A pool.
+    Pool(PoolId),
     /// The broker.
     Broker,
 }
@@ -80,7 +82,10 @@ impl Timers {
             self.classes.push(Class { kind, length, entries: VecDeque::new(), live: 0 });
             self.classes.len() - 1
         });
-        ClassId(u16::try_from(place).expect("methods are numbered by u16 and have two classes at most"))
+        ClassId(
+            u16::try_from(place)
+                .expect("the configuration bounds the methods, which have three classes at most"),
+        )
     }
 
     /// Starts a limit of a class. Times within a class never fall, because the core's clock does not.
@@ -205,12 +210,24 @@ impl Class {
 
 impl Entry {
     fn is_live<Q>(&self, kind: TimerKind, requests: &Requests<Q>) -> bool {
-        requests.get(self.request).is_some_and(|record| {
-            if kind == TimerKind::Deadline {
-                record.deadline_armed
-            } else {
-                record.attempt_armed && record.attempt() == self.attempt
-            }
+        requests.get(self.request).is_some_and(|record| match kind {
+            TimerKind::Deadline => record.armed.deadline,
+            TimerKind::QueueTimeout => record.armed.queue,
+            TimerKind::AttemptTimeout => record.armed.attempt && record.attempt() == self.attempt,
+            TimerKind::ProgressTimeout
+            | TimerKind::OutputTimeout
+            | TimerKind::RetryBackoff
+            | TimerKind::StartTimeout
+            | TimerKind::Ladder
+            | TimerKind::ExitGrace
+            | TimerKind::KillTimeout
+            | TimerKind::RestartBackoff
+            | TimerKind::StableAfter
+            | TimerKind::Heartbeat
+            | TimerKind::RecycleAge
+            | TimerKind::RecycleIdle
+            | TimerKind::Probe
+            | TimerKind::DrainTimeout => false,
         })
     }
 }

@@ -1,8 +1,11 @@
 //! Bounded snapshots of what runs, for health, readiness and the page. Taken on demand; no stream per request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{AttemptNumber, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::fact::Death;
+use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::reason::StopReason;
 use crate::time::Timestamp;
 
 /// The whole broker at one moment.
@@ -31,6 +34,48 @@ pub struct PoolView {
     pub queue_bytes: usize,
     /// When the oldest waiting request was accepted.
     pub queue_oldest: Option<Timestamp>,
+    /// Whether it serves.
+    pub state: PoolState,
+    /// The last death that counted towards the trip, while it is tripped.
+    pub because: Option<Arc<Death>>,
+}
+
+/// Whether a pool serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PoolState {
+    /// It takes requests.
+    Serving,
+    /// Its crash loop opened the breaker: it refuses requests until its next chance.
+    Tripped,
+    /// It is given a chance: one process, one request at a time.
+    Probing,
+    /// A person drains it: what runs is finished.
+    Draining,
+    /// A person drained it: nothing runs.
+    Drained,
+}
+
+impl PoolState {
+    /// Every state, in the order of their labels' index.
+    pub const ALL: [Self; 5] = [Self::Serving, Self::Tripped, Self::Probing, Self::Draining, Self::Drained];
+
+    /// The word used in logs and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Tripped => "tripped",
+            Self::Probing => "probing",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// Its breaker is open, or half open.
+    #[must_use]
+    pub const fn is_tripped(self) -> bool {
+        matches!(self, Self::Tripped | Self::Probing)
+    }
 }
 
 /// A worker at one moment.
@@ -46,10 +91,12 @@ pub struct WorkerView {
     pub process: Option<ProcessKey>,
     /// The process id.
     pub pid: Option<u32>,
-    /// The request it is executing.
-    pub current: Option<CurrentTask>,
-    /// Requests it holds, the executing one included.
+    /// Its slots, in order; empty before it is ready.
+    pub slots: Vec<SlotView>,
+    /// Requests it holds, those that execute included.
     pub held: usize,
+    /// A successor is wanted, for this reason.
+    pub recycling: Option<StopReason>,
     /// When it last became ready, was given work or answered.
     pub last_activity: Timestamp,
     /// Crashes, kills, panics and handler errors since the last `ok`.
@@ -60,7 +107,109 @@ pub struct WorkerView {
     pub last_crash: Option<(Timestamp, &'static str)>,
 }
 
-/// The request a worker is executing.
+/// A worker with this many crashes, kills and panics since its last `ok` is unhealthy.
+///
+/// Source: the default of `unhealthy_after`.
+pub const UNHEALTHY_AFTER: u32 = 3;
+
+impl WorkerView {
+    /// Fewer than [`UNHEALTHY_AFTER`] crashes, kills and panics since its last `ok`.
+    #[must_use]
+    pub const fn is_healthy(&self) -> bool {
+        self.consecutive_crashes < UNHEALTHY_AFTER
+    }
+
+    /// The oldest of the requests that it executes.
+    #[must_use]
+    pub fn current(&self) -> Option<CurrentTask> {
+        self.slots.iter().filter_map(|slot| slot.current).min_by_key(|task| task.started_at)
+    }
+}
+
+/// A slot at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotView {
+    /// What it is doing.
+    pub state: SlotState,
+    /// What it executes.
+    pub current: Option<CurrentTask>,
+}
+
+/// What a slot is doing: a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SlotState {
+    /// Ready for a request.
+    Idle,
+    /// Executing.
+    Busy,
+    /// Retired after a panic.
+    Failed,
+}
+
+impl SlotState {
+    /// Every state, in the order of their labels' index.
+    pub const ALL: [Self; 3] = [Self::Idle, Self::Busy, Self::Failed];
+
+    /// The label used in metrics and health.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An open request at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestView {
+    /// Its id.
+    pub request: RequestId,
+    /// Who asked; told also after that client has gone.
+    pub client: ClientId,
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its method.
+    pub method: MethodId,
+    /// Where it is in its life.
+    pub state: RequestState,
+    /// The present or last attempt; 0 before the first.
+    pub attempt: AttemptNumber,
+    /// How many it may have.
+    pub max_attempts: u16,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When its present attempt started, while it runs.
+    pub started_at: Option<Timestamp>,
+    /// The worker that holds it.
+    pub worker: Option<WorkerId>,
+}
+
+/// Where a request is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestState {
+    /// Waits for a slot, in the queue or behind another request.
+    Queued,
+    /// Executes.
+    Running,
+    /// Waits for its next attempt.
+    Backoff,
+}
+
+impl RequestState {
+    /// The word used in health and on the wire.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Backoff => "backoff",
+        }
+    }
+}
+
+/// A request that a slot executes.
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentTask {
     /// Its id.
@@ -71,6 +220,8 @@ pub struct CurrentTask {
     pub attempt: AttemptNumber,
     /// Since when.
     pub started_at: Timestamp,
+    /// When its handler last told of progress; the start counts.
+    pub progress_at: Timestamp,
 }
 
 /// What a worker is doing: a metric label.
@@ -122,8 +273,14 @@ impl WorkerState {
 /// Which timer fires next, so that logs and tests can say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimerKind {
+    /// The time a request may wait for its first dispatch.
+    QueueTimeout,
     /// An attempt's time limit.
     AttemptTimeout,
+    /// The time an attempt may be without progress.
+    ProgressTimeout,
+    /// The time an attempt's process may be without output.
+    OutputTimeout,
     /// A request's deadline.
     Deadline,
     /// The wait before a retry.
@@ -140,6 +297,14 @@ pub enum TimerKind {
     RestartBackoff,
     /// A ready process becomes productive.
     StableAfter,
+    /// A process should have said that it is there.
+    Heartbeat,
+    /// A process has reached its age.
+    RecycleAge,
+    /// A process has been idle for long.
+    RecycleIdle,
+    /// A tripped pool is given its next chance.
+    Probe,
     /// The time a shutdown waits for running attempts.
     DrainTimeout,
 }

@@ -1,10 +1,11 @@
 //! One worker: the supervised member of a pool that outlives its processes.
 //!
-//! It owns the worker's name, its present process and what is remembered from life to life: how many incarnations in
-//! a row were unproductive, how many failures in a row. It must never start or stop a process.
+//! It owns the worker's name, which of its berths is the present one and what is remembered from life to life: how
+//! many incarnations in a row were unproductive, how many failures in a row. It must never start or stop a process.
 
-use crate::ids::{Incarnation, PoolId, ProcessKey, WorkerId};
-use crate::process::Process;
+use crate::berth::berths_of;
+use crate::ids::{Incarnation, PoolId, WorkerId};
+use crate::reason::StopReason;
 use crate::time::Timestamp;
 
 /// One worker.
@@ -12,17 +13,23 @@ use crate::time::Timestamp;
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) pool: PoolId,
-    /// Its place in its pool.
-    pub(crate) member: u16,
     /// `POOL-MEMBER`.
     pub(crate) name: String,
-    pub(crate) process: Option<Process>,
+    /// The berth of its present process, whether there is one or not. The other one has a successor that is getting
+    /// ready, or a process that is on its way out.
+    pub(crate) present: usize,
     /// The number of its latest incarnation.
     pub(crate) incarnation: Incarnation,
     /// When its next incarnation is ordered, while it backs off.
     pub(crate) backoff_until: Option<Timestamp>,
     /// Unproductive incarnations in a row.
     pub(crate) unproductive: u32,
+    /// Successors in a row that were never ready, while the present process serves on.
+    pub(crate) failed_successors: u32,
+    /// Its present process is to be replaced, for this reason.
+    pub(crate) recycle: Option<StopReason>,
+    /// A person drained it: it gets no process until a restart.
+    pub(crate) disabled: bool,
     pub(crate) consecutive_failures: u32,
     pub(crate) consecutive_crashes: u32,
     pub(crate) last_crash: Option<(Timestamp, &'static str)>,
@@ -34,27 +41,19 @@ impl Worker {
         Self {
             id,
             pool,
-            member,
             name: format!("{pool_name}-{member}"),
-            process: None,
+            present: berths_of(id)[0],
             incarnation: Incarnation(0),
             backoff_until: None,
             unproductive: 0,
+            failed_successors: 0,
+            recycle: None,
+            disabled: false,
             consecutive_failures: 0,
             consecutive_crashes: 0,
             last_crash: None,
             last_activity: now,
         }
-    }
-
-    /// The present process, if the key names it.
-    pub(crate) fn process(&self, key: ProcessKey) -> Option<&Process> {
-        self.process.as_ref().filter(|process| process.key == key)
-    }
-
-    /// Whether its process is ready or starting.
-    pub(crate) fn is_up(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.phase.is_up())
     }
 
     /// An attempt was answered `ok`: every run of failures is over.

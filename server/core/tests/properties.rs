@@ -42,8 +42,13 @@ fn triggers() -> impl Strategy<Value = Trigger> {
     prop_oneof![
         Just(Trigger::Crash),
         Just(Trigger::Timeout),
+        Just(Trigger::Stall),
         any::<bool>().prop_map(|retryable| Trigger::Failed { retryable }),
     ]
+}
+
+fn restarts(initial: Duration, max: Duration) -> RestartSettings {
+    RestartSettings { initial, max, stable_after: Duration::ZERO, max_restarts: None, window: Duration::ZERO }
 }
 
 proptest! {
@@ -71,6 +76,7 @@ proptest! {
         let asked = match trigger {
             Trigger::Crash => on.crash && wish.crash,
             Trigger::Timeout => on.timeout && wish.timeout,
+            Trigger::Stall => on.stall && wish.stall,
             Trigger::Failed { retryable } => on.failed && wish.failed && retryable,
         };
         match decision {
@@ -102,11 +108,24 @@ proptest! {
         max in lengths(),
         fraction in 0.0..=1.0_f64,
     ) {
-        let settings = RestartSettings { initial, max, stable_after: Duration::ZERO };
+        let settings = restarts(initial, max);
         let waits: Vec<Duration> = (1..40).map(|n| restart::wait(&settings, n, fraction)).collect();
         prop_assert!(waits.is_sorted(), "{:?}", waits);
         prop_assert!(waits.iter().all(|wait| *wait <= max));
         let least = restart::wait(&settings, 1, 0.0);
         prop_assert!(least >= initial.min(max) / 2);
+    }
+
+    #[test]
+    fn a_tripped_pool_waits_as_long_as_any_worker_may(
+        initial in lengths(),
+        max in lengths(),
+        fraction in 0.0..=1.0_f64,
+        unproductive in 1_u32..100,
+    ) {
+        let settings = restarts(initial, max);
+        let longest = restart::longest_wait(&settings, fraction);
+        prop_assert!(longest >= max / 2 && longest <= max, "{:?}", longest);
+        prop_assert!(restart::wait(&settings, unproductive, fraction) <= longest, "no worker waits longer");
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
 use lifeboat_core::fact::Death;
@@ -25,14 +26,15 @@ use crate::process::{PlaneError, PlaneOptions, ProcessPlane, SpawnSpec};
 /// Questions of the control plane that may wait to be answered.
 const QUERIES: usize = 64;
 
-/// Descriptors kept for everything but clients and workers.
-const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors kept for everything but clients and workers: some 30 of the broker's own, 81 for HTTP (its listener, 64
+/// connections and 16 that are being refused), and what a spawn and a look into `/proc` take for a moment.
+const RESERVED_DESCRIPTORS: u64 = 128;
 
 /// Descriptors of one client: its socket, and a writer's duplicate while it does not read.
 const DESCRIPTORS_PER_CLIENT: u64 = 2;
 
-/// Descriptors of one worker: socket, two pidfds, two pipes, and a writer's duplicate.
-const DESCRIPTORS_PER_WORKER: u64 = 6;
+/// Descriptors of one process: socket, two pidfds, two pipes, and a writer's duplicate.
+const DESCRIPTORS_PER_PROCESS: u64 = 6;
 
 /// No broker takes more clients than this, however many descriptors it may have.
 const MOST_CLIENTS: u64 = 16_384;
@@ -64,11 +66,12 @@ pub enum StartError {
     },
     /// Too few descriptors for the configured workers.
     #[error(
-        "{workers} workers need {needed} file descriptors and this process may have {limit}; raise the limit (ulimit -n)"
+        "{processes} worker processes need {needed} file descriptors and this process may have {limit}; raise the \
+         limit (ulimit -n) or configure fewer workers"
     )]
     Descriptors {
-        /// How many workers the configuration has.
-        workers: usize,
+        /// How many processes there may be at once: the configured workers, and one successor for each pool.
+        processes: usize,
         /// What they and the broker need.
         needed: u64,
         /// The hard limit.
@@ -101,6 +104,9 @@ pub struct BrokerOptions {
     pub owns_all_children: bool,
     /// Told every unplanned death. When the channel is full, deaths are dropped and the drops are logged.
     pub deaths: Option<mpsc::Sender<Arc<Death>>>,
+    /// How many lines this process's log has dropped, for `/metrics`; see
+    /// [`LogGuard::dropped_lines`](super::logging::LogGuard::dropped_lines).
+    pub log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 /// Starts a broker. Returns once its socket accepts clients and its first processes are ordered.
@@ -111,7 +117,8 @@ pub struct BrokerOptions {
 pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, StartError> {
     let Config { broker, settings, commands, .. } = config;
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
-    let Descriptors { max_clients, before } = raise_descriptors(workers)?;
+    // Every pool may be getting one successor ready beside its workers.
+    let Descriptors { max_clients, before } = raise_descriptors(workers + settings.pools.len())?;
     let (seat, listener) = lock::take(&broker.socket)?;
     let http_listener = match broker.http {
         HttpListen::At(address) => Some(listen(address)?),
@@ -129,6 +136,9 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
     let mut observer = Observer::new(&settings, WallClock::starting_at(Timestamp::ZERO));
     if let Some(deaths) = options.deaths {
         observer.tell_deaths(deaths);
+    }
+    if let Some(dropped) = options.log_lines_dropped {
+        observer.show_dropped_log_lines(dropped);
     }
     clock.read();
     let (stops, stop_orders) = mpsc::unbounded_channel();
@@ -242,13 +252,17 @@ impl Stopper {
 }
 
 fn spawn_spec(command: WorkerCommand, open_files: Option<u64>) -> SpawnSpec {
-    let WorkerCommand { program, argv, env, current_dir, memory_limit } = command;
+    let WorkerCommand { program, argv, env, current_dir, memory_limit, memory_high, output } = command;
     let arguments = argv.into_iter().skip(1).map(Into::into);
     SpawnSpec {
         command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
         env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         current_dir,
         memory_limit,
+        memory_high,
+        log_output: output.log,
+        output_burst: output.burst,
+        output_rate: output.per_second,
         send_buffer: SEND_BUFFER,
         // Programs that use select() or close every descriptor need the limit that the broker was given.
         open_files,
@@ -302,17 +316,36 @@ struct Descriptors {
 }
 
 /// Raises the soft limit on descriptors to the hard one, for the broker alone.
-fn raise_descriptors(workers: usize) -> Result<Descriptors, StartError> {
+fn raise_descriptors(processes: usize) -> Result<Descriptors, StartError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current: before, maximum } = getrlimit(Resource::Nofile);
     if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%errno, "the limit on file descriptors could not be raised");
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers as u64;
+    let needed = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_PROCESS * processes as u64;
     let clients = (limit.saturating_sub(needed) / DESCRIPTORS_PER_CLIENT).min(MOST_CLIENTS);
     if clients == 0 {
-        return Err(StartError::Descriptors { workers, needed, limit });
+        return Err(StartError::Descriptors { processes, needed, limit });
     }
     Ok(Descriptors { max_clients: usize::try_from(clients).unwrap_or(usize::MAX), before })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_file_says_of_a_process_reaches_its_spec() {
+        let text = "[pools.p]\ncommand = [\"sh\", \"-c\"]\naccept_any_method = true\nenv.A = \"b\"\n\
+                    limits = { memory = \"2MiB\" }\nrecycle = { memory = \"1MiB\" }\n\
+                    output = { log = false, burst = 3, per_second = 4 }\n";
+        let command = Config::parse(text, "lifeboat.toml", []).unwrap().commands.remove(0);
+        let spec = spawn_spec(command, Some(7));
+        assert_eq!(spec.command, ["sh", "-c"]);
+        assert_eq!(spec.env, [("A".into(), "b".into())]);
+        assert_eq!((spec.memory_limit, spec.memory_high), (Some(2 << 20), Some(1 << 20)));
+        assert_eq!((spec.log_output, spec.output_burst, spec.output_rate), (false, 3, 4));
+        assert_eq!(spec.open_files, Some(7));
+    }
 }

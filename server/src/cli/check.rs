@@ -9,6 +9,9 @@ use std::path::Path;
 
 use crate::config::{Config, ConfigError};
 
+/// Names the configuration file where no argument does.
+pub const CONFIG_VARIABLE: &str = "LIFEBOAT_CONFIG";
+
 /// Why `check` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
@@ -34,16 +37,19 @@ pub fn run(
     env: impl IntoIterator<Item = (String, String)>,
     out: &mut impl Write,
 ) -> Result<Config, CheckError> {
+    let env: Vec<_> = env.into_iter().collect();
+    let is_variable = env.iter().any(|(name, value)| name == CONFIG_VARIABLE && Path::new(value) == path);
     let mut config = Config::read(path, env)?;
-    print(&config, path, out).map_err(CheckError::Output)?;
+    print(&config, path, is_variable, out).map_err(CheckError::Output)?;
     config.find_programs()?;
     print_verdict(&config, out).map_err(CheckError::Output)?;
     Ok(config)
 }
 
-fn print(config: &Config, path: &Path, out: &mut impl Write) -> io::Result<()> {
+fn print(config: &Config, path: &Path, is_variable: bool, out: &mut impl Write) -> io::Result<()> {
+    let source = if is_variable { format!(", environment {CONFIG_VARIABLE}") } else { String::new() };
     // A line break in a file's name must not end the comment.
-    writeln!(out, "# {}", path.display().to_string().replace(char::is_control, "?"))?;
+    writeln!(out, "# {}{source}", path.display().to_string().replace(char::is_control, "?"))?;
     let rows: Vec<_> =
         config.effective().iter().map(|each| format!("{} = {}", each.key, each.value)).collect();
     let width = rows.iter().map(|row| row.chars().count().min(MAX_COLUMN)).max().unwrap_or_default();
@@ -55,7 +61,11 @@ fn print(config: &Config, path: &Path, out: &mut impl Write) -> io::Result<()> {
         }
         let idle = config.unknown_yet.iter().any(|key| key.key == each.key);
         let note = if idle { ", not yet in effect" } else { "" };
-        writeln!(out, "{row:width$}  # {}{note}", each.origin)?;
+        let source = match &each.inherited_from {
+            Some(key) => format!("{}, inherited from {key}", each.origin),
+            None => each.origin.to_string(),
+        };
+        writeln!(out, "{row:width$}  # {source}{note}")?;
     }
     writeln!(out)?;
     for warning in &config.warnings {
@@ -119,7 +129,10 @@ mod tests {
 
     #[test]
     fn every_value_is_printed_with_where_it_came_from() {
-        let (result, printed) = checked(&EXAMPLE.replace("\"thumbnailer\"", "\"sh\""));
+        let text = EXAMPLE
+            .replace("\"thumbnailer\"", "\"sh\"")
+            .replace("[pools.images.defaults]", "[pools.images.defaults]\ndeadline = \"2m\"");
+        let (result, printed) = checked(&text);
         let config = result.unwrap();
         let row = |key: &str| {
             let row = printed.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
@@ -127,9 +140,13 @@ mod tests {
         };
         assert_eq!(row("broker.http"), "broker.http = \"127.0.0.1:9464\" # line 3");
         assert_eq!(row("broker.drain_timeout"), "broker.drain_timeout = \"30s\" # default");
-        let age = "pools.images.recycle.age";
-        assert_eq!(row(age), format!("{age} = \"6h\" # line 17, not yet in effect"));
-        assert!(printed.contains("# accepted, not yet in effect: pools.images.recycle.age, "), "{printed}");
+        assert_eq!(row("pools.images.recycle.age"), "pools.images.recycle.age = \"6h\" # line 17");
+        let inherited = "pools.images.methods.thumbnail.deadline";
+        let from = "line 21, inherited from pools.images.defaults.deadline";
+        assert_eq!(row(inherited), format!("{inherited} = \"2m\" # {from}"));
+        let processes = "pools.images.limits.processes";
+        assert_eq!(row(processes), format!("{processes} = 64 # line 18, not yet in effect"));
+        assert!(printed.contains(&format!("# accepted, not yet in effect: {processes}, ")), "{printed}");
         assert!(printed.ends_with("# ok: 1 pool, 8 workers, 1 method\n"), "{printed}");
 
         let again = Config::parse(&printed, "printed", []).unwrap();
@@ -144,7 +161,7 @@ mod tests {
             message.contains("the program `no-such-program` of the pool `images` is not in PATH"),
             "{message}"
         );
-        assert!(printed.contains("not yet in effect: pools.images.recycle.age"), "{printed}");
+        assert!(printed.contains("not yet in effect: pools.images.limits.processes"), "{printed}");
         assert!(!printed.contains("# ok"), "{printed}");
     }
 
@@ -153,6 +170,20 @@ mod tests {
         let (result, printed) = checked("[broker]\nhttp = 3\n");
         assert!(matches!(result, Err(CheckError::Config(_))));
         assert_eq!(printed, "");
+    }
+
+    #[test]
+    fn the_file_is_named_with_the_variable_that_names_it() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("lifeboat.toml");
+        std::fs::write(&path, EXAMPLE.replace("\"thumbnailer\"", "\"/bin/sh\"")).unwrap();
+        let first_line = |variable: &Path| {
+            let mut out = Vec::new();
+            run(&path, [(CONFIG_VARIABLE.to_owned(), variable.display().to_string())], &mut out).unwrap();
+            String::from_utf8(out).unwrap().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(first_line(&path), format!("# {}, environment LIFEBOAT_CONFIG", path.display()));
+        assert_eq!(first_line(Path::new("/another")), format!("# {}", path.display()));
     }
 
     #[test]

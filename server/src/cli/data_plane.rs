@@ -21,7 +21,7 @@ use crate::engine::{Clock, Engine, queries, ticker};
 use crate::link::worker::{NewProcess, adopt};
 use crate::link::{LinkSettings, Links, SharedEngine, flush, listener};
 use crate::observe::{Observer, Query};
-use crate::process::Report;
+use crate::process::{OutputStream, Report};
 
 /// How long the last answers of a shutdown may take to be read before they are given up.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -135,6 +135,16 @@ async fn take_reports(engine: SharedEngine<ProcessLink>, mut reports: mpsc::Unbo
             Report::Evidence { process, evidence } => Event::EvidenceGathered { process, evidence },
             Report::MemoryExceeded { process, resident, limit } => {
                 Event::MemoryExceeded { process, resident, limit }
+            }
+            Report::MemoryHigh { process, .. } => Event::MemoryHigh { process },
+            Report::OutputSeen { process } => Event::OutputSeen { process },
+            Report::Output { process, stream, lines, dropped } => {
+                let stream = match stream {
+                    OutputStream::Stdout => "stdout",
+                    OutputStream::Stderr => "stderr",
+                };
+                engine.borrow_mut().worker_wrote(process, stream, &lines, dropped);
+                continue;
             }
         };
         let mut engine = engine.borrow_mut();

@@ -5,8 +5,8 @@ use std::process::{ExitCode, Termination};
 /// The part of `--help` that lists the codes.
 pub const HELP: &str = "\
 Exit codes:
-  0  done; for `demo`, the account balanced
-  1  it could not be done; for `demo`, the account did not balance
+  0  done; for `call`, the outcome is ok; for `healthcheck`, the broker is ready; for `demo`, the account balanced
+  1  it could not be done; for `call`, any other outcome; for `demo`, the account did not balance
   2  the command line or the configuration is wrong";
 
 /// How the program ends.

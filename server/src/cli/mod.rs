@@ -4,20 +4,34 @@
 //! process, and only here may every room be named.
 
 pub mod broker;
+pub mod call;
 pub mod check;
 mod data_plane;
 pub mod demo;
 pub mod exit;
+pub mod healthcheck;
+pub mod json;
 pub mod logging;
+pub mod operate;
 mod process_link;
+pub mod remote;
+pub mod requests;
 pub mod serve;
+pub mod workers;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use lifeboat_protocol::Operation;
+
+use self::call::CallArgs;
 use self::demo::{DemoArgs, DemoRole};
 use self::exit::Exit;
+use self::healthcheck::HealthcheckArgs;
+use self::operate::OperateArgs;
+use self::requests::RequestsArgs;
+use self::workers::WorkersArgs;
 use crate::config::process_environment;
 
 /// Lifeboat runs code that may crash, hang or leak in worker processes, so that its callers never do.
@@ -36,6 +50,20 @@ enum Command {
     Check(ConfigArgs),
     /// Crash workers under load and count: a broker, clients and faults, with nothing to configure.
     Demo(DemoArgs),
+    /// Call a method of a running broker: JSON in, JSON out.
+    Call(CallArgs),
+    /// Show what every worker is doing.
+    Workers(WorkersArgs),
+    /// Show the open requests, oldest first.
+    Requests(RequestsArgs),
+    /// Replace processes, each by a successor that is ready first; bring back what was drained or tripped.
+    Restart(OperateArgs),
+    /// Give a pool or worker nothing new and let it finish; it stays out of service until a restart.
+    Drain(OperateArgs),
+    /// End processes at once with SIGKILL; they are replaced.
+    Kill(OperateArgs),
+    /// Exit with 0 if the broker is ready, else with 1.
+    Healthcheck(HealthcheckArgs),
     /// The parts that the demo starts itself.
     #[command(name = "__demo", subcommand, hide = true)]
     DemoRole(DemoRole),
@@ -44,7 +72,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ConfigArgs {
     /// The configuration file (TOML).
-    #[arg(long, short, env = "LIFEBOAT_CONFIG", value_name = "FILE")]
+    #[arg(long, short, env = check::CONFIG_VARIABLE, value_name = "FILE")]
     config: PathBuf,
 }
 
@@ -56,6 +84,13 @@ impl Cli {
             Command::Serve(args) => serve::run(&args.config),
             Command::Check(args) => check_config(&args.config),
             Command::Demo(args) => demo::run(&args),
+            Command::Call(args) => call::run(&args),
+            Command::Workers(args) => workers::run(&args),
+            Command::Requests(args) => requests::run(&args),
+            Command::Restart(args) => operate::run(Operation::Restart, &args),
+            Command::Drain(args) => operate::run(Operation::Drain, &args),
+            Command::Kill(args) => operate::run(Operation::Kill, &args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
             Command::DemoRole(role) => role.run(),
         }
     }

@@ -7,21 +7,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::broker::{self, BrokerOptions, Stopper};
 use super::exit::Exit;
-use super::logging::{self, LogFormat};
+use super::logging::{self, LogFormat, LogGuard};
 use crate::config::{Config, process_environment};
 use crate::process::become_subreaper_and_reset_sigchld;
 
 /// Runs a broker until SIGTERM or SIGINT has drained it; a second signal ends it at once.
 pub fn run(path: &Path) -> Exit {
     let adopting = become_subreaper_and_reset_sigchld();
-    logging::init(LogFormat::Text);
+    let log = logging::init(LogFormat::Text);
     if let Err(error) = adopting {
         tracing::warn!(%error, "descendants that escape their worker are searched for in the whole system");
     }
     let config = match Config::load(path, process_environment()) {
         Ok(config) => config,
         Err(error) => {
-            complain(&error.to_string());
+            log.complain(&error.to_string());
             return Exit::Usage;
         }
     };
@@ -31,24 +31,28 @@ pub fn run(path: &Path) -> Exit {
     for key in &config.unknown_yet {
         tracing::warn!(place = %key.place, key = key.key, "this key is accepted and has no effect yet");
     }
-    match serve(config) {
+    match serve(config, &log) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            log.complain(&format!("{error:#}"));
             Exit::Failed
         }
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, log: &LogGuard) -> anyhow::Result<()> {
     // Registered before the socket exists: who sees it may already send a signal.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let signals = {
         let _entered = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    let broker =
-        broker::start(config, BrokerOptions { owns_all_children: true, ..BrokerOptions::default() })?;
+    let options = BrokerOptions {
+        owns_all_children: true,
+        log_lines_dropped: Some(log.dropped_lines()),
+        ..BrokerOptions::default()
+    };
+    let broker = broker::start(config, options)?;
     tracing::info!(
         socket = %broker.socket().display(),
         http = %broker.http().map_or_else(|| "off".to_owned(), |address| address.to_string()),
@@ -95,7 +99,7 @@ async fn obey((mut terminate, mut interrupt): (Signal, Signal), stopper: &Stoppe
     }
 }
 
-/// Errors go to stderr, as they are: they say what to do.
+/// Errors of commands that have no log go to stderr, as they are: they say what to do.
 pub(super) fn complain(text: &str) {
     // Nothing is left to do about a stderr that is gone.
     drop(writeln!(io::stderr(), "lifeboat: {text}"));

@@ -9,11 +9,15 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::shapes::{Count, Size, Time};
+use super::shapes::{Count, Shape as _, Size, Time};
 use super::texts::{AbsolutePath, Address};
+use super::tree::Origin;
 
 /// The longest path that fits into a Unix socket address: `sun_path` holds 108 bytes with its terminator (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
+
+/// The variable that names the login session's directory for sockets.
+pub(super) const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -37,8 +41,8 @@ pub struct BrokerConfig {
     pub http: HttpListen,
     /// The largest body in bytes, both ways; default 16 MiB. Frames may be 64 KiB larger.
     pub max_body: usize,
-    /// How many bytes of answers a client may leave unread, default 16 MiB: at half the broker stops reading it, at the
-    /// limit it closes it. At least `max_body`.
+    /// How many bytes of answers a client may leave unread before the newest, default 16 MiB: at half the broker stops
+    /// reading it, and another answer while more is unread closes it. At least `max_body`.
     pub client_backlog: usize,
     /// From the beginning of a shutdown until running attempts are ended; default 30 s; zero is at once.
     pub drain_timeout: Duration,
@@ -64,7 +68,8 @@ pub(super) struct Read {
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Option<&str>) -> Read {
     let mut section = reader.section(root, "broker");
-    let socket = reader.value(&mut section, "socket", &AbsolutePath, default_socket(runtime_dir));
+    let default = default_socket(section.path("socket"), runtime_dir);
+    let socket = reader.value_or(&mut section, "socket", &AbsolutePath, &default);
     let default_http = HttpListen::At(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_HTTP_PORT)));
     let http = reader.value(&mut section, "http", &Address, default_http);
     let max_body = Size { least: 1 << 10, most: GIB };
@@ -97,9 +102,13 @@ pub(super) fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
-fn default_socket(runtime_dir: Option<&str>) -> String {
-    let base = runtime_dir.filter(|directory| directory.starts_with('/')).unwrap_or("/run");
-    format!("{}/lifeboat/lifeboat.sock", base.trim_end_matches('/'))
+/// In the directory that the login session has for sockets, if there is one.
+fn default_socket(key: String, runtime_dir: Option<&str>) -> Set<String> {
+    let session = runtime_dir.filter(|directory| directory.starts_with('/'));
+    let base = session.unwrap_or("/run").trim_end_matches('/');
+    let value = format!("{base}/lifeboat/lifeboat.sock");
+    let origin = session.map_or(Origin::Default, |_| Origin::Variable(RUNTIME_DIR.to_owned()));
+    Set { key, shown: AbsolutePath.show(&value), value, origin, sound: true }
 }
 
 fn check_socket(reader: &mut Reader<'_>, socket: &Set<String>) {

@@ -1,4 +1,4 @@
-//! How a pool's processes are started: `command`, `env`, `current_dir`, and the memory they may use.
+//! How a pool's processes are started: `command`, `env`, `current_dir`, and what becomes of their `output`.
 //!
 //! Owns what the process room is told. Must never look for the program: `program` does, when it is asked.
 
@@ -6,11 +6,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::ProblemKind;
-use super::pool_tables;
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::texts::{AbsolutePath, Command, Text};
+use super::shapes::Count;
+use super::texts::{AbsolutePath, Command, Flag, Text};
 use super::tree::{Entry, Origin};
+
+const DEFAULT_OUTPUT_BURST: u32 = 100;
+const DEFAULT_OUTPUT_RATE: u32 = 20;
+
+/// Lines of up to 8 KiB wait in memory until they are logged.
+const MOST_LINES: u32 = 10_000;
 
 /// How the processes of a pool are started; the pool is the one at the same place in
 /// [`Settings::pools`](lifeboat_core::settings::Settings::pools).
@@ -25,8 +31,29 @@ pub struct WorkerCommand {
     pub env: Vec<(String, String)>,
     /// Where it runs; absolute. `None` is the broker's own directory.
     pub current_dir: Option<PathBuf>,
-    /// How many bytes of memory the process tree may use, sampled by the broker; `None` is unlimited.
+    /// How many bytes of memory any one process of its tree may use, sampled by the broker; `None` is unlimited.
     pub memory_limit: Option<u64>,
+    /// Above how many bytes it is replaced, measured in the same way and smaller; `None` is never.
+    pub memory_high: Option<u64>,
+    /// What becomes of the lines that it writes.
+    pub output: WorkerOutput,
+}
+
+/// What becomes of the lines that a process writes to stdout and stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerOutput {
+    /// Whether they go into the broker's log; default true.
+    pub log: bool,
+    /// How many may do so at once; default 100.
+    pub burst: u32,
+    /// How many a second after that; default 20.
+    pub per_second: u32,
+}
+
+impl Default for WorkerOutput {
+    fn default() -> Self {
+        Self { log: true, burst: DEFAULT_OUTPUT_BURST, per_second: DEFAULT_OUTPUT_RATE }
+    }
 }
 
 /// The values of variables are not shown: they may be secrets.
@@ -39,11 +66,13 @@ impl fmt::Debug for WorkerCommand {
             .field("env", &names)
             .field("current_dir", &self.current_dir)
             .field("memory_limit", &self.memory_limit)
+            .field("memory_high", &self.memory_high)
+            .field("output", &self.output)
             .finish()
     }
 }
 
-/// The command, and where it was written.
+/// The command, and where it was written. Memory and output are in tables of their own, and not read with it.
 pub(super) struct Read {
     pub(super) command: WorkerCommand,
     pub(super) origin: Origin,
@@ -53,14 +82,13 @@ pub(super) struct Read {
 pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
     let words = reader.value(pool, "command", &Command, Vec::new());
     check_program(reader, &words, &pool.origin);
+    let env = read_env(reader, pool);
     let directory = reader.take(pool, "current_dir").map(|entry| {
         let path = pool.path("current_dir");
         let set = reader.read(path.clone(), &entry, &AbsolutePath, &String::new());
         reader.tell(path, &set);
         set
     });
-    let env = read_env(reader, pool);
-    let memory_limit = pool_tables::read_memory(reader, pool);
     Read {
         origin: words.origin,
         command: WorkerCommand {
@@ -68,7 +96,9 @@ pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
             argv: words.value,
             env,
             current_dir: directory.as_ref().map(|set| PathBuf::from(&set.value)),
-            memory_limit,
+            memory_limit: None,
+            memory_high: None,
+            output: WorkerOutput::default(),
         },
         directory_origin: directory.map_or(Origin::Default, |set| set.origin),
     }
@@ -116,4 +146,16 @@ fn read_env(reader: &mut Reader<'_>, section: &mut Section) -> Vec<(String, Stri
         env.push((name.clone(), set.value));
     }
     env
+}
+
+/// Reads the table `output`.
+pub(super) fn read_output(reader: &mut Reader<'_>, pool: &mut Section) -> WorkerOutput {
+    let mut section = reader.section(pool, "output");
+    let default = WorkerOutput::default();
+    let lines = Count { least: 1, most: MOST_LINES };
+    let log = reader.value(&mut section, "log", &Flag, default.log).value;
+    let burst = reader.value(&mut section, "burst", &lines, default.burst).value;
+    let per_second = reader.value(&mut section, "per_second", &lines, default.per_second).value;
+    reader.finish(section, |_| None);
+    WorkerOutput { log, burst, per_second }
 }

@@ -16,6 +16,9 @@ pub struct EffectiveValue {
     pub value: String,
     /// Who said so.
     pub origin: ValueOrigin,
+    /// The key of a pool's `defaults` that a method has the value from; `None` where nobody has written one, or the
+    /// method says it itself.
+    pub inherited_from: Option<String>,
 }
 
 /// Stands for the value of a variable that a worker is given.
@@ -26,7 +29,7 @@ pub const HIDDEN: &str = "\"(hidden)\"";
 pub enum ValueOrigin {
     /// Nobody; it is built in.
     Default,
-    /// The file, on this line, from 1. For a method's inherited policy the line of the pool's `defaults`.
+    /// The file, on this line, from 1; for an inherited value the line of the key that it is inherited from.
     File {
         /// The line.
         line: usize,

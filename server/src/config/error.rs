@@ -163,16 +163,6 @@ pub enum ProblemKind {
         /// Why.
         why: &'static str,
     },
-    /// A value whose feature is not there yet and that cannot be ignored.
-    #[error("`{key}` = {found} is not there yet: {why}")]
-    NotThereYet {
-        /// The whole path.
-        key: String,
-        /// What was found.
-        found: String,
-        /// What works today.
-        why: &'static str,
-    },
     /// A key without which nothing works.
     #[error("`{key}` is missing")]
     Missing {

@@ -14,6 +14,7 @@ mod effective;
 mod environment;
 mod error;
 mod explain;
+mod heartbeat;
 mod order;
 mod policy;
 mod pool;
@@ -38,7 +39,7 @@ use std::path::Path;
 use lifeboat_core::settings::Settings;
 
 pub use self::broker::{BrokerConfig, HttpListen, MAX_SOCKET_PATH};
-pub use self::command::WorkerCommand;
+pub use self::command::{WorkerCommand, WorkerOutput};
 pub use self::effective::{EffectiveValue, HIDDEN, ValueOrigin};
 pub use self::error::{ConfigError, Place, Problem, ProblemKind};
 pub use self::pool::MAX_WORKERS;
@@ -188,7 +189,7 @@ fn read(text: &str, name: &str, env: &[(String, String)]) -> Result<(Config, Acc
     reader.problems = environment::apply(&mut entries, env, &source);
     let variable = |wanted| env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let mut root = Section::root(entries);
-    let broker = broker::read(&mut reader, &mut root, variable("XDG_RUNTIME_DIR"));
+    let broker = broker::read(&mut reader, &mut root, variable(broker::RUNTIME_DIR));
     let pools = pools::read(&mut reader, &mut root, &broker);
     reader.finish(root, |_| None);
     if !reader.problems.is_empty() {

@@ -17,7 +17,7 @@ pub(super) fn fires_before(
     if let (Some(short), Some(long)) = (inner.value, outer.value)
         && short >= long
     {
-        disordered(reader, inner, outer, "can never fire before");
+        disordered(reader, inner, outer, "can never fire before", None);
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn below(reader: &mut Reader<'_>, soft: &Set<Option<u64>>, hard: &Set
     if let (Some(low), Some(high)) = (soft.value, hard.value)
         && low >= high
     {
-        disordered(reader, soft, hard, "can never fire before");
+        disordered(reader, soft, hard, "can never fire before", None);
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) fn at_most<T: Ord + Debug>(
     relation: &'static str,
 ) {
     if value.value > bound.value {
-        disordered(reader, value, bound, relation);
+        disordered(reader, value, bound, relation, None);
     }
 }
 
@@ -50,11 +50,18 @@ pub(super) fn at_least<T: Ord + Debug>(
     relation: &'static str,
 ) {
     if value.value < bound.value {
-        disordered(reader, value, bound, relation);
+        disordered(reader, value, bound, relation, None);
     }
 }
 
-fn disordered<T, U>(reader: &mut Reader<'_>, one: &Set<T>, other: &Set<U>, relation: &'static str) {
+/// Refuses two values that do not go together.
+pub(super) fn disordered<T, U>(
+    reader: &mut Reader<'_>,
+    one: &Set<T>,
+    other: &Set<U>,
+    relation: &'static str,
+    help: Option<String>,
+) {
     if !one.sound || !other.sound {
         return;
     }
@@ -65,5 +72,5 @@ fn disordered<T, U>(reader: &mut Reader<'_>, one: &Set<T>, other: &Set<U>, relat
         other: other.key.clone(),
         other_value: other.told(),
     };
-    reader.problem_of_two(&one.origin, &other.origin, kind, None);
+    reader.problem_of_two(&one.origin, &other.origin, kind, help);
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lifeboat_core::ids::PoolId;
-use lifeboat_core::settings::{MethodSettings, RetryPolicy};
+use lifeboat_core::settings::{MethodSettings, OnBusy, RetryPolicy};
 
 use super::order;
 use super::reader::{Reader, Set};
@@ -18,9 +18,12 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// The keys of a policy, for hints at misplaced ones.
 pub(super) const KEYS: [&str; 6] =
-    ["queue_timeout", "attempt_timeout", "progress_timeout", "output_timeout", "deadline", "retry"];
+    ["deadline", "attempt_timeout", "queue_timeout", "progress_timeout", "output_timeout", "retry"];
 
 const LIMIT: Limit<Time> = Limit(Time::TIMEOUT);
+
+/// Output is seen up to 10 ms after it was written: silence for less than twice that proves nothing.
+const OUTPUT_LIMIT: Limit<Time> = Limit(Time { least: Duration::from_millis(20), ..Time::TIMEOUT });
 
 /// The limits and the retry of a method.
 #[derive(Clone, Debug)]
@@ -62,18 +65,23 @@ impl Policy {
 
     /// Reads a section; what it does not say is inherited.
     pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section, inherited: &Self) -> Self {
-        let mut later = |reader: &mut Reader<'_>, key, from| reader.value_not_yet(section, key, &LIMIT, from);
-        let queue_timeout = later(reader, "queue_timeout", &inherited.queue_timeout);
-        let progress_timeout = later(reader, "progress_timeout", &inherited.progress_timeout);
-        let output_timeout = later(reader, "output_timeout", &inherited.output_timeout);
-        let attempt_timeout = reader.value_or(section, "attempt_timeout", &LIMIT, &inherited.attempt_timeout);
         let deadline = reader.value_or(section, "deadline", &Time::TIMEOUT, &inherited.deadline);
+        let mut limit = |key, shape, from| reader.value_or(section, key, shape, from);
+        let attempt_timeout = limit("attempt_timeout", &LIMIT, &inherited.attempt_timeout);
+        let queue_timeout = limit("queue_timeout", &LIMIT, &inherited.queue_timeout);
+        let progress_timeout = limit("progress_timeout", &LIMIT, &inherited.progress_timeout);
+        let output_timeout = limit("output_timeout", &OUTPUT_LIMIT, &inherited.output_timeout);
         let retry = Retry::read(reader, section, &inherited.retry);
         Self { queue_timeout, attempt_timeout, progress_timeout, output_timeout, deadline, retry }
     }
 
+    /// From acceptance to outcome.
+    pub(super) const fn deadline(&self) -> Duration {
+        self.deadline.value
+    }
+
     /// Refuses what can never happen, for a policy that is in use.
-    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+    pub(super) fn check(&self, reader: &mut Reader<'_>, on_busy: &Set<OnBusy>) {
         let deadline = Set {
             key: self.deadline.key.clone(),
             value: Some(self.deadline.value),
@@ -89,6 +97,17 @@ impl Policy {
         if let Some(first) = &self.retry.first {
             order::fires_before(reader, first, &deadline);
         }
+        if self.queue_timeout.value.is_some() && on_busy.value == OnBusy::Reject {
+            let message = format!(
+                "`{}` ({}) can never fire where `{}` is {}: no new request waits, and those that come back wait for \
+                 their deadline alone",
+                self.queue_timeout.key,
+                self.queue_timeout.told(),
+                on_busy.key,
+                on_busy.shown
+            );
+            reader.warn(&self.queue_timeout.origin, message);
+        }
         self.check_retry(reader);
     }
 
@@ -99,8 +118,8 @@ impl Policy {
         let key = &self.retry.key;
         if on.stall && self.progress_timeout.value.is_none() && self.output_timeout.value.is_none() {
             let message = format!(
-                "`{key}.on` names \"stall\", but neither `progress_timeout` nor `output_timeout` is set: there will be \
-                 no stall"
+                "`{key}.on` names \"stall\", but there is neither `progress_timeout` nor `output_timeout`: only a \
+                 client's own can be retried"
             );
             reader.warn(&self.retry.origin, message);
         }
@@ -117,7 +136,10 @@ impl Policy {
         MethodSettings {
             name,
             pool,
+            queue_timeout: self.queue_timeout.value,
             attempt_timeout: self.attempt_timeout.value,
+            progress_timeout: self.progress_timeout.value,
+            output_timeout: self.output_timeout.value,
             deadline: self.deadline.value,
             retry: self.retry.policy,
         }

@@ -5,11 +5,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use lifeboat_core::settings::{OnDisconnect, PoolSettings};
+use lifeboat_core::settings::{OnBusy, OnDisconnect, PoolSettings};
 
 use super::broker;
 use super::command;
 use super::error::ProblemKind;
+use super::heartbeat::{self, Beat};
 use super::order;
 use super::policy::{self, Policy};
 use super::pool_tables;
@@ -22,8 +23,14 @@ use super::tree::{Origin, Value};
 /// The most workers, in a pool and in all of them: each is a process with descriptors of its own.
 pub const MAX_WORKERS: u32 = 4096;
 
-/// More than this in one process's hands is a queue, and the queue is the broker's.
+/// The most that a worker's hello can offer.
+const MOST_SLOTS: u32 = 256;
+
+/// More than this in one slot's hands is a queue, and the queue is the broker's.
 const MOST_PREFETCH: u32 = 1024;
+
+/// The same for a process.
+const MOST_HELD: u32 = 4096;
 
 const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(1);
@@ -37,6 +44,8 @@ pub(super) struct Pool {
     pub(super) command: command::Read,
     /// Where the pool was named.
     pub(super) origin: Origin,
+    /// What becomes of requests that find no room.
+    pub(super) on_busy: Set<OnBusy>,
     /// The policy of methods that say nothing.
     pub(super) defaults: Policy,
     pub(super) methods: Vec<Method>,
@@ -51,56 +60,107 @@ pub(super) struct Method {
     pub(super) policy: Policy,
 }
 
+/// The keys of the table itself, without those in tables of their own.
+struct Keys {
+    workers: Set<u32>,
+    slots: Set<u32>,
+    prefetch: Set<u32>,
+    start_timeout: Set<Duration>,
+    cancel_grace: Duration,
+    stop_grace: Duration,
+    kill_timeout: Duration,
+    on_disconnect: OnDisconnect,
+    on_busy: Set<OnBusy>,
+    accept_any: Set<bool>,
+    heartbeat: Option<Beat>,
+}
+
 pub(super) fn read(reader: &mut Reader<'_>, mut section: Section, broker: &broker::Read) -> Pool {
     let (name, origin) = (section.name.clone(), section.origin.clone());
     check_name(reader, &name, &origin);
-    let command = command::read(reader, &mut section);
-    let settings = read_settings(reader, &mut section, name.clone(), broker);
-    read_not_yet(reader, &mut section);
-    let accept_any = reader.value(&mut section, "accept_any_method", &Flag, false);
-    let (defaults, methods) = read_policies(reader, &mut section);
+    let mut command = command::read(reader, &mut section);
+    let keys = read_keys(reader, &mut section);
+    let settings = read_tables(reader, &mut section, name.clone(), &keys, broker, &mut command);
+    let (defaults, methods) = read_policies(reader, &mut section, &keys.on_busy);
     reader.finish(section, |key| {
         let hint = format!("it belongs to [pools.{name}.defaults], or to a method");
         policy::KEYS.contains(&key).then_some(hint)
     });
-    Pool { settings, command, origin, defaults, methods, accept_any }
+    let Keys { heartbeat, accept_any, on_busy, .. } = keys;
+    if let Some(beat) = heartbeat {
+        let others = accept_any.value.then_some(&defaults);
+        let used = methods.iter().map(|method| &method.policy).chain(others);
+        beat.check(reader, used.map(Policy::deadline));
+    }
+    Pool { settings, command, origin, on_busy, defaults, methods, accept_any }
 }
 
-fn read_settings(
-    reader: &mut Reader<'_>,
-    section: &mut Section,
-    name: String,
-    broker: &broker::Read,
-) -> PoolSettings {
+fn read_keys(reader: &mut Reader<'_>, section: &mut Section) -> Keys {
     let workers = read_workers(reader, section);
-    read_slots(reader, section);
-    let prefetch = Count { least: 1, most: MOST_PREFETCH };
-    let prefetch = small(reader.value(section, "prefetch", &prefetch, 1).value);
-    let mut time = |key, shape: Time, default| reader.value(section, key, &shape, default).value;
+    let (slots, prefetch) = read_slots(reader, section);
+    let mut time = |key, shape: Time, default| reader.value(section, key, &shape, default);
     let start_timeout = time("start_timeout", Time::TIMEOUT, DEFAULT_START_TIMEOUT);
-    let cancel_grace = time("cancel_grace", Time::GRACE, DEFAULT_CANCEL_GRACE);
-    let stop_grace = time("stop_grace", Time::GRACE, DEFAULT_STOP_GRACE);
-    let kill_timeout = time("kill_timeout", Time::TIMEOUT, DEFAULT_KILL_TIMEOUT);
+    let cancel_grace = time("cancel_grace", Time::GRACE, DEFAULT_CANCEL_GRACE).value;
+    let stop_grace = time("stop_grace", Time::GRACE, DEFAULT_STOP_GRACE).value;
+    let kill_timeout = time("kill_timeout", Time::TIMEOUT, DEFAULT_KILL_TIMEOUT).value;
     let on_disconnect = Choice(&[("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)]);
     let on_disconnect = reader.value(section, "on_disconnect", &on_disconnect, OnDisconnect::Cancel).value;
-    let queue = pool_tables::read_queue(reader, section, broker);
-    let restart = pool_tables::read_restart(reader, section);
-    PoolSettings {
-        name,
+    let on_busy = Choice(&[("queue", OnBusy::Queue), ("reject", OnBusy::Reject)]);
+    let on_busy = reader.value(section, "on_busy", &on_busy, OnBusy::Queue);
+    let accept_any = reader.value(section, "accept_any_method", &Flag, false);
+    read_not_yet(reader, section);
+    let heartbeat = heartbeat::read(reader, section);
+    Keys {
         workers,
+        slots,
         prefetch,
-        queue,
-        restart,
         start_timeout,
         cancel_grace,
         stop_grace,
         kill_timeout,
         on_disconnect,
+        on_busy,
+        accept_any,
+        heartbeat,
+    }
+}
+
+/// Reads the tables, and puts together what the core is told; the command is told what the process room needs.
+fn read_tables(
+    reader: &mut Reader<'_>,
+    section: &mut Section,
+    name: String,
+    keys: &Keys,
+    broker: &broker::Read,
+    command: &mut command::Read,
+) -> PoolSettings {
+    let queue = pool_tables::read_queue(reader, section, broker, &keys.on_busy);
+    let restart = pool_tables::read_restart(reader, section, &keys.workers);
+    let memory = pool_tables::read_limits(reader, section);
+    let (recycle, memory_high) = pool_tables::read_recycle(reader, section, &memory, &keys.start_timeout);
+    command.command.memory_limit = memory.value;
+    command.command.memory_high = memory_high;
+    command.command.output = command::read_output(reader, section);
+    PoolSettings {
+        name,
+        workers: small(keys.workers.value),
+        slots: small(keys.slots.value),
+        prefetch: small(keys.prefetch.value),
+        queue,
+        on_busy: keys.on_busy.value,
+        restart,
+        recycle,
+        heartbeat: keys.heartbeat.as_ref().map(Beat::settings),
+        start_timeout: keys.start_timeout.value,
+        cancel_grace: keys.cancel_grace,
+        stop_grace: keys.stop_grace,
+        kill_timeout: keys.kill_timeout,
+        on_disconnect: keys.on_disconnect,
     }
 }
 
 /// A count whose shape has bounded it; 1 stands in for one that was refused.
-fn small(count: u32) -> NonZeroU16 {
+pub(super) fn small(count: u32) -> NonZeroU16 {
     u16::try_from(count).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
 }
 
@@ -132,26 +192,20 @@ fn check_method_name(reader: &mut Reader<'_>, name: &str, origin: &Origin) {
     reader.problem(origin, kind, None);
 }
 
-fn read_workers(reader: &mut Reader<'_>, section: &mut Section) -> NonZeroU16 {
+fn read_workers(reader: &mut Reader<'_>, section: &mut Section) -> Set<u32> {
     let shape = Count { least: 1, most: MAX_WORKERS };
+    let path = section.path("workers");
     let table = match reader.take(section, "workers") {
         Some(entry) if matches!(entry.node.value, Value::Table(_)) => entry,
         Some(entry) => {
-            let path = section.path("workers");
             let set = reader.read(path.clone(), &entry, &shape, &1);
             reader.tell(path, &set);
-            return small(set.value);
+            return set;
         }
         None => {
-            let default = Set {
-                key: section.path("workers"),
-                value: (),
-                origin: Origin::Default,
-                shown: "1".to_owned(),
-                sound: true,
-            };
-            reader.tell(section.path("workers"), &default);
-            return NonZeroU16::MIN;
+            let set = builtin(path.clone(), &shape, 1);
+            reader.tell(path, &set);
+            return set;
         }
     };
     section.put_back(table);
@@ -168,7 +222,7 @@ fn read_workers(reader: &mut Reader<'_>, section: &mut Section) -> NonZeroU16 {
     };
     read_min_workers(reader, &mut range, &shape, &max);
     reader.finish(range, |_| None);
-    small(max.value)
+    max
 }
 
 fn read_min_workers(reader: &mut Reader<'_>, range: &mut Section, shape: &Count, max: &Set<u32>) {
@@ -184,22 +238,18 @@ fn read_min_workers(reader: &mut Reader<'_>, range: &mut Section, shape: &Count,
     }
 }
 
-fn read_slots(reader: &mut Reader<'_>, section: &mut Section) {
-    let slots = reader.value(section, "slots", &Count { least: 1, most: 1024 }, 1);
-    if slots.value > 1 {
-        let why = "a process has one slot; start more workers instead";
-        let kind = ProblemKind::NotThereYet { key: slots.key.clone(), found: slots.shown.clone(), why };
-        reader.problem(&slots.origin, kind, Some("write slots = 1, or leave it out".to_owned()));
+fn read_slots(reader: &mut Reader<'_>, section: &mut Section) -> (Set<u32>, Set<u32>) {
+    let slots = reader.value(section, "slots", &Count { least: 1, most: MOST_SLOTS }, 1);
+    let prefetch = reader.value(section, "prefetch", &Count { least: 1, most: MOST_PREFETCH }, 1);
+    let held = slots.value.saturating_mul(prefetch.value);
+    if held > MOST_HELD {
+        let help = format!("a process may hold {MOST_HELD} requests; this would be {held}");
+        order::disordered(reader, &slots, &prefetch, "is too many for", Some(help));
     }
+    (slots, prefetch)
 }
 
 fn read_not_yet(reader: &mut Reader<'_>, section: &mut Section) {
-    pool_tables::read_heartbeat(reader, section);
-    let on_busy = Choice(&[("queue", true), ("reject", false)]);
-    let on_busy = reader.value(section, "on_busy", &on_busy, true);
-    if !on_busy.value {
-        reader.not_yet(on_busy.key, &on_busy.origin, "requests wait in the queue, as with \"queue\"");
-    }
     let shape = Count { least: 1, most: 1000 };
     let key = section.path("unhealthy_after");
     let unhealthy_after = builtin(key, &shape, DEFAULT_UNHEALTHY_AFTER);
@@ -210,12 +260,16 @@ fn read_not_yet(reader: &mut Reader<'_>, section: &mut Section) {
     reader.value_not_yet(section, "disable_unhealthy", &Flag, &builtin(key, &Flag, false));
 }
 
-/// A built-in value that is not told, since its feature is not there yet.
+/// A built-in value.
 pub(super) fn builtin<S: Shape>(key: String, shape: &S, value: S::Value) -> Set<S::Value> {
     Set { shown: shape.show(&value), key, value, origin: Origin::Default, sound: true }
 }
 
-fn read_policies(reader: &mut Reader<'_>, section: &mut Section) -> (Policy, Vec<Method>) {
+fn read_policies(
+    reader: &mut Reader<'_>,
+    section: &mut Section,
+    on_busy: &Set<OnBusy>,
+) -> (Policy, Vec<Method>) {
     let mut table = reader.section(section, "defaults");
     let built_in = Policy::built_in(&table);
     let defaults = Policy::read(reader, &mut table, &built_in);
@@ -225,7 +279,7 @@ fn read_policies(reader: &mut Reader<'_>, section: &mut Section) -> (Policy, Vec
         let (name, origin) = (table.name.clone(), table.origin.clone());
         check_method_name(reader, &name, &origin);
         let policy = Policy::read(reader, &mut table, &defaults);
-        policy.check(reader);
+        policy.check(reader, on_busy);
         reader.finish(table, |_| None);
         methods.push(Method { name, origin, policy });
     }

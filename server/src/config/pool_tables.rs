@@ -1,19 +1,20 @@
-//! The small tables of a pool: `queue`, `restart`, `limits`, `recycle` and `heartbeat`.
+//! The small tables of a pool: `queue`, `restart`, `limits` and `recycle`.
 //!
-//! Owns their keys, defaults and the order within each.
+//! Owns their keys and defaults, and what in them goes together. Must never look at a method.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use lifeboat_core::settings::{QueueSettings, RestartSettings};
+use lifeboat_core::restart;
+use lifeboat_core::settings::{OnBusy, QueueSettings, RecycleSettings, RestartSettings};
 
 use super::broker::{self, MOST_OPEN_REQUESTS};
 use super::order;
 use super::pool::builtin;
-use super::reader::Reader;
+use super::reader::{Reader, Set};
 use super::section::Section;
 use super::shapes::{Count, Limit, Size, Time};
-use super::texts::Choice;
-use super::tree::Value;
+use super::tree::Origin;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -25,10 +26,12 @@ const DEFAULT_RESTART_INITIAL: Duration = Duration::from_millis(100);
 const DEFAULT_RESTART_MAX: Duration = Duration::from_secs(30);
 const DEFAULT_STABLE_AFTER: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_RESTARTS: u32 = 20;
+/// A lone worker's waits leave no room for more within the default window.
+const DEFAULT_MAX_RESTARTS_ALONE: u32 = 10;
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 
-const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
-const DEFAULT_MISSED: u32 = 3;
+/// Each of them is remembered for as long as the window.
+const MOST_RESTARTS: u32 = 100_000;
 
 /// No process lives in less.
 const MEMORY: Limit<Size> = Limit(Size { least: MIB, most: 1024 * TIB });
@@ -37,6 +40,7 @@ pub(super) fn read_queue(
     reader: &mut Reader<'_>,
     pool: &mut Section,
     broker: &broker::Read,
+    on_busy: &Set<OnBusy>,
 ) -> QueueSettings {
     let mut section = reader.section(pool, "queue");
     let requests = Count { least: 1, most: MOST_OPEN_REQUESTS };
@@ -47,78 +51,161 @@ pub(super) fn read_queue(
     let size = reader.value(&mut section, "max_bytes", &size, DEFAULT_QUEUE_BYTES);
     reader.finish(section, |_| None);
     order::at_most(reader, &requests, &broker.max_open_requests, "can never be reached, being more than");
-    if size.sound && size.value < broker.max_body.value {
-        let message = format!(
-            "`{}` ({}) is smaller than `{}` ({}): a body larger than the queue is refused whenever no worker is idle",
-            size.key,
-            size.told(),
-            broker.max_body.key,
-            broker.max_body.told()
-        );
-        reader.warn(&size.origin, message);
+    match on_busy.value {
+        OnBusy::Queue => check_queue(reader, &size, &broker.max_body),
+        OnBusy::Reject => {
+            bounds_nothing(reader, &requests, on_busy);
+            bounds_nothing(reader, &size, on_busy);
+        }
     }
     QueueSettings { max_requests: requests.value as usize, max_bytes: broker::bytes(size.value) }
 }
 
-pub(super) fn read_restart(reader: &mut Reader<'_>, pool: &mut Section) -> RestartSettings {
+fn check_queue(reader: &mut Reader<'_>, size: &Set<u64>, body: &Set<u64>) {
+    if size.sound && size.value < body.value {
+        let message = format!(
+            "`{}` ({}) is smaller than `{}` ({}): a body larger than the queue is refused whenever no worker is idle",
+            size.key,
+            size.told(),
+            body.key,
+            body.told()
+        );
+        reader.warn(&size.origin, message);
+    }
+}
+
+fn bounds_nothing<T>(reader: &mut Reader<'_>, bound: &Set<T>, on_busy: &Set<OnBusy>) {
+    if bound.origin != Origin::Default {
+        let message = format!(
+            "`{}` ({}) bounds nothing where `{}` is {}: no new request waits, and those that come back are never \
+             refused",
+            bound.key,
+            bound.told(),
+            on_busy.key,
+            on_busy.shown
+        );
+        reader.warn(&bound.origin, message);
+    }
+}
+
+pub(super) fn read_restart(
+    reader: &mut Reader<'_>,
+    pool: &mut Section,
+    workers: &Set<u32>,
+) -> RestartSettings {
     let mut section = reader.section(pool, "restart");
     let initial = reader.value(&mut section, "initial", &Time::TIMEOUT, DEFAULT_RESTART_INITIAL);
     let max = reader.value(&mut section, "max", &Time::TIMEOUT, DEFAULT_RESTART_MAX);
     let stable_after = reader.value(&mut section, "stable_after", &Time::TIMEOUT, DEFAULT_STABLE_AFTER);
-    let restarts = Limit(Count { least: 1, most: 1_000_000 });
-    let max_restarts = builtin(section.path("max_restarts"), &restarts, Some(DEFAULT_MAX_RESTARTS));
-    reader.value_not_yet(&mut section, "max_restarts", &restarts, &max_restarts);
-    let window = builtin(section.path("window"), &Time::TIMEOUT, DEFAULT_WINDOW);
-    reader.value_not_yet(&mut section, "window", &Time::TIMEOUT, &window);
+    let restarts = Limit(Count { least: 1, most: MOST_RESTARTS });
+    let default = if workers.value == 1 { DEFAULT_MAX_RESTARTS_ALONE } else { DEFAULT_MAX_RESTARTS };
+    let max_restarts = reader.value(&mut section, "max_restarts", &restarts, Some(default));
+    let window = reader.value(&mut section, "window", &Time::TIMEOUT, DEFAULT_WINDOW);
     reader.finish(section, |_| None);
     order::at_most(reader, &initial, &max, "is longer than");
-    RestartSettings { initial: initial.value, max: max.value, stable_after: stable_after.value }
+    let settings = RestartSettings {
+        initial: initial.value,
+        max: max.value,
+        stable_after: stable_after.value,
+        max_restarts: max_restarts.value.and_then(NonZeroU32::new),
+        window: window.value,
+    };
+    let written = [&max_restarts.origin, &window.origin, &max.origin, &initial.origin, &workers.origin];
+    check_trip(reader, &settings, (&max_restarts, &window), workers, &written);
+    settings
 }
 
-/// Reads `limits` and `recycle`, whose memory limits must be ordered; the memory limit is the result.
-pub(super) fn read_memory(reader: &mut Reader<'_>, pool: &mut Section) -> Option<u64> {
+/// Warns of a trip that not even a program can cause that dies at each start: the waits keep it from that.
+fn check_trip(
+    reader: &mut Reader<'_>,
+    settings: &RestartSettings,
+    (max_restarts, window): (&Set<Option<u32>>, &Set<Duration>),
+    workers: &Set<u32>,
+    written: &[&Origin],
+) {
+    let Some(most) = max_restarts.value else { return };
+    let possible = most_deaths(settings, workers.value, most);
+    if possible < most {
+        let message = format!(
+            "`{}` ({}) can never be counted within `{}` ({}): the waits between processes let `{}` ({}) die at most \
+             {possible} times in that time, so a program that cannot start never trips the pool",
+            max_restarts.key,
+            max_restarts.told(),
+            window.key,
+            window.told(),
+            workers.key,
+            workers.told(),
+        );
+        reader.warn_at_first(written, message);
+    }
+}
+
+/// How often the workers of a pool can die within the window, at most `enough`: each process at its very start, and
+/// with the shortest waits.
+fn most_deaths(settings: &RestartSettings, workers: u32, enough: u32) -> u32 {
+    let mut each = 1;
+    let mut at = restart::wait(settings, each, 0.0);
+    while at <= settings.window && each.saturating_mul(workers) < enough {
+        each += 1;
+        at += restart::wait(settings, each, 0.0);
+    }
+    each.saturating_mul(workers).min(enough)
+}
+
+/// Reads `limits`; the memory limit is the result.
+pub(super) fn read_limits(reader: &mut Reader<'_>, pool: &mut Section) -> Set<Option<u64>> {
     let mut section = reader.section(pool, "limits");
     let memory = reader.value(&mut section, "memory", &MEMORY, None);
     let processes = Limit(Count { least: 1, most: 1_000_000 });
     let unlimited = builtin(section.path("processes"), &processes, None);
     reader.value_not_yet(&mut section, "processes", &processes, &unlimited);
     reader.finish(section, |_| None);
-
-    let mut section = reader.section(pool, "recycle");
-    let requests = Limit(Count { least: 1, most: u32::MAX });
-    let unlimited = builtin(section.path("requests"), &requests, None);
-    reader.value_not_yet(&mut section, "requests", &requests, &unlimited);
-    for key in ["age", "idle"] {
-        let age = Limit(Time::AGE);
-        let unlimited = builtin(section.path(key), &age, None);
-        reader.value_not_yet(&mut section, key, &age, &unlimited);
-    }
-    let unlimited = builtin(section.path("memory"), &MEMORY, None);
-    let soft = reader.value_not_yet(&mut section, "memory", &MEMORY, &unlimited);
-    reader.finish(section, |_| None);
-    order::below(reader, &soft, &memory);
-    memory.value
+    memory
 }
 
-pub(super) fn read_heartbeat(reader: &mut Reader<'_>, pool: &mut Section) {
-    let path = pool.path("heartbeat");
-    match reader.take(pool, "heartbeat") {
-        None => {}
-        Some(entry) if matches!(entry.node.value, Value::Table(_)) => {
-            pool.put_back(entry);
-            let mut section = reader.section(pool, "heartbeat");
-            let interval = builtin(section.path("interval"), &Time::TIMEOUT, DEFAULT_HEARTBEAT);
-            reader.value_not_yet(&mut section, "interval", &Time::TIMEOUT, &interval);
-            let missed = Count { least: 1, most: 1000 };
-            let default = builtin(section.path("missed"), &missed, DEFAULT_MISSED);
-            reader.value_not_yet(&mut section, "missed", &missed, &default);
-            reader.finish(section, |_| None);
-        }
-        Some(entry) => {
-            let words = Choice(&[("on", true), ("off", false)]);
-            let set = reader.read(path.clone(), &entry, &words, &true);
-            reader.tell(path.clone(), &set);
-            reader.not_yet(path, &entry.origin, "");
-        }
+/// Reads `recycle`: what the core is told, and the memory above which a process is replaced.
+pub(super) fn read_recycle(
+    reader: &mut Reader<'_>,
+    pool: &mut Section,
+    limit: &Set<Option<u64>>,
+    start_timeout: &Set<Duration>,
+) -> (RecycleSettings, Option<u64>) {
+    let mut section = reader.section(pool, "recycle");
+    let requests = Limit(Count { least: 1, most: u32::MAX });
+    let requests = reader.value(&mut section, "requests", &requests, None);
+    let age = reader.value(&mut section, "age", &Limit(Time::AGE), None);
+    let idle = reader.value(&mut section, "idle", &Limit(Time::AGE), None);
+    let memory = reader.value(&mut section, "memory", &MEMORY, None);
+    reader.finish(section, |_| None);
+    order::below(reader, &memory, limit);
+    if let (Some(shorter), Some(longer)) = (age.value, idle.value)
+        && shorter <= longer
+    {
+        let message = format!(
+            "`{}` ({}) is not longer than `{}` ({}): every process is replaced for its age before it can be idle for \
+             that long",
+            age.key,
+            age.told(),
+            idle.key,
+            idle.told()
+        );
+        reader.warn(&idle.origin, message);
     }
+    if age.value.is_some_and(|age| age < start_timeout.value) {
+        let message = format!(
+            "`{}` ({}) is shorter than `{}` ({}): a process may be due before its successor has to be ready, and the \
+             pool then replaces processes all the time",
+            age.key,
+            age.told(),
+            start_timeout.key,
+            start_timeout.told()
+        );
+        reader.warn(&age.origin, message);
+    }
+    let recycle = RecycleSettings {
+        requests: requests.value.and_then(NonZeroU32::new),
+        age: age.value,
+        idle: idle.value,
+    };
+    (recycle, memory.value)
 }

@@ -63,7 +63,7 @@ fn check_methods(reader: &mut Reader<'_>, pools: &[Pool]) {
 fn check_any(reader: &mut Reader<'_>, pools: &[Pool]) {
     let mut any = pools.iter().filter(|pool| pool.accept_any.value);
     let Some(first) = any.next() else { return };
-    first.defaults.check(reader);
+    first.defaults.check(reader, &first.on_busy);
     for second in any {
         let kind = ProblemKind::AcceptAnyTwice {
             first: first.settings.name.clone(),

@@ -119,7 +119,9 @@ impl<'a> Reader<'a> {
     /// Remembers an effective value.
     pub(super) fn tell<T>(&mut self, key: String, set: &Set<T>) {
         let origin = self.value_origin(&set.origin);
-        self.effective.push(EffectiveValue { key, value: set.shown.clone(), origin });
+        let inherited = set.key != key && set.origin != Origin::Default;
+        let inherited_from = inherited.then(|| set.key.clone());
+        self.effective.push(EffectiveValue { key, value: set.shown.clone(), origin, inherited_from });
     }
 
     /// Reads an entry that was taken.
@@ -161,6 +163,13 @@ impl<'a> Reader<'a> {
         }
         let also = (also != Place::Default).then_some(also);
         self.problems.push(Problem { place, kind, also, help });
+    }
+
+    /// Remembers something that is allowed but probably not meant, of several values; the place is that of the first
+    /// that somebody wrote.
+    pub(super) fn warn_at_first(&mut self, origins: &[&Origin], message: String) {
+        let written = origins.iter().find(|origin| ***origin != Origin::Default);
+        self.warn(written.copied().unwrap_or(&Origin::Default), message);
     }
 
     /// Remembers something that is allowed but probably not meant.

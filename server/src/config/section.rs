@@ -41,7 +41,9 @@ impl Section {
     }
 
     fn remove(&mut self, key: &'static str) -> Option<Entry> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at))
     }

@@ -48,7 +48,7 @@ pub(super) struct Time {
 /// The broker's limits count milliseconds; so does the wire.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// The longest limit: a request's remaining time crosses the wire as milliseconds in 32 bits, 49 days.
 pub(super) const MONTH: Duration = Duration::from_hours(30 * 24);

@@ -1,9 +1,13 @@
 //! The whole file: what loads, what is refused and in which words, and what overrides it.
 
+mod effective;
 mod errors;
 mod guard;
+mod pools;
+mod relations;
 mod values;
 mod variables;
+mod warnings;
 
 use super::{Accepted, Config, ConfigError};
 

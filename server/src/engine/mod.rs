@@ -16,6 +16,7 @@ use std::time::Duration;
 use lifeboat_core::Core;
 use lifeboat_core::action::Action;
 use lifeboat_core::event::Event;
+use lifeboat_core::ids::ProcessKey;
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use tokio::sync::Notify;
@@ -78,11 +79,29 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
         self.clock.read();
     }
 
+    /// The reading of the clock for this wake-up.
+    pub const fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Tells the core what happened and carries out what it orders.
     pub fn handle(&mut self, event: Event<L::Request, L::Answer>) {
         let now = self.clock.now();
         self.core.handle_event(now, event);
         self.carry_out(now);
+    }
+
+    /// A process wrote lines to one of its streams: they are logged with what it executes. `dropped` were left out
+    /// before them.
+    pub fn worker_wrote(
+        &mut self,
+        process: ProcessKey,
+        stream: &'static str,
+        lines: &[String],
+        dropped: u64,
+    ) {
+        let executing = self.core.executing(process);
+        self.observer.worker_wrote(process, stream, &executing, lines, dropped);
     }
 
     /// Lets the core act on the limits that have passed.
@@ -136,12 +155,12 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
                 let pool = self.core.worker_pool(process.worker);
                 self.processes.spawn(process, pool, &name);
             }
-            Action::Dispatch { process, request, attempt, time_left } => {
+            Action::Dispatch { process, request, attempt, slot, time_left } => {
                 let payload = self.core.payload(request).expect("a dispatched request keeps its payload");
-                self.links.dispatch(process, request, attempt, time_left, payload);
+                self.links.dispatch(process, request, attempt, slot, time_left, payload);
             }
-            Action::SendCancel { process, request, attempt } => {
-                self.links.send_cancel(process, request, attempt);
+            Action::SendCancel { process, request, attempt, slot } => {
+                self.links.send_cancel(process, request, attempt, slot);
             }
             Action::SendDrain { process } => self.links.send_drain(process),
             Action::Signal { process, signal } => self.processes.signal(process, signal),
@@ -152,6 +171,13 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
             }
             Action::Reply { client, tag, attempts, late, answer } => {
                 self.links.reply(client, tag, attempts, late, answer);
+            }
+            Action::ForwardProgress { client, tag, attempt, note: said }
+            | Action::ForwardPart { client, tag, attempt, part: said } => {
+                self.links.forward(client, tag, attempt, said);
+            }
+            Action::TellAttemptFailed { client, tag, accepted_at, attempt } => {
+                self.links.tell_attempt_failed(&self.core, client, tag, accepted_at, &attempt);
             }
             Action::Settle { client, tag, settlement } => {
                 self.links.settle(&self.core, client, tag, *settlement);

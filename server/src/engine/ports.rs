@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use lifeboat_core::Core;
-use lifeboat_core::action::Settlement;
+use lifeboat_core::action::{AttemptRecord, Settlement};
 use lifeboat_core::evidence::StopSignal;
-use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, PoolId, ProcessKey, RequestId};
+use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, PoolId, ProcessKey, RequestId, SlotId};
+use lifeboat_core::time::Timestamp;
 
 /// The connections. Every call appends to an out-buffer and returns; a peer that is gone is no error here, since
 /// its end is told by an event of its own.
@@ -21,12 +22,13 @@ pub trait LinkPort {
         process: ProcessKey,
         request: RequestId,
         attempt: AttemptNumber,
+        slot: SlotId,
         time_left: Duration,
         payload: &Self::Request,
     );
 
     /// Writes a cancel frame to a process.
-    fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber);
+    fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber, slot: SlotId);
 
     /// Writes a drain frame to a process.
     fn send_drain(&mut self, process: ProcessKey);
@@ -42,6 +44,19 @@ pub trait LinkPort {
         attempts: AttemptNumber,
         late: bool,
         answer: Self::Answer,
+    );
+
+    /// Passes on to a client what a handler says before its answer: progress, or a part of the reply.
+    fn forward(&mut self, client: ClientId, tag: ClientTag, attempt: AttemptNumber, said: Self::Answer);
+
+    /// Writes to a client that an attempt failed and another one follows. The core is there for names.
+    fn tell_attempt_failed(
+        &mut self,
+        core: &Core<Self::Request, Self::Answer>,
+        client: ClientId,
+        tag: ClientTag,
+        accepted_at: Timestamp,
+        attempt: &AttemptRecord,
     );
 
     /// Writes to a client how its request ended without an answer. The core is there for names.

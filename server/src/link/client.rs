@@ -7,9 +7,10 @@ use std::time::Duration;
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_protocol::{
-    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode, Role,
-    Service, VERSIONS, agree_version, decode, decode_body, put_control,
+    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Operate, Refused, RefusedCode,
+    Role, Service, VERSIONS, agree_version, decode, decode_body, put_control,
 };
+use rustix::net::SendFlags;
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -17,6 +18,7 @@ use super::connection::{ClientConnection, Connection};
 use super::intake::Inbound;
 use super::socket::{Received, Socket};
 use super::table::Peer;
+use super::translate::Wishes;
 use super::{LinkEvent, Links, SharedEngine, translate};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
@@ -36,6 +38,8 @@ pub(super) enum ClientError {
     Header(#[from] HeaderError),
     #[error("the body of the hello cannot be read: {0}")]
     Hello(#[from] BodyError),
+    #[error("the body of an operation cannot be read: {0}")]
+    Operation(#[source] BodyError),
     #[error("the extension map of request {id} cannot be read: {source}")]
     Ext { id: u64, source: ExtError },
     #[error("the first message must be a hello")]
@@ -54,6 +58,8 @@ pub(super) enum ClientError {
     BodyTooLarge { len: usize, limit: usize },
     #[error("the broker has {limit} clients, as many as it takes; close some or raise its descriptor limit")]
     TooMany { limit: usize },
+    #[error("user {uid} may not connect here; a broker serves its own user and root")]
+    User { uid: u32 },
 }
 
 impl ClientError {
@@ -61,9 +67,9 @@ impl ClientError {
         match self {
             Self::Frame(error) => error.refused_code(),
             Self::Header(error) => error.refused_code(),
-            Self::Hello(_) | Self::Ext { .. } => RefusedCode::Malformed,
+            Self::Hello(_) | Self::Operation(_) | Self::Ext { .. } => RefusedCode::Malformed,
             Self::NoHello | Self::HelloTimeout | Self::Unexpected(_) => RefusedCode::Unexpected,
-            Self::Role(_) => RefusedCode::NotAllowed,
+            Self::Role(_) | Self::User { .. } => RefusedCode::NotAllowed,
             Self::Version { .. } => RefusedCode::UnsupportedVersion,
             Self::DuplicateId { .. } => RefusedCode::DuplicateId,
             Self::BodyTooLarge { .. } => RefusedCode::TooLarge,
@@ -72,16 +78,40 @@ impl ClientError {
     }
 }
 
-/// Serves one client until its connection ends.
-pub(super) async fn serve<P: ProcessPort + 'static>(engine: SharedEngine<P>, fd: OwnedFd) {
-    let socket = match Socket::new(fd) {
-        Ok(socket) => Rc::new(socket),
-        Err(error) => {
-            tracing::warn!(%error, "a client's socket cannot be watched; it is closed");
-            return;
+/// Takes a connection in and has it served, unless there are as many as there may be. Those that have not said hello yet
+/// count as well: otherwise they would take the descriptors that workers need.
+pub(super) fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: OwnedFd, pid: Option<u32>) {
+    let links = &mut engine.borrow_mut().links;
+    let limit = links.settings.max_clients;
+    if links.table.client_count() >= limit {
+        return turn_away(&fd, &ClientError::TooMany { limit });
+    }
+    match Socket::new(fd) {
+        Ok(socket) => {
+            let socket = Rc::new(socket);
+            let id = links.insert_client(Rc::clone(&socket), pid);
+            tokio::task::spawn_local(serve(Rc::clone(engine), id, socket));
         }
-    };
-    let id = engine.borrow_mut().links.insert_client(Rc::clone(&socket));
+        Err(error) => tracing::warn!(%error, "a client's socket cannot be watched; it is closed"),
+    }
+}
+
+/// Tells a connection that is not taken in why, as far as it listens.
+pub(super) fn turn_away(fd: &OwnedFd, error: &ClientError) {
+    tracing::warn!(code = error.code().as_str(), "a client is refused: {error}");
+    let mut out = Vec::new();
+    let refused = Refused::new(error.code(), error.to_string());
+    match put_control(&mut out, MessageType::Refused, None, &refused) {
+        Ok(()) => {
+            // A fresh socket's buffer takes it at once; who has gone already does not miss it.
+            let _ = rustix::net::send(fd, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        Err(error) => tracing::error!(%error, "a refusal could not be encoded"),
+    }
+}
+
+/// Serves one client until its connection ends.
+async fn serve<P: ProcessPort + 'static>(engine: SharedEngine<P>, id: ClientId, socket: Rc<Socket>) {
     match tokio::time::timeout(HELLO_TIMEOUT, read(&engine, id, &socket, Until::Greeted)).await {
         Ok(Turn::Greeted) => drop(read(&engine, id, &socket, Until::Over).await),
         Ok(Turn::Over) => {}
@@ -138,11 +168,13 @@ impl Links {
         congested.then(|| Rc::clone(&connection.written))
     }
 
-    fn insert_client(&mut self, socket: Rc<Socket>) -> ClientId {
+    fn insert_client(&mut self, socket: Rc<Socket>, pid: Option<u32>) -> ClientId {
         let limit = self.limit;
         self.table.insert_client(|id| ClientConnection {
             id,
+            pid,
             connection: Connection::new(socket, limit),
+            max_frame: limit.max_frame(),
             last_tag: None,
             greeted: false,
             closing: false,
@@ -191,68 +223,94 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     fn take_requests(&mut self, id: ClientId) -> Result<(), ClientError> {
         while let Some(inbound) = self.links.next_frame(Peer::Client(id))? {
-            if let Some(event) = self.links.understand(id, &inbound)? {
-                let opened = matches!(event, Event::ClientOpened { .. });
-                self.handle(event);
-                if opened {
+            match self.links.understand(id, &inbound)? {
+                Understood::Nothing => {}
+                Understood::Event(event) => self.handle(event),
+                Understood::Opened(event) => {
+                    self.handle(event);
                     self.observer().client_opened();
                 }
+                Understood::Operate(tag, asked) => self.operate(id, tag, &asked),
             }
         }
         Ok(())
     }
 }
 
+/// What a client's message means.
+enum Understood {
+    /// Nothing: the client is gone.
+    Nothing,
+    /// The core is to be told.
+    Event(LinkEvent),
+    /// The core is to be told of the client itself.
+    Opened(LinkEvent),
+    /// An operation with this number.
+    Operate(u64, Operate),
+}
+
+impl ClientConnection {
+    /// Numbers rise within a connection, over requests and operations.
+    fn number(&mut self, id: u64) -> Result<(), ClientError> {
+        match self.last_tag.replace(id) {
+            Some(last) if id <= last => Err(ClientError::DuplicateId { id, last }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 impl Links {
-    fn understand(&mut self, id: ClientId, inbound: &Inbound) -> Result<Option<LinkEvent>, ClientError> {
+    fn understand(&mut self, id: ClientId, inbound: &Inbound) -> Result<Understood, ClientError> {
         let frame = inbound.bytes(&self.scratch);
         let message = decode(frame)?;
-        let Some(client) = self.table.client(id) else { return Ok(None) };
+        let Some(client) = self.table.client(id) else { return Ok(Understood::Nothing) };
         match message.header {
             Header::Hello if !client.greeted => {
                 let hello: Hello = decode_body(message.body)?;
-                self.greet(id, hello).map(Some)
+                self.greet(id, hello).map(Understood::Opened)
             }
             _ if !client.greeted => Err(ClientError::NoHello),
             Header::Request { route, method, ext } => {
-                if let Some(last) = client.last_tag.replace(route.id)
-                    && route.id <= last
-                {
-                    return Err(ClientError::DuplicateId { id: route.id, last });
-                }
+                client.number(route.id)?;
                 let (len, limit) = (message.body.len(), self.settings.max_body);
                 if len > limit {
                     return Err(ClientError::BodyTooLarge { len, limit });
                 }
-                let limits = translate::client_limits(route, ext)
+                let Wishes { limits, stream, restartable } = translate::wishes(route, ext)
                     .map_err(|source| ClientError::Ext { id: route.id, source })?;
                 let payload = self.pool.hold(frame, inbound, frame.len() - len);
-                Ok(Some(Event::RequestReceived(NewRequest {
+                Ok(Understood::Event(Event::RequestReceived(NewRequest {
                     client: id,
                     tag: ClientTag(route.id),
                     method: self.methods.find(method),
                     bytes: payload.pinned(),
                     payload,
                     limits,
+                    stream,
+                    restartable,
                 })))
             }
             Header::Cancel { route } => {
-                Ok(Some(Event::CancelReceived { client: id, tag: ClientTag(route.id) }))
+                Ok(Understood::Event(Event::CancelReceived { client: id, tag: ClientTag(route.id) }))
+            }
+            Header::Operate { route } => {
+                client.number(route.id)?;
+                let asked = decode_body(message.body).map_err(ClientError::Operation)?;
+                Ok(Understood::Operate(route.id, asked))
             }
             Header::Hello
             | Header::Answer { .. }
             | Header::Failure { .. }
             | Header::Error { .. }
-            | Header::Progress { .. }
-            | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
-            | Header::Heartbeat
             | Header::Refused
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
+            | Header::Heartbeat
             | Header::AttemptFailed { .. }
-            | Header::Operate { .. }
             | Header::Operated { .. } => Err(ClientError::Unexpected(message.header.message_type())),
         }
     }
@@ -264,10 +322,6 @@ impl Links {
         if agree_version(VERSIONS, &hello.versions).is_none() {
             return Err(ClientError::Version { theirs: hello.versions });
         }
-        let limit = self.settings.max_clients;
-        if self.table.client_count() > limit {
-            return Err(ClientError::TooMany { limit });
-        }
         let ours = Hello {
             service: Some(Service { max_in_flight: MAX_IN_FLIGHT }),
             pid: Some(std::process::id()),
@@ -276,6 +330,7 @@ impl Links {
         let draining = self.draining;
         if let Some(client) = self.table.client(id) {
             client.greeted = true;
+            client.max_frame = hello.frame_limit().max_frame();
         }
         self.write(Peer::Client(id), |connection, _| {
             let tail = connection.outbox.tail();

@@ -51,7 +51,7 @@ impl Connection {
         }
     }
 
-    /// Appends an answer frame as it came, with its route patched for this client.
+    /// Appends an answer, progress or partial frame as it came, with its route patched for this client.
     pub(super) fn relay_answer(&mut self, frame: &Inbound, scratch: &Scratch, route: Route) {
         match frame {
             Inbound::Large(frame) if frame.len() > COPIED => {
@@ -97,7 +97,11 @@ fn push_length(tail: &mut Vec<u8>, len: usize) {
 /// A client's connection.
 pub(super) struct ClientConnection {
     pub(super) id: ClientId,
+    /// The process that connected, where that is known.
+    pub(super) pid: Option<u32>,
     pub(super) connection: Connection,
+    /// The largest frame that it accepts.
+    pub(super) max_frame: usize,
     /// The highest number the client has used for a request; the next must be higher.
     pub(super) last_tag: Option<u64>,
     /// Its hello was accepted.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -10,8 +9,8 @@ use rustix::net::SocketFlags;
 use tokio::io::Interest;
 
 use super::SharedEngine;
-use super::client;
-use super::peer::peer_uid;
+use super::client::{self, ClientError};
+use super::peer::{Credentials, credentials};
 use super::watch::watch;
 use crate::engine::ports::ProcessPort;
 
@@ -46,11 +45,9 @@ pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>, listener: Ow
 /// Only the broker's own user, and root, may connect; the socket's mode says so too.
 fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: OwnedFd) {
     let ours = rustix::process::geteuid().as_raw();
-    match peer_uid(&fd) {
-        Ok(uid) if uid == ours || uid == ROOT => {
-            tokio::task::spawn_local(client::serve(Rc::clone(engine), fd));
-        }
-        Ok(uid) => tracing::warn!(uid, "a foreign user is refused"),
+    match credentials(&fd) {
+        Ok(Credentials { uid, pid }) if uid == ours || uid == ROOT => client::admit(engine, fd, pid),
+        Ok(Credentials { uid, .. }) => client::turn_away(&fd, &ClientError::User { uid }),
         Err(error) => tracing::warn!(%error, "a client that cannot be identified is refused"),
     }
 }

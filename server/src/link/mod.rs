@@ -13,6 +13,7 @@ pub mod flush;
 mod intake;
 pub mod listener;
 pub mod lock;
+mod operate;
 mod outbox;
 mod payload;
 mod peer;
@@ -22,18 +23,21 @@ mod table;
 mod tests;
 mod translate;
 mod watch;
+mod words;
 pub mod worker;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use lifeboat_core::Core;
-use lifeboat_core::action::Settlement;
-use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, RequestId};
+use lifeboat_core::action::{AttemptRecord, Settlement};
+use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, RequestId, SlotId};
 use lifeboat_core::settings::Settings;
+use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    FrameError, FrameLimit, MessageType, Route, RouteFlags, TimeLeft, put_control, put_empty,
+    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, Route, RouteFlags, TimeLeft, put_control, put_empty,
 };
+use serde::Serialize;
 
 use self::connection::Connection;
 use self::intake::{Inbound, Scratch};
@@ -60,7 +64,8 @@ pub type SharedEngine<P> = Shared<Links, P>;
 pub struct LinkSettings {
     /// The largest body accepted and sent, in bytes.
     pub max_body: usize,
-    /// Unread answers of a client, in bytes: at half of it the client is read no further, at all of it it is closed.
+    /// Unread answers of a client, in bytes: at half of it the client is read no further; when another answer comes while
+    /// all of it is unread, it is closed.
     pub client_backlog: usize,
     /// Clients connected at once; more are refused with a clear message.
     pub max_clients: usize,
@@ -107,7 +112,7 @@ impl Links {
     }
 
     /// Appends to a peer's outbox and has it flushed at the end of this turn. A peer that is gone is no error; a client
-    /// whose unread answers passed the limit is closed.
+    /// that has a whole backlog unread already is closed.
     fn write(&mut self, peer: Peer, append: impl FnOnce(&mut Connection, &Scratch)) {
         if let Peer::Client(client) = peer
             && self.table.client(client).is_none_or(|client| client.closing)
@@ -115,9 +120,11 @@ impl Links {
             return;
         }
         let Some(connection) = self.table.connection(peer) else { return };
+        // Before the append: a reader that is sent two of the largest answers at once has done nothing wrong.
+        let unread = connection.outbox.pending();
         append(connection, &self.scratch);
-        let overdue =
-            connection.writer.is_some() && connection.outbox.pending() > self.settings.client_backlog;
+        let most = self.settings.client_backlog.saturating_add(FRAME_OVERHEAD);
+        let overdue = connection.writer.is_some() && unread > most;
         if overdue && matches!(peer, Peer::Client(_)) {
             tracing::warn!(
                 limit = self.settings.client_backlog,
@@ -126,6 +133,21 @@ impl Links {
             self.abandon(peer);
         } else {
             self.table.mark_dirty(peer);
+        }
+    }
+
+    /// Writes a message with an encoded body to a client.
+    fn tell_control<T: Serialize>(&mut self, client: ClientId, what: MessageType, route: Route, body: &T) {
+        let mut frame = Vec::new();
+        match put_control(&mut frame, what, Some(route), body) {
+            Ok(()) => self.write(Peer::Client(client), |connection, _| {
+                connection.outbox.tail().extend_from_slice(&frame);
+            }),
+            Err(error) => {
+                // Never silence: the client is then told by the end of its connection.
+                tracing::error!(%error, "a client cannot be told what became of its request; it is closed");
+                self.abandon(Peer::Client(client));
+            }
         }
     }
 
@@ -168,21 +190,22 @@ impl LinkPort for Links {
         process: ProcessKey,
         request: RequestId,
         attempt: AttemptNumber,
+        slot: SlotId,
         time_left: Duration,
         payload: &RequestPayload,
     ) {
         let route = Route {
             id: request.0,
             attempt: attempt.0,
-            flags: RouteFlags::NONE,
+            flags: RouteFlags::NONE.with_slot(slot.0),
             time_left: TimeLeft::from_duration(time_left),
         };
         self.write(Peer::Process(process), |connection, _| connection.relay_request(payload, route));
     }
 
-    fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber) {
-        let route =
-            Route { id: request.0, attempt: attempt.0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+    fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber, slot: SlotId) {
+        let flags = RouteFlags::NONE.with_slot(slot.0);
+        let route = Route { id: request.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
         self.write(Peer::Process(process), |connection, _| {
             put_empty(connection.outbox.tail(), MessageType::Cancel, Some(route));
         });
@@ -216,6 +239,34 @@ impl LinkPort for Links {
         });
     }
 
+    fn forward(&mut self, client: ClientId, tag: ClientTag, attempt: AttemptNumber, said: AnswerPayload) {
+        let flags = RouteFlags::NONE;
+        let route = Route { id: tag.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
+        if let AnswerForm::Frame(frame) = &said.0 {
+            self.write(Peer::Client(client), |connection, scratch| {
+                connection.relay_answer(frame, scratch, route);
+            });
+        }
+    }
+
+    fn tell_attempt_failed(
+        &mut self,
+        core: &Core<RequestPayload, AnswerPayload>,
+        client: ClientId,
+        tag: ClientTag,
+        accepted_at: Timestamp,
+        attempt: &AttemptRecord,
+    ) {
+        let route = Route {
+            id: tag.0,
+            attempt: attempt.number.0,
+            flags: RouteFlags::NONE,
+            time_left: TimeLeft::NONE,
+        };
+        let body = translate::attempt_body(core, accepted_at, attempt);
+        self.tell_control(client, MessageType::AttemptFailed, route, &body);
+    }
+
     fn settle(
         &mut self,
         core: &Core<RequestPayload, AnswerPayload>,
@@ -224,20 +275,10 @@ impl LinkPort for Links {
         settlement: Settlement<AnswerPayload>,
     ) {
         let attempts = u16::try_from(settlement.attempts.len()).unwrap_or(u16::MAX);
-        let route =
-            Route { id: tag.0, attempt: attempts, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        let flags = if settlement.may_have_started { RouteFlags::MAY_HAVE_STARTED } else { RouteFlags::NONE };
+        let route = Route { id: tag.0, attempt: attempts, flags, time_left: TimeLeft::NONE };
         let body = translate::error_body(core, settlement);
-        let mut frame = Vec::new();
-        match put_control(&mut frame, MessageType::Error, Some(route), &body) {
-            Ok(()) => self.write(Peer::Client(client), |connection, _| {
-                connection.outbox.tail().extend_from_slice(&frame);
-            }),
-            Err(error) => {
-                // Never silence: the client is then told by the end of its connection.
-                tracing::error!(%error, "an outcome could not be encoded; its client is closed");
-                self.abandon(Peer::Client(client));
-            }
-        }
+        self.tell_control(client, MessageType::Error, route, &body);
     }
 
     fn announce_drain(&mut self) {

@@ -22,9 +22,9 @@ pub(super) struct Table {
     clients: Vec<Option<ClientConnection>>,
     free: Vec<usize>,
     sequence: u64,
-    /// By worker. A process whose end is still awaited after it was called unkillable gives up its place to its
-    /// successor: nothing that it says counts any more.
-    workers: Vec<Option<WorkerConnection>>,
+    /// By worker, the processes it has at this moment: usually one, two while one takes over from the other. The newest
+    /// come first.
+    workers: Vec<Vec<WorkerConnection>>,
     dirty: Vec<Peer>,
     flush: Rc<Notify>,
 }
@@ -35,7 +35,7 @@ impl Table {
             clients: Vec::new(),
             free: Vec::new(),
             sequence: 0,
-            workers: (0..workers).map(|_| None).collect(),
+            workers: (0..workers).map(|_| Vec::new()).collect(),
             dirty: Vec::new(),
             flush: Rc::new(Notify::new()),
         }
@@ -75,20 +75,24 @@ impl Table {
         self.clients.get_mut(client_index(id))?.as_mut().filter(|client| client.id == id)
     }
 
+    pub(super) fn look_up_client(&self, id: ClientId) -> Option<&ClientConnection> {
+        self.clients.get(client_index(id))?.as_ref().filter(|client| client.id == id)
+    }
+
     pub(super) fn insert_worker(&mut self, worker: WorkerConnection) {
         let place = usize::from(worker.process.worker.0);
-        self.workers[place] = Some(worker);
+        self.workers[place].insert(0, worker);
     }
 
     pub(super) fn remove_worker(&mut self, process: ProcessKey) {
-        if let Some(slot) = self.workers.get_mut(usize::from(process.worker.0)) {
-            slot.take_if(|worker| worker.process == process);
+        if let Some(processes) = self.workers.get_mut(usize::from(process.worker.0)) {
+            processes.retain(|worker| worker.process != process);
         }
     }
 
     pub(super) fn worker(&mut self, process: ProcessKey) -> Option<&mut WorkerConnection> {
-        let slot = self.workers.get_mut(usize::from(process.worker.0))?;
-        slot.as_mut().filter(|worker| worker.process == process)
+        let processes = self.workers.get_mut(usize::from(process.worker.0))?;
+        processes.iter_mut().find(|worker| worker.process == process)
     }
 
     pub(super) fn connection(&mut self, peer: Peer) -> Option<&mut Connection> {

@@ -11,8 +11,8 @@ use lifeboat_core::event::Event;
 use lifeboat_core::evidence::ConnectionEnd;
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_protocol::{
-    Assignment, FrameError, Header, Hello, MessageType, Refused, RefusedCode, Role, VERSIONS, WorkerHello,
-    agree_version, decode, decode_body, put_control,
+    Assignment, FrameError, HEARTBEAT_FEATURE, Header, Hello, MessageType, Refused, RefusedCode, Role,
+    VERSIONS, WorkerHello, agree_version, decode, decode_body, put_control,
 };
 use thiserror::Error;
 use tokio::io::Interest;
@@ -25,6 +25,7 @@ use super::socket::{Received, Socket};
 use super::table::Peer;
 use super::translate::{self, OTHER_METHOD};
 use super::watch::watch;
+use super::words::cut;
 use super::{Links, SharedEngine};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
@@ -84,8 +85,8 @@ enum HelloError {
     Version { theirs: Vec<u16> },
     #[error("it has no handler for '{0}', which its pool's configuration names")]
     MissingMethod(String),
-    #[error("it has {0} slots; this broker serves processes with one slot")]
-    Slots(u32),
+    #[error("it has {theirs} slots and its pool's configuration says {ours}; make them agree")]
+    Slots { theirs: u32, ours: u16 },
     #[error(
         "it takes bodies of at most {theirs} bytes, and this broker's max_body is {ours}; make them agree"
     )]
@@ -158,10 +159,11 @@ impl<P: ProcessPort> Engine<Links, P> {
                 pool: pool.name.clone(),
                 worker: core.worker_name(process.worker).to_owned(),
                 incarnation: u64::from(process.incarnation.0),
+                slots: u32::from(pool.slots.get()),
                 prefetch: u32::from(pool.prefetch.get()),
+                heartbeat_ms: pool.heartbeat.map_or(0, |heartbeat| millis(heartbeat.interval)),
                 cancel_grace_ms: millis(pool.cancel_grace),
                 stop_grace_ms: millis(pool.stop_grace),
-                ..Assignment::default()
             }),
             ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
         }
@@ -254,6 +256,13 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     fn understand(&mut self, process: ProcessKey, inbound: &Inbound) -> Result<super::LinkEvent, String> {
         let message = decode(inbound.bytes(&self.links.scratch)).map_err(|error| error.to_string())?;
+        let (what, len, limit) =
+            (message.header.message_type(), message.body.len(), self.links.settings.max_body);
+        if len > limit {
+            return Err(format!(
+                "a {what} message with a body of {len} bytes is over the limit of {limit}; raise max_body or send less"
+            ));
+        }
         let greeted = self.links.table.worker(process).is_some_and(|worker| worker.greeted);
         if greeted {
             return translate::worker_event(process, &message, inbound).map_err(|error| error.to_string());
@@ -263,31 +272,31 @@ impl<P: ProcessPort> Engine<Links, P> {
             // Said by the SDK when the broker's hello is not for it.
             Header::Refused => {
                 let refused: Refused = decode_body(message.body).map_err(|error| error.to_string())?;
-                return Err(format!("{}: {}", refused.code.as_str(), refused.message));
+                return Err(cut(format!("{}: {}", refused.code.as_str(), refused.message)));
             }
             Header::Request { .. }
             | Header::Answer { .. }
             | Header::Failure { .. }
             | Header::Error { .. }
             | Header::Cancel { .. }
-            | Header::Progress { .. }
-            | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
-            | Header::Heartbeat
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
+            | Header::Progress { .. }
+            | Header::Partial { .. }
+            | Header::Heartbeat
             | Header::AttemptFailed { .. }
             | Header::Operate { .. }
             | Header::Operated { .. } => Err(HelloError::Missing(message.header.message_type())),
         };
         let pool = self.core().worker_pool(process.worker);
         match checked.and_then(|hello| self.check_hello(pool, hello)) {
-            Ok(()) => {
+            Ok(heartbeats) => {
                 if let Some(worker) = self.links.table.worker(process) {
                     worker.greeted = true;
                 }
-                Ok(Event::Ready { process })
+                Ok(Event::Ready { process, heartbeats })
             }
             Err(error) => {
                 self.refuse_process(process, &error);
@@ -296,7 +305,9 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
     }
 
-    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<(), HelloError> {
+    /// Tells whether the process will send heartbeats.
+    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<bool, HelloError> {
+        let heartbeats = hello.has_feature(HEARTBEAT_FEATURE);
         if hello.role != Role::Worker {
             return Err(HelloError::Role(hello.role));
         }
@@ -308,12 +319,13 @@ impl<P: ProcessPort> Engine<Links, P> {
             return Err(HelloError::MaxBody { theirs: hello.max_body, ours });
         }
         let WorkerHello { methods, slots } = hello.worker.unwrap_or_default();
-        if slots != 1 {
-            return Err(HelloError::Slots(slots));
+        let wanted = self.core().settings().pool(pool).slots.get();
+        if slots < u32::from(wanted) {
+            return Err(HelloError::Slots { theirs: slots, ours: wanted });
         }
         let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
         match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
-            None => Ok(()),
+            None => Ok(heartbeats),
             Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
         }
     }
@@ -324,7 +336,7 @@ impl<P: ProcessPort> Engine<Links, P> {
             HelloError::Unreadable(_) => RefusedCode::Malformed,
             HelloError::Role(_)
             | HelloError::MissingMethod(_)
-            | HelloError::Slots(_)
+            | HelloError::Slots { .. }
             | HelloError::MaxBody { .. } => RefusedCode::NotAllowed,
             HelloError::Version { .. } => RefusedCode::UnsupportedVersion,
         };

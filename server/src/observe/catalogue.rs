@@ -96,12 +96,18 @@ metrics! {
         "Unplanned ends of processes, the broker's own kills included.";
     WORKER_KILLS = Counter "lifeboat_worker_kills_total" ["pool", "reason"]
         "Unplanned ends of processes that the broker brought about.";
+    WORKER_RECYCLES = Counter "lifeboat_worker_recycles_total" ["pool", "reason"]
+        "Planned ends of processes; never crashes.";
+    POOL_TRIPPED = Gauge "lifeboat_pool_tripped" ["pool"]
+        "1 while the pool refuses requests because its processes die before they serve, its tries included; else 0.";
     DEATH_TO_VERDICT = Histogram "lifeboat_death_to_verdict_seconds" ["pool"]
         "From the first sign of an unplanned end to the verdict on it.";
     PROCESS_LEAKS = Counter "lifeboat_process_leaks_total" ["pool"]
         "Descendants of worker processes that could not be killed.";
     CLIENT_CONNECTIONS = Gauge "lifeboat_client_connections" []
         "Clients that are connected.";
+    LOG_LINES_DROPPED = Counter "lifeboat_log_lines_dropped_total" []
+        "Lines of the broker's log that were dropped because nobody read them fast enough.";
     BUILD_INFO = Gauge "lifeboat_build_info" ["version", "os", "arch"]
         "Always 1; its labels say what is running.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []

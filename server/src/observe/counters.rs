@@ -3,7 +3,7 @@
 use lifeboat_core::fact::{Death, Fact, RequestEnded, RetryCause};
 use lifeboat_core::ids::{MethodId, PoolId};
 use lifeboat_core::reason::{
-    AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, StartFailure, TimeoutWhich,
+    AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, StartFailure, StopReason, TimeoutWhich,
 };
 
 use super::histogram::Histogram;
@@ -26,6 +26,7 @@ pub(super) struct PoolCounters {
     pub(super) rejected: [u64; RejectWhy::ALL.len()],
     pub(super) crashes: [u64; CrashReason::LABELS.len()],
     pub(super) kills: [u64; CrashReason::LABELS.len()],
+    pub(super) stops: [u64; StopReason::ALL.len()],
     pub(super) starts: u64,
     pub(super) requeues_free: u64,
     pub(super) late_answers: u64,
@@ -99,9 +100,15 @@ impl Counters {
             Fact::WorkerStarting { pool, .. } => self.pool(Some(*pool)).starts += 1,
             Fact::WorkerReady { pool, took, .. } => self.pool(Some(*pool)).start_time.observe(*took),
             Fact::WorkerCrashed(death) => self.worker_crashed(death),
+            Fact::WorkerStopped { pool, reason, .. } => self.pool(Some(*pool)).stops[*reason as usize] += 1,
             Fact::DescendantsLeaked { pool, count, .. } => self.pool(Some(*pool)).leaks += u64::from(*count),
             Fact::Signalled { .. }
-            | Fact::WorkerStopped { .. }
+            | Fact::SlotRetired { .. }
+            | Fact::RecycleDue { .. }
+            | Fact::PoolTripped { .. }
+            | Fact::PoolProbed { .. }
+            | Fact::PoolRecovered { .. }
+            | Fact::Operated { .. }
             | Fact::WorkerBackingOff { .. }
             | Fact::UnkillableDied { .. }
             | Fact::DrainBegan => {}
@@ -199,5 +206,6 @@ mod tests {
         assert!(AttemptEnd::ALL.iter().enumerate().all(|(place, end)| *end as usize == place));
         assert!(TimeoutWhich::ALL.iter().enumerate().all(|(place, which)| *which as usize == place));
         assert!(RejectWhy::ALL.iter().enumerate().all(|(place, why)| *why as usize == place));
+        assert!(StopReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
     }
 }

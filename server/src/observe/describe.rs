@@ -1,6 +1,7 @@
 //! A death in words, for the log.
 
 use lifeboat_core::reason::{CrashReason, StartFailure};
+use lifeboat_core::signals;
 
 /// How much of a worker's own text goes into a log line, in characters.
 const TEXT_LIMIT: usize = 240;
@@ -21,9 +22,9 @@ pub fn describe(reason: &CrashReason) -> String {
         CrashReason::StartFailed(StartFailure::Signal { signal, core_dumped })
         | CrashReason::Signal { signal, core_dumped } => {
             let core = if *core_dumped { ", core dumped" } else { "" };
-            format!("signal {}{core}", signal_name(*signal))
+            format!("signal {}{core}", signals::name(*signal))
         }
-        CrashReason::StoppedFromOutside { signal } => format!("signal {}", signal_name(*signal)),
+        CrashReason::StoppedFromOutside { signal } => format!("signal {}", signals::name(*signal)),
         CrashReason::ConnectionError { errno } => std::io::Error::from_raw_os_error(*errno).to_string(),
         CrashReason::SlotPanicked { message, location } => location.as_ref().map_or_else(
             || printable(message),
@@ -46,13 +47,13 @@ pub fn last_line(tail: &str) -> Option<String> {
     tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(printable)
 }
 
-/// Without control characters (an escape sequence must not reach the terminal that shows the log), and short.
-fn printable(text: &str) -> String {
+/// Without what a terminal or a viewer of text would act on, and short.
+pub(super) fn printable(text: &str) -> String {
     let mut kept: String = text
         .trim()
         .chars()
         .take(TEXT_LIMIT)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| if is_active(c) { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
     if text.trim().chars().nth(TEXT_LIMIT).is_some() {
         kept.push('…');
@@ -60,29 +61,11 @@ fn printable(text: &str) -> String {
     kept
 }
 
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGHUP => "SIGHUP",
-        libc::SIGINT => "SIGINT",
-        libc::SIGQUIT => "SIGQUIT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGUSR1 => "SIGUSR1",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGUSR2 => "SIGUSR2",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGALRM => "SIGALRM",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGXFSZ => "SIGXFSZ",
-        libc::SIGSYS => "SIGSYS",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+/// Controls, line and paragraph separators, what turns the direction of writing.
+fn is_active(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || matches!(c, '\u{2028}'..='\u{2029}') || turns
 }
 
 #[cfg(test)]
@@ -103,6 +86,7 @@ mod tests {
     fn a_workers_text_cannot_drive_a_terminal_or_fill_the_log() {
         let line = last_line("first\n\u{1b}[2Jlast \u{7}\n\n  \n").expect("a line");
         assert_eq!(line, "\u{fffd}[2Jlast \u{fffd}");
+        assert_eq!(last_line("a\u{2028}b\u{202e}c").as_deref(), Some("a\u{fffd}b\u{fffd}c"));
         let long = last_line(&"é".repeat(16_384)).expect("a line");
         assert_eq!(long.chars().count(), TEXT_LIMIT + 1);
         assert_eq!(last_line("\n \n"), None);

@@ -1,8 +1,10 @@
 //! From a snapshot to the text that Prometheus reads. Runs on the control plane, at each scrape.
 
 use lifeboat_core::fact::RetryCause;
-use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, TimeoutWhich};
-use lifeboat_core::view::WorkerState;
+use lifeboat_core::reason::{
+    AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
+};
+use lifeboat_core::view::{SlotState, WorkerState};
 use prometheus::TextEncoder;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType,
@@ -10,7 +12,6 @@ use prometheus::proto::{
 
 use super::catalogue::{self, CATALOGUE, MetricDescription, MetricKind};
 use super::counters::{MethodCounters, PoolCounters};
-use super::health::SlotState;
 use super::histogram::Histogram;
 use super::names::{NO_POOL, OTHER_METHOD};
 use super::own_process::OwnProcess;
@@ -49,6 +50,7 @@ impl MetricsSnapshot {
         self.add_gauges(&mut sheet);
         sheet.number(&catalogue::REQUESTS_PAST_DEADLINE, &[], self.counters.past_deadline as f64);
         sheet.number(&catalogue::CLIENT_CONNECTIONS, &[], self.counters.client_connections as f64);
+        sheet.number(&catalogue::LOG_LINES_DROPPED, &[], self.log_lines_dropped as f64);
         let build = [env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH];
         sheet.number(&catalogue::BUILD_INFO, &build, 1.0);
         add_own_process(&mut sheet, own);
@@ -60,6 +62,7 @@ impl MetricsSnapshot {
             sheet.number(&catalogue::QUEUE_DEPTH, &[pool], gauges.queue_depth as f64);
             sheet.number(&catalogue::QUEUE_BYTES, &[pool], gauges.queue_bytes as f64);
             sheet.number(&catalogue::QUEUE_OLDEST, &[pool], gauges.queue_oldest);
+            sheet.number(&catalogue::POOL_TRIPPED, &[pool], f64::from(u8::from(gauges.is_tripped)));
             for (state, count) in WorkerState::ALL.iter().zip(gauges.workers) {
                 sheet.number(&catalogue::WORKERS, &[pool, state.label()], f64::from(count));
             }
@@ -133,6 +136,9 @@ fn add_pool(sheet: &mut Sheet, pool: &str, counters: &PoolCounters) {
         if kills > 0 || is_kill(reason) {
             sheet.number(&catalogue::WORKER_KILLS, &[pool, reason], kills as f64);
         }
+    }
+    for (reason, stops) in StopReason::ALL.iter().zip(counters.stops) {
+        sheet.number(&catalogue::WORKER_RECYCLES, &[pool, reason.label()], stops as f64);
     }
     sheet.histogram(&catalogue::WORKER_START, &[pool], &counters.start_time);
     sheet.histogram(&catalogue::DEATH_TO_VERDICT, &[pool], &counters.death_to_verdict);

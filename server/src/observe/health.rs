@@ -1,17 +1,12 @@
 //! What every worker is doing: the answer of `/worker-health`. All times are milliseconds; points in time count from
 //! 1970.
 
-use lifeboat_core::view::{BrokerView, CurrentTask, WorkerState, WorkerView};
+use lifeboat_core::view::{BrokerView, CurrentTask, SlotView, WorkerState, WorkerView};
 use serde::{Serialize, Serializer};
 
 use super::names::Names;
-use super::readiness::is_ready;
+use super::readiness::serves;
 use super::wall_clock::{WallClock, millis};
-
-/// A worker with this many crashes, kills and panics since its last `ok` is unhealthy.
-///
-/// Source: the default of `unhealthy_after`.
-pub const UNHEALTHY_AFTER: u32 = 3;
 
 /// What every worker is doing.
 #[derive(Clone, Debug, Serialize)]
@@ -30,11 +25,11 @@ pub struct HealthSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
-    /// Every pool has a ready worker, and every worker is healthy and in service.
+    /// Every pool serves, and every worker is healthy and in service.
     Ok,
-    /// Every pool has a ready worker; some worker is unhealthy, degraded, disabled or in backoff.
+    /// Every pool serves; some worker is unhealthy, degraded, disabled or in backoff.
     Degraded,
-    /// Some pool has no ready worker.
+    /// Some pool does not serve: it has no ready worker, is tripped or was drained.
     Unhealthy,
 }
 
@@ -56,11 +51,11 @@ pub struct WorkerHealth {
     pub task_start_time: Option<u64>,
     /// How long ago that was.
     pub task_duration: Option<u64>,
-    /// How long ago the handler last said that the work moves; `null` where progress is not watched.
+    /// How long ago the handler last said that the work moves; `null` while nothing is executed; the start counts.
     pub time_since_progress: Option<u64>,
     /// Crashes, kills, panics and handler errors since the last `ok`.
     pub consecutive_failures: u32,
-    /// Fewer than [`UNHEALTHY_AFTER`] crashes, kills and panics since the last `ok`.
+    /// Fewer than [`UNHEALTHY_AFTER`](lifeboat_core::view::UNHEALTHY_AFTER) crashes, kills and panics since the last `ok`.
     pub healthy: bool,
     /// Its pool.
     pub pool: String,
@@ -100,37 +95,16 @@ pub struct TaskHealth {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SlotHealth {
-    /// What it is doing.
-    pub state: SlotState,
+    /// The label of its [`SlotState`](lifeboat_core::view::SlotState).
+    pub state: &'static str,
     /// The request it is executing.
     pub current_task: Option<TaskHealth>,
-}
-
-/// What a slot is doing: a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlotState {
-    /// Waits for a request.
-    Idle,
-    /// Executes one.
-    Busy,
-    /// Retired after a panic.
-    Failed,
-}
-
-impl SlotState {
-    /// Every state, in the order of their labels' index.
-    pub const ALL: [Self; 3] = [Self::Idle, Self::Busy, Self::Failed];
-
-    /// The label used in metrics and health.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Failed => "failed",
-        }
-    }
+    /// When that request's attempt started.
+    pub task_start_time: Option<u64>,
+    /// How long ago that was.
+    pub task_duration: Option<u64>,
+    /// How long ago the handler last said that the work moves; the start counts.
+    pub time_since_progress: Option<u64>,
 }
 
 /// A worker's last crash.
@@ -158,25 +132,23 @@ impl HealthSnapshot {
 
 impl WorkerHealth {
     fn new(worker: &WorkerView, view: &BrokerView, names: &Names, clock: &WallClock) -> Self {
-        let task = worker.current.as_ref().map(|task| TaskHealth::new(task, names));
+        let current = worker.current();
+        let task = current.as_ref().map(|task| TaskHealth::new(task, names));
         let idle_time = if task.is_some() { 0 } else { millis(view.at - worker.last_activity) };
         Self {
             status: if task.is_some() { Activity::Busy } else { Activity::Idle },
             pid: worker.pid,
             last_activity: clock.unix_millis(worker.last_activity),
             idle_time,
-            task_start_time: worker.current.map(|task| clock.unix_millis(task.started_at)),
-            task_duration: worker.current.map(|task| millis(view.at - task.started_at)),
-            time_since_progress: None,
+            task_start_time: current.map(|task| clock.unix_millis(task.started_at)),
+            task_duration: current.map(|task| millis(view.at - task.started_at)),
+            time_since_progress: current.map(|task| millis(view.at - task.progress_at)),
             consecutive_failures: worker.consecutive_failures,
-            healthy: is_healthy(worker),
+            healthy: worker.is_healthy(),
             pool: names.pool(worker.pool).to_owned(),
             state: worker.state.label(),
             incarnation: worker.process.map(|process| process.incarnation.0),
-            slots: slot_state(worker)
-                .map(|state| SlotHealth { state, current_task: task.clone() })
-                .into_iter()
-                .collect(),
+            slots: worker.slots.iter().map(|slot| SlotHealth::new(*slot, view, names, clock)).collect(),
             last_crash: worker.last_crash.map(|(at, reason)| LastCrash { at: clock.unix_millis(at), reason }),
             current_task: task,
         }
@@ -193,34 +165,26 @@ impl TaskHealth {
     }
 }
 
-/// What the one slot of a worker's process is doing; `None` without a process that has become ready.
-pub(super) const fn slot_state(worker: &WorkerView) -> Option<SlotState> {
-    if worker.current.is_some() {
-        return Some(SlotState::Busy);
+impl SlotHealth {
+    fn new(slot: SlotView, view: &BrokerView, names: &Names, clock: &WallClock) -> Self {
+        let current = slot.current;
+        Self {
+            state: slot.state.label(),
+            current_task: current.as_ref().map(|task| TaskHealth::new(task, names)),
+            task_start_time: current.map(|task| clock.unix_millis(task.started_at)),
+            task_duration: current.map(|task| millis(view.at - task.started_at)),
+            time_since_progress: current.map(|task| millis(view.at - task.progress_at)),
+        }
     }
-    match worker.state {
-        WorkerState::Busy => Some(SlotState::Busy),
-        WorkerState::Ready => Some(SlotState::Idle),
-        WorkerState::Degraded => Some(SlotState::Failed),
-        WorkerState::Starting | WorkerState::Stopping | WorkerState::Backoff | WorkerState::Disabled => None,
-    }
-}
-
-const fn is_healthy(worker: &WorkerView) -> bool {
-    worker.consecutive_crashes < UNHEALTHY_AFTER
 }
 
 fn overall(view: &BrokerView, names: &Names) -> HealthStatus {
-    let pool_is_ready = |range| {
-        let workers: &[WorkerView] = view.workers.get(range).unwrap_or_default();
-        workers.iter().any(|worker| is_ready(worker.state))
-    };
-    if !names.pools().all(|(pool, _)| pool_is_ready(names.workers_of(pool))) {
+    if !names.pools().all(|(pool, _)| serves(pool, view, names)) {
         return HealthStatus::Unhealthy;
     }
     let is_fine = |worker: &WorkerView| match worker.state {
         WorkerState::Starting | WorkerState::Ready | WorkerState::Busy | WorkerState::Stopping => {
-            is_healthy(worker)
+            worker.is_healthy()
         }
         WorkerState::Degraded | WorkerState::Backoff | WorkerState::Disabled => false,
     };

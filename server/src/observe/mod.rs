@@ -27,8 +27,7 @@ pub use self::catalogue::{CATALOGUE, MetricDescription, MetricKind};
 pub use self::describe::{describe, last_line};
 pub use self::exposition::ExpositionError;
 pub use self::health::{
-    Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, SlotState, TaskHealth, UNHEALTHY_AFTER,
-    WorkerHealth,
+    Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, TaskHealth, WorkerHealth,
 };
 pub use self::query::Query;
 pub use self::readiness::Readiness;

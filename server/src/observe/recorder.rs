@@ -1,8 +1,10 @@
 //! The observer itself: lives on the data-plane thread and is told every fact once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeboat_core::fact::{Death, Fact};
+use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use lifeboat_core::view::BrokerView;
@@ -23,6 +25,9 @@ pub struct Observer {
     counters: Counters,
     log: Log,
     deaths: Option<DeathWatch>,
+    /// When each tripped pool is tried again, in configuration order.
+    next_tries: Vec<Option<Timestamp>>,
+    log_lines_dropped: Arc<AtomicU64>,
 }
 
 impl Observer {
@@ -34,8 +39,10 @@ impl Observer {
             clock,
             counters: Counters::new(names.pool_count(), names.method_count()),
             log: Log::new(Arc::clone(&names)),
+            next_tries: vec![None; names.pool_count()],
             names,
             deaths: None,
+            log_lines_dropped: Arc::default(),
         }
     }
 
@@ -43,6 +50,11 @@ impl Observer {
     /// the data plane's time; what it lost is counted and logged.
     pub fn tell_deaths(&mut self, watcher: mpsc::Sender<Arc<Death>>) {
         self.deaths = Some(DeathWatch::new(watcher));
+    }
+
+    /// Shows this count of lines that the process's log has dropped. Without it none are shown.
+    pub fn show_dropped_log_lines(&mut self, dropped: Arc<AtomicU64>) {
+        self.log_lines_dropped = dropped;
     }
 
     /// Counts a fact, and logs it if it is notable. `now` is the reading of the clock under which it was told.
@@ -55,6 +67,23 @@ impl Observer {
         if let (Some(watch), Fact::WorkerCrashed(death)) = (&mut self.deaths, fact) {
             watch.tell(death);
         }
+        if let Fact::PoolTripped { pool, wait, .. } = fact
+            && let Some(next_try) = self.next_tries.get_mut(usize::from(pool.0))
+        {
+            *next_try = Some(now + *wait);
+        }
+    }
+
+    /// A process wrote lines to stdout or stderr while it executed these attempts. `dropped` lines were left out before.
+    pub fn worker_wrote(
+        &mut self,
+        process: ProcessKey,
+        stream: &'static str,
+        executing: &[(RequestId, AttemptNumber, MethodId)],
+        lines: &[String],
+        dropped: u64,
+    ) {
+        self.log.worker_wrote(process, stream, executing, lines, dropped);
     }
 
     /// A client finished its handshake.
@@ -70,7 +99,8 @@ impl Observer {
     /// Everything counted so far, with the present state beside it, as owned data for another thread.
     #[must_use]
     pub fn snapshot(&self, view: &BrokerView) -> MetricsSnapshot {
-        MetricsSnapshot::new(Arc::clone(&self.names), self.counters.clone(), view, &self.clock)
+        let dropped = self.log_lines_dropped.load(Ordering::Relaxed);
+        MetricsSnapshot::new(Arc::clone(&self.names), self.counters.clone(), view, &self.clock, dropped)
     }
 
     /// What every worker is doing.
@@ -82,7 +112,7 @@ impl Observer {
     /// Whether requests can be served.
     #[must_use]
     pub fn readiness(&self, view: &BrokerView) -> Readiness {
-        Readiness::new(view, &self.names)
+        Readiness::new(view, &self.names, &self.next_tries)
     }
 
     /// Answers one question with the state in `view`. An asker that did not wait is no error.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use lifeboat_core::view::{BrokerView, WorkerState};
+use lifeboat_core::view::{BrokerView, SlotState, WorkerState};
 
 use super::counters::Counters;
-use super::health::{SlotState, slot_state};
 use super::names::Names;
 use super::wall_clock::WallClock;
 
@@ -20,6 +19,8 @@ pub struct MetricsSnapshot {
     pub(super) pools: Vec<PoolGauges>,
     /// `consecutiveFailures` per worker, in the order of their ids.
     pub(super) consecutive_failures: Vec<u32>,
+    /// Lines of the broker's log that were dropped.
+    pub(super) log_lines_dropped: u64,
 }
 
 /// A pool's present state in numbers.
@@ -31,10 +32,17 @@ pub(super) struct PoolGauges {
     pub(super) queue_bytes: usize,
     /// Seconds since 1970; 0 while nothing waits.
     pub(super) queue_oldest: f64,
+    pub(super) is_tripped: bool,
 }
 
 impl MetricsSnapshot {
-    pub(super) fn new(names: Arc<Names>, counters: Counters, view: &BrokerView, clock: &WallClock) -> Self {
+    pub(super) fn new(
+        names: Arc<Names>,
+        counters: Counters,
+        view: &BrokerView,
+        clock: &WallClock,
+        log_lines_dropped: u64,
+    ) -> Self {
         let mut pools = vec![PoolGauges::default(); names.pool_count()];
         let mut consecutive_failures = vec![0; names.worker_count()];
         for pool in &view.pools {
@@ -42,19 +50,20 @@ impl MetricsSnapshot {
                 gauges.queue_depth = pool.queue_depth;
                 gauges.queue_bytes = pool.queue_bytes;
                 gauges.queue_oldest = pool.queue_oldest.map_or(0.0, |oldest| clock.unix_seconds(oldest));
+                gauges.is_tripped = pool.state.is_tripped();
             }
         }
         for worker in &view.workers {
             if let Some(gauges) = pools.get_mut(usize::from(worker.pool.0)) {
                 gauges.workers[worker.state as usize] += 1;
-                if let Some(slot) = slot_state(worker) {
-                    gauges.slots[slot as usize] += 1;
+                for slot in &worker.slots {
+                    gauges.slots[slot.state as usize] += 1;
                 }
             }
             if let Some(failures) = consecutive_failures.get_mut(usize::from(worker.worker.0)) {
                 *failures = worker.consecutive_failures;
             }
         }
-        Self { names, counters, pools, consecutive_failures }
+        Self { names, counters, pools, consecutive_failures, log_lines_dropped }
     }
 }

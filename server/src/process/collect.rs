@@ -38,8 +38,10 @@ const PEAK_SLACK: u64 = 4 * 1024 * 1024;
 pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
     wait_for_exit(&process).await;
     process.exited.set(true);
-    process.stderr.drain_last_words();
-    let judge = |status| plane.oom.borrow_mut().judge(status, process.kill_sent.get());
+    process.output.read_last_words();
+    // A process that was dying when the kill came did not die of it.
+    let killed_by_us = process.kill_sent.get() && !process.was_exiting.get();
+    let judge = |status| plane.oom.borrow_mut().judge(status, killed_by_us);
     let peeked = sys::wait(process.pidfd.as_fd(), Take::Peek).ok().flatten();
     let judged = peeked.map(|(status, _)| judge(status));
     let leaked = kill_tree(&plane, &process).await;
@@ -56,9 +58,9 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
     }
     let (wait, usage) = reaped.unwrap_or_default();
     let oom = judged.unwrap_or_else(|| judge(wait));
-    for reader in &process.readers {
-        reader.abort();
-    }
+    process.reader.abort();
+    // Before the evidence, so that no line comes after it.
+    let last_words = process.output.finish();
     if process.forgotten.get() {
         return;
     }
@@ -66,7 +68,10 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
         wait,
         usage,
         oom,
-        stderr_tail: process.stderr.tail_text(),
+        stdout_tail: last_words.stdout_tail,
+        stderr_tail: last_words.stderr_tail,
+        output_dropped: last_words.dropped,
+        exiting_before_kill: process.was_exiting.get(),
         descendants_killed: process.descendants_killed.get(),
         descendants_leaked: leaked,
     };
@@ -86,7 +91,7 @@ async fn wait_by_pidfd(process: &Process) -> io::Result<()> {
     if signal::has_exited(&process.pidfd)? {
         return Ok(());
     }
-    let pidfd = sys::watch_readable(process.pidfd.try_clone()?)?;
+    let pidfd = sys::watch_readable(Rc::new(process.pidfd.try_clone()?))?;
     // A pidfd stays readable from the exit on, so its readiness is never cleared.
     pidfd.readable().await?.retain_ready();
     Ok(())

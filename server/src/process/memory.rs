@@ -1,5 +1,6 @@
 //! Looks at the memory of processes: often at those that have a limit, now and then at all. Must never kill.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use super::table::{Process, Table};
 /// How often memory is sampled. At this pace a process that grows by 10 GB/s is 0.5 GB late.
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// How many processes are looked at before other work gets its turn, at some 30 µs each.
+const STEP: usize = 16;
+
 /// How many processes of one tree are looked at: wrappers are short chains.
 const TREE_LIMIT: usize = 32;
 
@@ -20,16 +24,29 @@ pub(super) async fn sample(plane: Rc<Plane>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let processes: Vec<_> =
-            plane.table.borrow().iter().filter(|process| process.memory_limit.is_some()).cloned().collect();
-        if processes.is_empty() {
+        if look_at(&plane, |process| process.memory_limit.is_some()).await == 0 {
             plane.sampling.set(false);
             return;
         }
-        for process in processes {
-            look(&plane, &process);
-        }
     }
+}
+
+/// One look at those that have only a soft limit and are not known to have passed it.
+pub(super) async fn sample_soft(plane: &Plane) {
+    let only_soft = |process: &Process| process.memory_high.is_some() && process.memory_limit.is_none();
+    look_at(plane, |process| only_soft(process) && !process.memory_high_told.get()).await;
+}
+
+/// Looks at those processes that are wanted; says how many there are.
+async fn look_at(plane: &Plane, wanted: impl Fn(&Process) -> bool) -> usize {
+    let processes: Vec<_> = plane.table.borrow().iter().filter(|process| wanted(process)).cloned().collect();
+    for (index, process) in processes.iter().enumerate() {
+        if index % STEP == STEP - 1 {
+            tokio::task::yield_now().await;
+        }
+        look(plane, process);
+    }
+    processes.len()
 }
 
 /// Notes the peaks so far, for evidence: what the kernel says at the end may be the broker's own (see `collect`).
@@ -42,13 +59,19 @@ pub(super) fn note_peaks(table: &Table) {
 }
 
 fn look(plane: &Plane, process: &Process) {
-    let Some(limit) = process.memory_limit else { return };
     if process.exited.get() {
         return;
     }
     let resident = largest_resident(process);
     process.seen_peak.set(process.seen_peak.get().max(resident));
-    if resident > limit && !process.memory_told.replace(true) && !process.forgotten.get() {
+    let tells = |told: &Cell<bool>| !told.replace(true) && !process.forgotten.get();
+    let is_over = |limit: Option<u64>| limit.filter(|limit| resident > *limit);
+    if is_over(process.memory_high).is_some() && tells(&process.memory_high_told) {
+        plane.report(Report::MemoryHigh { process: process.key, resident });
+    }
+    if let Some(limit) = is_over(process.memory_limit)
+        && tells(&process.memory_told)
+    {
         plane.report(Report::MemoryExceeded { process: process.key, resident, limit });
     }
 }

@@ -22,21 +22,26 @@
 //! | `LIFEBOAT_BROKER` | a mark of this broker's life, so that two brokers never sweep each other's processes |
 
 mod collect;
+mod exiting;
+mod gate;
 mod host;
+mod lines;
 mod memory;
 mod oom;
 mod orders;
 mod output;
 mod plane;
 mod proc_fs;
+mod share;
 mod shim;
 mod signal;
 mod spawn;
 mod sweep;
 mod sys;
 mod table;
+mod tail;
 
 pub use host::become_subreaper_and_reset_sigchld;
-pub use orders::{Order, PlaneError, PlaneOptions, Report, SpawnSpec};
+pub use orders::{Order, OutputStream, PlaneError, PlaneOptions, Report, SpawnSpec};
 pub use plane::ProcessPlane;
 pub use shim::{EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, EXIT_SHIM_FAILED, SHIM_ARG, WORKER_SOCKET_FD, run_shim};

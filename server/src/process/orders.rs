@@ -16,9 +16,10 @@ pub struct PlaneOptions {
     /// must call [`run_shim`](super::run_shim) then. Must contain a slash. Default: this very program, by
     /// `/proc/self/exe`, which stays right when the file on disk is replaced.
     pub shim: PathBuf,
-    /// Where reports go. Unbounded in type, bounded by construction: a process causes at most three reports
-    /// (`Spawned` or `SpawnFailed`, `MemoryExceeded`, `Evidence`), and nothing else causes any. When the
-    /// receiving half sees the channel closed, the plane is gone.
+    /// Where reports go. Unbounded in type, bounded by construction: in all its life a process causes at most four
+    /// reports (`Spawned` or `SpawnFailed`, `MemoryHigh`, `MemoryExceeded`, `Evidence`), while it writes an
+    /// `OutputSeen` every 7 ms, and an `Output` no more often than its lines may pass. Nothing else causes any.
+    /// When the receiving half sees the channel closed, the plane is gone.
     pub report: UnboundedSender<Report>,
     /// Every child of this process that the plane did not start is an orphan of one of its workers. True for the
     /// broker, which is a process of its own: unknown zombies are then reaped (the duty of a subreaper and of
@@ -37,7 +38,7 @@ impl PlaneOptions {
 }
 
 /// What to start, and under which limits.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SpawnSpec {
     /// The worker's stable name, told to the process as `LIFEBOAT_WORKER`.
     pub worker_name: String,
@@ -49,6 +50,16 @@ pub struct SpawnSpec {
     pub current_dir: Option<PathBuf>,
     /// The resident set, in bytes, above which `MemoryExceeded` is reported, once. `None`: not sampled.
     pub memory_limit: Option<u64>,
+    /// The resident set, in bytes, above which `MemoryHigh` is reported, once: looked at every half a second, or as
+    /// often as the hard limit where there is one. `None`: not looked at. Default: `None`.
+    pub memory_high: Option<u64>,
+    /// Hand out what the process writes to stdout and stderr as lines (`Output`). Default: true. The last bytes of
+    /// both are evidence, and `OutputSeen` is reported, whatever this says.
+    pub log_output: bool,
+    /// How many lines of both streams together may be handed out at once. Default: 100. 0: none at all.
+    pub output_burst: u32,
+    /// How many lines a second may be handed out on top of that. Default: 20.
+    pub output_rate: u32,
     /// Leave core dumps possible (up to the hard limit). Default: off, because the kernel keeps a dying process
     /// and its socket alive for about a second per GB dumped. Off sets `RLIMIT_CORE`, soft and hard, to 1, which
     /// stops dumps to files and to pipes (0 would stop only files, core(5)); a hard limit that is 0 already stays.
@@ -59,6 +70,25 @@ pub struct SpawnSpec {
     pub open_files: Option<u64>,
     /// `SO_SNDBUF` of both ends of the socket, in bytes (the kernel doubles and caps it); 0 keeps its default.
     pub send_buffer: usize,
+}
+
+impl Default for SpawnSpec {
+    fn default() -> Self {
+        Self {
+            worker_name: String::new(),
+            command: Vec::new(),
+            env: Vec::new(),
+            current_dir: None,
+            memory_limit: None,
+            memory_high: None,
+            log_output: true,
+            output_burst: 100,
+            output_rate: 20,
+            core_dumps: false,
+            open_files: None,
+            send_buffer: 0,
+        }
+    }
 }
 
 /// An order to the process plane. Orders are carried out in the sequence given, except that spawns, which take the
@@ -133,6 +163,42 @@ pub enum Report {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A process uses more memory than its soft limit. Reported once per process.
+    MemoryHigh {
+        /// Which.
+        process: ProcessKey,
+        /// The largest resident set of any one process of its tree, in bytes.
+        resident: u64,
+    },
+    /// Lines that a process or its descendants wrote. Never before `Spawned` nor after `Evidence`.
+    Output {
+        /// Which.
+        process: ProcessKey,
+        /// Where to.
+        stream: OutputStream,
+        /// The lines in order, at least one, without their ends: at most 8 KiB each and then a mark that says that
+        /// they were cut. What is no UTF-8 is replaced, controls are escaped (but for tabs). The last line of a
+        /// process may have had no end.
+        lines: Vec<String>,
+        /// How many lines of either stream were dropped between the lines handed out before and these.
+        dropped: u64,
+    },
+    /// A process or a descendant wrote to stdout or stderr, before this was sent. Reported at once after quiet and
+    /// every 7 to 9 ms while it goes on, so that what is written is told within 10 ms on a host that
+    /// is not overloaded.
+    OutputSeen {
+        /// Which.
+        process: ProcessKey,
+    },
+}
+
+/// One of the two streams that a process writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
 }
 
 /// Why a process plane could not be started.

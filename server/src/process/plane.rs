@@ -20,10 +20,11 @@ use tokio::task::LocalSet;
 use super::oom::OomWatch;
 use super::orders::{Order, PlaneError, PlaneOptions, Report, SpawnSpec};
 use super::output::Output;
+use super::share::Share;
 use super::spawn::{self, Started};
 use super::sweep::{Round, Sweeper};
 use super::table::{BrokerMark, Process, Table};
-use super::{collect, host, memory, proc_fs, signal};
+use super::{collect, exiting, host, memory, proc_fs, signal};
 
 /// How often orphans of living workers and the out-of-memory counters are looked at.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -101,6 +102,8 @@ pub(super) struct Plane {
     pub(super) table: RefCell<Table>,
     sweeper: RefCell<Sweeper>,
     pub(super) oom: RefCell<OomWatch>,
+    /// Those that flood their outputs.
+    share: Rc<Share>,
     /// The memory sampler runs.
     pub(super) sampling: Cell<bool>,
     /// A process has been collected.
@@ -136,6 +139,7 @@ fn live(
         table: RefCell::default(),
         sweeper: RefCell::new(sweeper),
         oom: RefCell::new(OomWatch::new()),
+        share: Rc::default(),
         sampling: Cell::new(false),
         collected: Notify::new(),
     });
@@ -201,6 +205,7 @@ impl Plane {
             Order::Collect { .. } => self.collect(process),
             Order::Forget { .. } => {
                 process.forgotten.set(true);
+                process.output.mute();
                 if !process.collecting.get() {
                     self.kill(&process);
                     self.collect(process);
@@ -210,10 +215,13 @@ impl Plane {
     }
 
     fn kill(self: &Rc<Self>, process: &Rc<Process>) {
-        signal::kill(process);
         if process.kill_sent.replace(true) {
+            signal::kill(process);
             return;
         }
+        // Before the signal, after which nobody can tell.
+        process.was_exiting.set(exiting::is_exiting(process.pid));
+        signal::kill(process);
         let plane = Rc::clone(self);
         let process = Rc::clone(process);
         tokio::task::spawn_local(async move {
@@ -242,21 +250,23 @@ impl Plane {
                 return;
             }
         };
-        let pid = started.pid.as_raw_pid().unsigned_abs();
-        let reader =
-            |output: &Rc<Output>| tokio::task::spawn_local(Rc::clone(output).follow()).abort_handle();
+        let Started { pid: leader, pidfd, their_pidfd, socket, output } = started;
+        let output = Output::new(key, spec, self.options.report.clone(), Rc::clone(&self.share), output);
         let process = Rc::new(Process {
             key,
             worker_name: spec.worker_name.clone(),
-            pid: started.pid,
-            pidfd: started.pidfd,
-            readers: [reader(&started.stdout), reader(&started.stderr)],
-            stderr: started.stderr,
+            pid: leader,
+            pidfd,
+            reader: tokio::task::spawn_local(Rc::clone(&output).follow()).abort_handle(),
+            output,
             memory_limit: spec.memory_limit,
+            memory_high: spec.memory_high,
             seen_peak: Cell::new(0),
             memory_told: Cell::new(false),
+            memory_high_told: Cell::new(false),
             broker_peak,
             kill_sent: Cell::new(false),
+            was_exiting: Cell::new(false),
             collecting: Cell::new(false),
             exited: Cell::new(false),
             unreaped: Cell::new(false),
@@ -267,7 +277,7 @@ impl Plane {
         if spec.memory_limit.is_some() && !self.sampling.replace(true) {
             tokio::task::spawn_local(memory::sample(Rc::clone(self)));
         }
-        let Started { their_pidfd, socket, .. } = started;
+        let pid = leader.as_raw_pid().unsigned_abs();
         self.report(Report::Spawned { process: key, pid, pidfd: their_pidfd, socket });
     }
 
@@ -317,6 +327,7 @@ impl Plane {
                 collect::reap_withheld(&self);
                 self.sweep(None);
                 self.oom.borrow_mut().refresh();
+                memory::sample_soft(&self).await;
             }
             count = count.wrapping_add(1);
             if count.is_multiple_of(PEAK_TICKS) {

@@ -22,6 +22,10 @@ pub(super) struct Stat {
     pub(super) group: i32,
     /// The session.
     pub(super) session: i32,
+    /// It is dead or dying; of a process, its main thread is.
+    pub(super) exiting: bool,
+    /// How many threads there are, dead ones that are not reaped included.
+    pub(super) threads: usize,
     /// When it started, in clock ticks since boot.
     pub(super) started: u64,
 }
@@ -78,17 +82,34 @@ pub(super) fn stat(pid: Pid) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
 }
 
+/// The same of one thread of a process.
+pub(super) fn thread_stat(pid: Pid, thread: Pid) -> Option<Stat> {
+    let path = format!("/proc/{}/task/{}/stat", pid.as_raw_pid(), thread.as_raw_pid());
+    parse_stat(&fs::read_to_string(path).ok()?)
+}
+
+/// The threads of a process.
+pub(super) fn threads(pid: Pid) -> io::Result<impl Iterator<Item = Pid>> {
+    let entries = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid()))?;
+    Ok(entries.filter_map(|entry| parse_pid(entry.ok()?.file_name().to_str()?)))
+}
+
 fn parse_stat(text: &str) -> Option<Stat> {
+    /// The flag of a thread that has begun to exit (`PF_EXITING`).
+    const EXITING: u32 = 0x4;
     // The name, in parentheses, may hold anything, parentheses and blanks included. Behind it: state, parent,
-    // group, session, and the start time as the 20th.
+    // group, session, the flags as the 7th, the number of threads as the 18th, the start time as the 20th.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X" | "x");
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
-    let started = fields.nth(15)?.parse().ok()?;
-    Some(Stat { zombie, parent, group, session, started })
+    let flags: u32 = fields.nth(2)?.parse().ok()?;
+    let threads = fields.nth(10)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    let exiting = zombie || flags & EXITING != 0;
+    Some(Stat { zombie, parent, group, session, exiting, threads, started })
 }
 
 /// The environment that a process was started with; `None` for a zombie, one that is just being started or one
@@ -129,9 +150,23 @@ mod tests {
 
     #[test]
     fn a_name_full_of_traps_does_not_shift_the_fields() {
-        let line = "12 (a) R 1 (b) Z 7 11 10 0 -1 4194560 9 0 0 0 1 2 3 4 20 0 1 0 98765 1000 5\n";
-        let stat = Stat { zombie: true, parent: 7, group: 11, session: 10, started: 98765 };
+        let line = "12 (a) R 1 (b) Z 7 11 10 0 -1 4194560 9 0 0 0 1 2 3 4 20 0 3 0 98765 1000 5\n";
+        let stat = Stat {
+            zombie: true,
+            parent: 7,
+            group: 11,
+            session: 10,
+            exiting: true,
+            threads: 3,
+            started: 98765,
+        };
         assert_eq!(parse_stat(line), Some(stat));
+        let exiting = |flags| {
+            let line = format!("12 (a) D 7 11 10 0 -1 {flags} 9 0 0 0 1 2 3 4 20 0 1 0 98765 1000 5\n");
+            parse_stat(&line).map(|stat| (stat.zombie, stat.exiting))
+        };
+        assert_eq!(exiting(4_194_560 + 4), Some((false, true)));
+        assert_eq!(exiting(4_194_560), Some((false, false)));
         assert_eq!(parse_stat("12 (cut) S 7 11"), None);
         assert_eq!(parse_stat(""), None);
     }

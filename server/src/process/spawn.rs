@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
 
 use lifeboat_core::ids::ProcessKey;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -16,7 +15,6 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::orders::SpawnSpec;
-use super::output::Output;
 use super::shim::{SHIM_ARG, ShimCall, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
 
@@ -40,8 +38,8 @@ pub(super) struct Started {
     pub(super) their_pidfd: OwnedFd,
     /// The broker's end; non-blocking.
     pub(super) socket: OwnedFd,
-    pub(super) stdout: Rc<Output>,
-    pub(super) stderr: Rc<Output>,
+    /// The reading ends of stdout and stderr; non-blocking.
+    pub(super) output: [OwnedFd; 2],
 }
 
 /// Which step of a start failed.
@@ -111,7 +109,7 @@ pub(super) fn start(
     // Closes the broker's copies of the worker's ends: while they are open there is no end of file.
     drop(command);
     let (pid, pidfd, their_pidfd) = watch(child)?;
-    Ok(Started { pid, pidfd, their_pidfd, socket, stdout, stderr })
+    Ok(Started { pid, pidfd, their_pidfd, socket, output: [stdout, stderr] })
 }
 
 /// Opens the pidfd, which is safe while the child is unreaped. A child that cannot be watched is not kept.
@@ -148,8 +146,8 @@ fn socket_pair(send_buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// A pipe, close-on-exec: the reading end (non-blocking; the flag is not shared with the other end) and the writing.
-fn output_pipe() -> io::Result<(Rc<Output>, OwnedFd)> {
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    Ok((Output::new(read)?, write))
+    Ok((read, write))
 }

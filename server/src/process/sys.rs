@@ -7,6 +7,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use lifeboat_core::evidence::{Usage, WaitStatus};
@@ -79,14 +80,14 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds) + Duration::from_micros(micros)
 }
 
-/// Registers a descriptor with this thread's event loop, for reading only.
+/// Registers a descriptor with this thread's event loop, for reading only, until the result is dropped.
 ///
 /// # Errors
 ///
 /// When the event loop cannot take it (out of memory, or the user's limit on watches).
-pub(super) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd is open for as long as it exists, always says the same number, and is only lent out by
-    // AsyncFd, so nobody can close it before it is deregistered.
+pub(super) fn watch_readable(fd: Rc<OwnedFd>) -> io::Result<AsyncFd<Rc<OwnedFd>>> {
+    // SAFETY: an OwnedFd is open for as long as it exists and always says the same number. AsyncFd holds a share of
+    // it, and what is shared can only be lent out, so nobody can close it before it is deregistered.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 

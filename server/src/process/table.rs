@@ -32,17 +32,22 @@ pub(super) struct Process {
     /// Its leader's pid, and that of its session and first process group.
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
-    pub(super) stderr: Rc<Output>,
-    /// The tasks that read stdout and stderr.
-    pub(super) readers: [AbortHandle; 2],
+    pub(super) output: Rc<Output>,
+    /// The task that reads its output.
+    pub(super) reader: AbortHandle,
     pub(super) memory_limit: Option<u64>,
+    /// The soft limit.
+    pub(super) memory_high: Option<u64>,
     /// The largest memory seen while it lived, in bytes.
     pub(super) seen_peak: Cell<u64>,
     pub(super) memory_told: Cell<bool>,
+    pub(super) memory_high_told: Cell<bool>,
     /// This broker's own peak at the spawn. The kernel counts it as the child's (see `collect`).
     pub(super) broker_peak: u64,
     /// The broker sent SIGKILL.
     pub(super) kill_sent: Cell<bool>,
+    /// It was exiting already when that was to be sent.
+    pub(super) was_exiting: Cell<bool>,
     /// A task is collecting it.
     pub(super) collecting: Cell<bool>,
     /// Its leader has exited: nothing of its tree may live.

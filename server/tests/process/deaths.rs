@@ -71,11 +71,14 @@ fn the_last_words_are_kept() {
     let mut rig = Rig::new();
     let evidence = rig.evidence_of(sh("echo first; echo last words >&2; kill -KILL $$"));
     assert_eq!(evidence.stderr_tail, "last words\n");
+    assert_eq!(evidence.stdout_tail, "first\n");
     // More than a pipe holds, so it must have been read while it was written.
     let evidence = rig.evidence_of(sh("seq 100000 >&2; echo the end >&2; seq 100000; exit 4"));
     assert_eq!(evidence.wait, exited(4));
     assert_eq!(evidence.stderr_tail.len(), 16 * 1024);
     assert!(evidence.stderr_tail.ends_with("99999\n100000\nthe end\n"));
+    assert_eq!(evidence.stdout_tail.len(), 16 * 1024);
+    assert!(evidence.stdout_tail.ends_with("99999\n100000\n"));
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! Memory limits, floods, exhaustion, and the plane's own end.
+//! Memory limits, exhaustion, and the plane's own end.
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
@@ -52,34 +51,47 @@ fn memory_under_the_limit_is_not() {
 }
 
 #[test]
-fn a_flood_on_stderr_does_not_delay_a_signal() {
-    let mut rig = Rig::new();
-    let mut delays: Vec<_> = (0..5)
-        .map(|_| {
-            let mut flood = rig.spawn(sh("echo >&3; exec head -c 200000000 /dev/zero >&2"));
-            flood.line();
-            let quiet = rig.spawn(program(&["sleep", "1000"]));
-            let io = flood.proc("io");
-            // Well into the flood, far from its end.
-            wait_until("the flood flows", || {
-                let io = fs::read_to_string(&io).expect("a living worker");
-                let written = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("always there");
-                written.parse::<u64>().expect("a number") > 10_000_000
-            });
-            let started = Instant::now();
-            rig.signal(&quiet, StopSignal::Kill);
-            quiet.wait_for_exit();
-            let delay = started.elapsed();
-            rig.signal(&flood, StopSignal::Kill);
-            assert_eq!(rig.collect(&quiet).wait, KILLED);
-            let evidence = rig.collect(&flood);
-            assert_eq!(evidence.wait, KILLED, "the flood was over too early to tell");
-            assert_eq!(evidence.stderr_tail.len(), 16 * 1024);
-            delay
-        })
-        .collect();
-    delays.sort();
-    assert!(delays[2] < Duration::from_millis(10), "{delays:?}");
+fn memory_over_the_soft_limit_is_reported_once() {
+    let grow = "import os\nx = bytearray(200 << 20)\nos.write(3, b'grown\\n')\nos.read(3, 100)\n\
+                y = bytearray(200 << 20)\nos.write(3, b'grown\\n')\nos.read(3, 100)";
+    for (hard, expected) in [(None, &["high"][..]), (Some(300 << 20), &["high", "exceeded"])] {
+        let mut rig = Rig::new();
+        let mut spec = python(grow);
+        (spec.memory_high, spec.memory_limit) = (Some(100 << 20), hard);
+        let mut worker = rig.spawn(spec);
+        let mut told = Vec::new();
+        worker.line();
+        loop {
+            match rig.report() {
+                Report::MemoryHigh { process, resident } => {
+                    assert_eq!(process, worker.key);
+                    assert!((100 << 20..300 << 20).contains(&resident), "{resident}");
+                    told.push("high");
+                    worker.say("more");
+                    worker.line();
+                    if hard.is_none() {
+                        // Two more rounds of looking, by the life of another.
+                        rig.evidence_of(program(&["sleep", "1.2"]));
+                        rig.order(Order::Collect { process: worker.key });
+                        worker.say("end");
+                    }
+                }
+                Report::MemoryExceeded { process, resident, limit } => {
+                    assert_eq!((process, Some(limit)), (worker.key, hard));
+                    assert!(resident > limit, "{resident}");
+                    told.push("exceeded");
+                    rig.order(Order::Collect { process: worker.key });
+                    worker.say("end");
+                }
+                Report::Evidence { evidence, .. } => {
+                    assert_eq!(evidence.wait, WaitStatus::Exited { code: 0 });
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

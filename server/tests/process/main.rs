@@ -8,8 +8,12 @@
 
 mod alone;
 mod deaths;
+mod exits;
+mod flood;
 mod limits;
+mod output;
 mod rig;
+mod search;
 mod starts;
 mod traced;
 mod trees;

@@ -1,5 +1,6 @@
 //! A process plane with what the data plane does around it: keeps pidfds and sockets, waits, orders.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{
-    Order, PlaneOptions, ProcessPlane, Report, SpawnSpec, become_subreaper_and_reset_sigchld,
+    Order, OutputStream, PlaneOptions, ProcessPlane, Report, SpawnSpec, become_subreaper_and_reset_sigchld,
 };
 use lifeboat_core::evidence::{Evidence, StopSignal};
 use lifeboat_core::ids::{Incarnation, ProcessKey, WorkerId};
@@ -29,8 +30,21 @@ pub(crate) fn shim() -> PathBuf {
 pub(crate) struct Rig {
     plane: Option<ProcessPlane>,
     reports: UnboundedReceiver<Report>,
+    /// Lines that came while something else was waited for.
+    output: VecDeque<Output>,
+    /// How often activity was told so far.
+    pub(crate) seen: u64,
     runtime: Runtime,
     incarnations: u32,
+}
+
+/// Lines of a process.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) process: ProcessKey,
+    pub(crate) stream: OutputStream,
+    pub(crate) lines: Vec<String>,
+    pub(crate) dropped: u64,
 }
 
 pub(crate) struct Worker {
@@ -60,7 +74,7 @@ impl Rig {
         change(&mut options);
         let plane = ProcessPlane::start(options).expect("a plane");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        Self { plane: Some(plane), reports, runtime, incarnations: 0 }
+        Self { plane: Some(plane), reports, output: VecDeque::new(), seen: 0, runtime, incarnations: 0 }
     }
 
     pub(crate) fn order(&self, order: Order) {
@@ -72,14 +86,73 @@ impl Rig {
         self.plane.take().expect("not ended").shutdown(LIMIT)
     }
 
+    /// The next report of something else than output.
     pub(crate) fn report(&mut self) -> Report {
+        loop {
+            let report = self.next();
+            if let Some(other) = self.note(report) {
+                return other;
+            }
+        }
+    }
+
+    /// The next lines.
+    pub(crate) fn output(&mut self) -> Output {
+        loop {
+            if let Some(output) = self.output.pop_front() {
+                return output;
+            }
+            let report = self.next();
+            let other = self.note(report);
+            assert!(other.is_none(), "no lines: {other:?}");
+        }
+    }
+
+    /// Waits until activity is told once more.
+    pub(crate) fn activity(&mut self) {
+        let before = self.seen;
+        while self.seen == before {
+            let report = self.next();
+            let other = self.note(report);
+            assert!(other.is_none(), "no activity: {other:?}");
+        }
+    }
+
+    fn next(&mut self) -> Report {
         let report = async { tokio::time::timeout(LIMIT, self.reports.recv()).await };
         self.runtime.block_on(report).expect("a report in time").expect("a living plane")
     }
 
-    /// Reports that have come and nobody has asked for.
+    /// Keeps what is told of output; gives back what is not of it.
+    fn note(&mut self, report: Report) -> Option<Report> {
+        match report {
+            Report::Output { process, stream, lines, dropped } => {
+                self.output.push_back(Output { process, stream, lines, dropped });
+                None
+            }
+            Report::OutputSeen { .. } => {
+                self.seen += 1;
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Reports of something else than output that have come and nobody has asked for.
     pub(crate) fn unread_report(&mut self) -> Option<Report> {
-        self.reports.try_recv().ok()
+        loop {
+            let report = self.reports.try_recv().ok()?;
+            if let Some(other) = self.note(report) {
+                return Some(other);
+            }
+        }
+    }
+
+    /// Lines that have come and nobody has asked for.
+    pub(crate) fn unread_output(&mut self) -> Vec<Output> {
+        let other = self.unread_report();
+        assert!(other.is_none(), "more than lines: {other:?}");
+        self.output.drain(..).collect()
     }
 
     pub(crate) fn order_spawn(&mut self, spec: SpawnSpec) -> ProcessKey {
@@ -122,7 +195,7 @@ impl Rig {
         loop {
             match self.report() {
                 Report::Evidence { process, evidence } if process == worker.key => return *evidence,
-                Report::MemoryExceeded { .. } => {}
+                Report::MemoryHigh { .. } | Report::MemoryExceeded { .. } => {}
                 other => panic!("no evidence: {other:?}"),
             }
         }
@@ -182,10 +255,11 @@ impl Worker {
         line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
     }
 
-    /// Waits until the process has become that program.
+    /// Waits until the process has become that program, with its environment: an exec sets that after the name.
     pub(crate) fn wait_until_it_is(&self, program: &str) {
-        let comm = self.proc("comm");
-        wait_until(program, || fs::read_to_string(&comm).is_ok_and(|comm| comm.trim_end() == program));
+        let (comm, environ) = (self.proc("comm"), self.proc("environ"));
+        let is_it = || fs::read_to_string(&comm).is_ok_and(|comm| comm.trim_end() == program);
+        wait_until(program, || is_it() && fs::read(&environ).is_ok_and(|environ| !environ.is_empty()));
     }
 }
 

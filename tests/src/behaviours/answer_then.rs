@@ -1,9 +1,7 @@
-//! Answers and does something else at once, such as dying.
+//! Answers, and has done something else, such as dying, at once.
 
 use super::raw::Link;
-use crate::act::Deed;
 
-pub(super) fn commit(link: &mut Link, answer: &[u8], then: &Deed) {
+pub(super) fn commit(link: &mut Link, answer: &[u8]) {
     link.write(answer);
-    super::commit(then);
 }

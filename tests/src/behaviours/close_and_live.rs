@@ -2,7 +2,7 @@
 
 use super::raw::Link;
 
-pub(super) fn commit(link: &Link) -> ! {
-    link.shut();
+pub(super) fn commit(link: &mut Link) -> ! {
+    link.close();
     super::hang::commit()
 }

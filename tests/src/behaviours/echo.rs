@@ -17,5 +17,6 @@ pub(super) fn answer(act: &Act, worker: &str, incarnation: u64, attempt: u16) ->
         incarnation,
         attempt,
         padding: vec![7; act.padding],
+        told_at: None,
     }
 }

@@ -7,6 +7,11 @@ pub(super) fn run() -> ExitCode {
     start("hang")
 }
 
+/// A daemon that stays and has lost its main thread.
+pub(super) fn run_undead() -> ExitCode {
+    start("hang-lost-main")
+}
+
 /// A daemon that ends at once: somebody has to reap it.
 pub(super) fn run_and_end() -> ExitCode {
     start("no-such-kind")

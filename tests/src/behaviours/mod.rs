@@ -4,10 +4,16 @@
 //! asks for, or a program that never gets that far. None of this may be repaired: being wrong is what it is for.
 
 mod abort;
+mod allocation;
+mod answer_late;
+mod answer_of_size;
 mod answer_stranger;
 mod answer_then;
 mod answer_twice;
+mod bad_hello;
+mod busy;
 mod close_and_live;
+mod die_when_ready;
 mod echo;
 mod escape;
 mod exit;
@@ -17,16 +23,28 @@ mod flood;
 mod garbage;
 mod half_answer;
 mod hang;
+mod ignore_sigterm;
+mod keep_socket;
 mod litter;
+mod long_words;
+mod lose_main;
 mod memory;
+mod mirror;
+mod never_read;
 mod never_ready;
 mod overflow;
 mod oversized;
 mod panic;
 mod raw;
+mod regroup;
+mod say;
 mod sdk;
 mod segfault;
+mod shut_read;
+mod shut_write;
 mod signal;
+mod slow_start;
+mod stop_itself;
 
 use std::process::ExitCode;
 
@@ -36,14 +54,22 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 8] = [
+const KINDS: [(&str, Kind); 16] = [
     ("sdk", sdk::run),
     ("raw", raw::run),
-    ("raw-stubborn", raw::run_stubborn),
+    ("raw-stubborn", ignore_sigterm::run),
+    ("raw-lost-main", lose_main::run),
+    ("mirror", mirror::run),
     ("fail-start", fail_start::run),
+    ("slow-start", slow_start::run),
     ("never-ready", never_ready::run),
+    ("bad-hello", bad_hello::run),
+    ("die-when-ready", die_when_ready::run),
+    ("never-read", never_read::run),
     ("hang", hang::run),
     ("escape", escape::run),
+    ("hang-lost-main", lose_main::run_and_hang),
+    ("escape-undead", escape::run_undead),
     ("escape-and-end", escape::run_and_end),
 ];
 
@@ -69,9 +95,21 @@ fn commit(deed: &Deed) {
         Deed::StackOverflow => overflow::commit(),
         Deed::Panic => panic::commit(),
         Deed::Hang => hang::commit(),
+        Deed::Busy => busy::commit(),
+        Deed::Stop => stop_itself::commit(),
+        Deed::IgnoreSigterm => ignore_sigterm::commit(),
         Deed::Signal(signal) => signal::commit(*signal),
         Deed::Litter(then) => {
             litter::commit();
+            commit(then);
+        }
+        Deed::Regroup(then) => {
+            regroup::commit();
+            commit(then);
+        }
+        Deed::Allocation => allocation::commit(),
+        Deed::LitterUndead(then) => {
+            litter::commit_undead();
             commit(then);
         }
         Deed::Memory => memory::commit(),
@@ -85,7 +123,14 @@ fn commit(deed: &Deed) {
         | Deed::Oversized
         | Deed::AnswerTwice
         | Deed::AnswerStranger
-        | Deed::CloseAndLive => {}
+        | Deed::CloseAndLive
+        | Deed::ShutRead(_)
+        | Deed::ShutWrite(_)
+        | Deed::KeepSocket(_)
+        | Deed::AnswerLate(_)
+        | Deed::AnswerOfSize { .. }
+        | Deed::Say(_)
+        | Deed::LongWords(..) => {}
     }
 }
 

@@ -1,11 +1,10 @@
 //! A worker on the raw protocol, without the SDK: it reads one frame at a time and leaves the rest unread in its socket.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use lifeboat_protocol::{
     DEFAULT_MAX_BODY, Header, Hello, MessageType, Method as _, Role, Route, WorkerHello, decode, decode_body,
@@ -14,29 +13,21 @@ use lifeboat_protocol::{
 
 use super::sdk::leave_trace;
 use super::{
-    answer_stranger, answer_then, answer_twice, close_and_live, commit, echo, garbage, half_answer, oversized,
+    answer_late, answer_of_size, answer_stranger, answer_then, answer_twice, close_and_live, commit, echo,
+    garbage, half_answer, keep_socket, long_words, oversized, say, shut_read, shut_write,
 };
-use crate::act::{Act, Deed, Wait};
+use crate::act::{Act, Acted, Deed, Wait};
 
 /// Serves until it is told to drain, its socket ends, or a deed ends it.
 pub(super) fn run() -> ExitCode {
     serve(false)
 }
 
-/// The same, but heeds neither a drain nor SIGTERM.
-pub(super) fn run_stubborn() -> ExitCode {
-    let never_read = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGTERM, never_read).expect("SIGTERM can be caught");
-    serve(true)
-}
-
-fn serve(stubborn: bool) -> ExitCode {
+/// A stubborn one does not heed a drain.
+pub(super) fn serve(stubborn: bool) -> ExitCode {
     let mut link = match Link::open() {
         Ok(link) => link,
-        Err(error) => {
-            super::complain(&format!("this program is started by a broker only: {error}"));
-            return ExitCode::from(64);
-        }
+        Err(error) => return by_hand(&error),
     };
     loop {
         let Some(frame) = link.read_frame() else { return ExitCode::from(69) };
@@ -50,6 +41,12 @@ fn serve(stubborn: bool) -> ExitCode {
     }
 }
 
+/// Says that this program is of no use by itself.
+pub(super) fn by_hand(error: &io::Error) -> ExitCode {
+    super::complain(&format!("this program is started by a broker only: {error}"));
+    ExitCode::from(64)
+}
+
 /// The worker's end of its socket.
 pub(super) struct Link {
     socket: UnixStream,
@@ -58,24 +55,31 @@ pub(super) struct Link {
 }
 
 impl Link {
-    fn open() -> io::Result<Self> {
+    /// Takes the socket and says that this worker is ready.
+    pub(super) fn open() -> io::Result<Self> {
+        let methods = vec![Act::NAME.into(), Wait::NAME.into()];
+        let hello = Hello {
+            worker: Some(WorkerHello { methods, ..WorkerHello::default() }),
+            ..Hello::new(Role::Worker, DEFAULT_MAX_BODY, "misbehave")
+        };
+        let mut out = Vec::new();
+        put_control(&mut out, MessageType::Hello, None, &hello).map_err(io::Error::other)?;
+        Self::open_with(&out)
+    }
+
+    /// Takes the socket and says these bytes.
+    pub(super) fn open_with(first: &[u8]) -> io::Result<Self> {
         let variable = |name| std::env::var(name).map_err(io::Error::other);
         let (fd, worker) = (variable("LIFEBOAT_FD")?, variable("LIFEBOAT_WORKER")?);
         let incarnation = variable("LIFEBOAT_INCARNATION")?.parse().map_err(io::Error::other)?;
         let fd = fd.parse().map_err(io::Error::other)?;
         let mut link = Self { socket: UnixStream::from(adopt(fd)), worker, incarnation };
-        let hello = Hello {
-            worker: Some(WorkerHello { methods: vec![Act::NAME.into(), Wait::NAME.into()], slots: 1 }),
-            ..Hello::new(Role::Worker, DEFAULT_MAX_BODY, "misbehave")
-        };
-        let mut out = Vec::new();
-        put_control(&mut out, MessageType::Hello, None, &hello).map_err(io::Error::other)?;
-        link.write(&out);
+        link.write(first);
         Ok(link)
     }
 
     /// One frame without its length; `None` when the broker is gone.
-    fn read_frame(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn read_frame(&mut self) -> Option<Vec<u8>> {
         let mut prefix = [0; 4];
         self.socket.read_exact(&mut prefix).ok()?;
         let mut frame = vec![0; u32::from_be_bytes(prefix) as usize];
@@ -85,18 +89,42 @@ impl Link {
 
     fn act(&mut self, act: &Act, route: Route) {
         leave_trace(act, route.attempt).expect("the trace can be written");
-        let answer = self.answer(act, route);
+        let answer = self.answer(act, route, None);
         if route.attempt > act.until_attempt {
             return self.write(&answer);
         }
-        match &act.deed {
-            Deed::AnswerThen(then) => answer_then::commit(self, &answer, then),
-            Deed::HalfAnswer(thousandths) => half_answer::commit(self, &answer, *thousandths),
+        self.obey(&act.deed, &answer, act, route);
+    }
+
+    /// Does a deed and answers, if it lets it come to that.
+    pub(super) fn obey(&mut self, deed: &Deed, answer: &[u8], act: &Act, route: Route) {
+        match deed {
+            Deed::AnswerThen(then) => {
+                answer_then::commit(self, answer);
+                self.obey(then, answer, act, route);
+            }
+            Deed::HalfAnswer(thousandths) => half_answer::commit(self, answer, *thousandths),
             Deed::Garbage => garbage::commit(self),
             Deed::Oversized => oversized::commit(self),
-            Deed::AnswerTwice => answer_twice::commit(self, &answer),
+            Deed::AnswerTwice => answer_twice::commit(self, answer),
             Deed::AnswerStranger => answer_stranger::commit(self, act, route),
             Deed::CloseAndLive => close_and_live::commit(self),
+            Deed::AnswerLate(told) => answer_late::commit(self, act, route, *told),
+            Deed::AnswerOfSize { header, body } => answer_of_size::commit(self, route, *header, *body),
+            Deed::Say(bytes) => say::commit(self, bytes),
+            Deed::LongWords(words, len) => long_words::commit(self, route, *words, *len),
+            Deed::ShutRead(then) => {
+                shut_read::commit(self);
+                self.obey(then, answer, act, route);
+            }
+            Deed::ShutWrite(then) => {
+                shut_write::commit(self);
+                self.obey(then, answer, act, route);
+            }
+            Deed::KeepSocket(then) => {
+                keep_socket::commit(self);
+                self.obey(then, answer, act, route);
+            }
             Deed::Echo
             | Deed::EchoAfter(_)
             | Deed::Fail { .. }
@@ -106,19 +134,25 @@ impl Link {
             | Deed::StackOverflow
             | Deed::Panic
             | Deed::Hang
+            | Deed::Busy
+            | Deed::Stop
+            | Deed::IgnoreSigterm
             | Deed::Signal(_)
             | Deed::Litter(_)
+            | Deed::LitterUndead(_)
+            | Deed::Regroup(_)
+            | Deed::Allocation
             | Deed::Memory
             | Deed::Flood(_) => {
-                commit(&act.deed);
-                self.write(&answer);
+                commit(deed);
+                self.write(answer);
             }
         }
     }
 
     /// The whole frame of an answer.
-    pub(super) fn answer(&self, act: &Act, route: Route) -> Vec<u8> {
-        let acted = echo::answer(act, &self.worker, self.incarnation, route.attempt);
+    pub(super) fn answer(&self, act: &Act, route: Route, told_at: Option<u64>) -> Vec<u8> {
+        let acted = Acted { told_at, ..echo::answer(act, &self.worker, self.incarnation, route.attempt) };
         let body = encode_body(&acted).expect("an answer can be encoded");
         let mut out = Vec::new();
         put_answer(&mut out, route, &body);
@@ -130,9 +164,20 @@ impl Link {
         drop(self.socket.write_all(bytes));
     }
 
-    /// Gives the socket away.
-    pub(super) fn shut(&self) {
-        drop(self.socket.shutdown(std::net::Shutdown::Both));
+    /// Shuts down a direction of the socket, or both.
+    pub(super) fn shut(&self, how: Shutdown) {
+        drop(self.socket.shutdown(how));
+    }
+
+    /// Closes the descriptor itself.
+    pub(super) fn close(&mut self) {
+        let (nobody, _) = UnixStream::pair().expect("a process may have two descriptors more");
+        self.socket = nobody;
+    }
+
+    /// The same socket once more, for somebody else.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone().map(OwnedFd::from)
     }
 }
 

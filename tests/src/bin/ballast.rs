@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     let mib: usize = first.to_string_lossy().parse()?;
     let file = args.next().ok_or_else(|| anyhow::anyhow!("say which configuration"))?;
     become_subreaper_and_reset_sigchld()?;
-    logging::init(LogFormat::Text);
+    let _log = logging::init(LogFormat::Text);
     // Not zero, or the pages would never be touched.
     let ballast = std::hint::black_box(vec![1_u8; mib << 20]);
     let config = Config::load(file.as_ref(), process_environment())?;

@@ -1,7 +1,7 @@
 //! A client in a process of its own: keeps calls in flight until it is killed.
 //!
-//! Arguments: the socket, how many calls, and the milliseconds that each waits in its worker. Says `sent` once all calls
-//! are on their way.
+//! Arguments: the socket, how many calls, the milliseconds that each waits in its worker, and `again` if another call is to
+//! take the place of each that was answered. Says `sent` once all calls are on their way.
 
 use std::io::Write as _;
 
@@ -14,11 +14,19 @@ async fn main() -> anyhow::Result<()> {
     let mut next = |what: &str| args.next().ok_or_else(|| anyhow::anyhow!("the argument {what} is missing"));
     let socket = next("SOCKET")?;
     let (calls, millis): (u32, u64) = (next("CALLS")?.parse()?, next("MILLIS")?.parse()?);
+    let again = args.next().is_some_and(|word| word == "again");
     let client = Client::connect(socket).await?;
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..calls {
         let client = client.clone();
-        waiting.spawn(async move { client.call(Wait { millis }).await });
+        waiting.spawn(async move {
+            loop {
+                let answered = client.call(Wait { millis }).await;
+                if !again || answered.is_err() {
+                    return answered;
+                }
+            }
+        });
     }
     // Every call has been polled, and so written, once this task runs again after the connection was flushed.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;

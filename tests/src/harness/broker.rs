@@ -121,6 +121,22 @@ impl Broker {
         .await;
     }
 
+    /// Waits until every worker has a process that serves, busy or not.
+    ///
+    /// # Panics
+    ///
+    /// When they do not within [`LIMIT`].
+    pub async fn all_up(&self) {
+        eventually(LIMIT, "every worker serves", async || {
+            // HTTP may be what the broker has no room for.
+            let Ok(Page { status: 200, body }) = self.page("/worker-health").await else { return false };
+            let health: Value = serde_json::from_str(&body).expect("/worker-health is JSON");
+            let workers = health["workers"].as_object().expect("health has workers");
+            workers.values().all(|worker| worker["state"] == "ready" || worker["state"] == "busy")
+        })
+        .await;
+    }
+
     /// A client of its own.
     ///
     /// # Panics

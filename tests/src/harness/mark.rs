@@ -48,7 +48,8 @@ impl Mark {
         &self.0
     }
 
-    /// Every living process that carries it. Zombies have no environment any more, so they do not count.
+    /// Every living process that carries it. Zombies have no environment any more, so they do not count; those that have
+    /// only lost their main thread do.
     #[must_use]
     pub fn alive(&self) -> Vec<Marked> {
         let wanted = format!("{MARK_VARIABLE}={}", self.0);
@@ -56,7 +57,7 @@ impl Mark {
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         pids.filter_map(|pid| {
             // A process may end between the listing and the look: then it is not alive.
-            let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let environment = environment(pid)?;
             let variables =
                 environment.split(|byte| *byte == 0).filter_map(|it| std::str::from_utf8(it).ok());
             if !variables.clone().any(|it| it == wanted) {
@@ -87,6 +88,15 @@ impl Mark {
         });
         self.alive()
     }
+}
+
+/// A process's environment. One that has lost its main thread shows it by another.
+fn environment(pid: u32) -> Option<Vec<u8>> {
+    let of = |path: String| fs::read(path).ok().filter(|environment| !environment.is_empty());
+    of(format!("/proc/{pid}/environ")).or_else(|| {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        threads.find_map(|thread| of(thread.ok()?.path().join("environ").to_str()?.to_owned()))
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod proc_fs;
 mod programs;
 mod raw_client;
 mod room;
+mod stalls;
 mod start;
 mod turn;
 
@@ -20,11 +21,12 @@ pub use broker::Broker;
 pub use http::{Page, get};
 pub use mark::{MARK_VARIABLE, Mark, Marked};
 pub use metrics::Metrics;
-pub use proc_fs::{Usage, is_alive, usage, zombies_of};
+pub use proc_fs::{Usage, is_alive, threads_of, usage, zombies_of};
 pub use programs::{ballast, broker_program, caller, misbehave, workspace};
 pub use raw_client::{RawClient, Received, hello, request_frame};
 pub use room::Room;
-pub use start::{Refusal, Start};
+pub use stalls::{Stalled, Stalls};
+pub use start::{Refusal, Start, run_lifeboat};
 pub use turn::Turn;
 
 /// How long anything may take that should be quick: far more than needed, so that only a real hang reaches it.

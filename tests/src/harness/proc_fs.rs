@@ -35,12 +35,24 @@ pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|(state, _)| state != 'Z' && state != 'X')
 }
 
-/// The zombies whose parent is this process.
+/// How many threads of a process live, whether its main thread is one of them or not; none of a zombie's.
+#[must_use]
+pub fn threads_of(pid: u32) -> usize {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let alive = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        let state = stat.rsplit_once(')')?.1.split_whitespace().next()?.chars().next()?;
+        (state != 'Z' && state != 'X').then_some(())
+    };
+    threads.filter_map(|thread| alive(thread.ok()?)).count()
+}
+
+/// The zombies whose parent is this process. One that has only lost its main thread is none.
 #[must_use]
 pub fn zombies_of(parent: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| state(*pid) == Some(('Z', parent))).collect()
+    pids.filter(|pid| state(*pid) == Some(('Z', parent)) && threads_of(*pid) == 0).collect()
 }
 
 /// The state's letter and the parent. The name in between may hold anything, a bracket too.

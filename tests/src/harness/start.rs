@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -126,15 +126,32 @@ impl Start {
         }
         words.push(config.into());
         let file = File::create(log).expect("the room can be written to");
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env(MARK_VARIABLE, self.room.mark().value()).stdin(Stdio::null());
-        command.stdout(file.try_clone().expect("a file can be held twice")).stderr(file);
-        for name in NOT_OURS {
-            command.env_remove(name);
-        }
+        let mut command = clean(&words[0], &self.room);
+        command.args(&words[1..]).stdout(file.try_clone().expect("a file can be held twice")).stderr(file);
         let spawned = command.spawn();
         spawned.unwrap_or_else(|error| panic!("{} cannot be started: {error}", words[0].display()))
     }
+}
+
+/// Runs `lifeboat` with these arguments to its end.
+///
+/// # Panics
+///
+/// When it cannot be started.
+#[must_use]
+pub fn run_lifeboat<S: AsRef<OsStr>>(room: &Room, args: impl IntoIterator<Item = S>) -> Output {
+    let mut command = clean(broker_program().as_os_str(), room);
+    command.args(args).output().expect("the program can be started")
+}
+
+/// A program that carries the room's mark, and nothing of the person who runs the tests.
+fn clean(program: &OsStr, room: &Room) -> Command {
+    let mut command = Command::new(program);
+    command.env(MARK_VARIABLE, room.mark().value()).stdin(Stdio::null());
+    for name in NOT_OURS {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// The HTTP address that the line `serving` names, once the log has it.

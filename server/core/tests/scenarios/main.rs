@@ -2,13 +2,25 @@
 //! was meant.
 #![expect(clippy::unwrap_used, reason = "a test helper may fail the test")]
 
+mod asks;
 mod boat;
 mod cancels;
+mod chances;
 mod crashes;
+mod heartbeat;
 mod limits;
+mod operator;
+mod orders;
 mod prefetch;
 mod queue;
+mod recycling;
 mod restarts;
+mod settings;
 mod shutdowns;
+mod slots;
+mod stalls;
+mod streams;
+mod trip;
+mod turns;
 mod unread;
 mod wishes;

@@ -89,7 +89,16 @@ fn an_unknown_method_is_refused() {
     let mut boat = Boat::afloat(plain(1));
     let tag = ClientTag(1);
     let limits = ClientLimits::default();
-    let request = NewRequest { client: CLIENT, tag, method: None, payload: "?", bytes: 1, limits };
+    let request = NewRequest {
+        client: CLIENT,
+        tag,
+        method: None,
+        payload: 1,
+        bytes: 1,
+        limits,
+        stream: false,
+        restartable: false,
+    };
     boat.tell(Event::RequestReceived(request));
     assert_eq!(boat.rejected_why(tag), RejectWhy::UnknownMethod);
     let refused = |fact: &Fact| matches!(fact, Fact::RequestEnded(end) if end.pool.is_none());
@@ -106,9 +115,11 @@ fn a_tag_that_does_not_rise_is_ignored() {
         client: CLIENT,
         tag,
         method,
-        payload: "x",
+        payload: 1,
         bytes: 1,
         limits,
+        stream: false,
+        restartable: false,
     }));
     assert_eq!(boat.core.view(boat.now).open_requests, 1);
 }
@@ -118,11 +129,11 @@ fn a_payload_is_there_for_the_dispatch_and_gone_after_the_end() {
     let mut boat = Boat::afloat(plain(1));
     boat.request();
     let (request, attempt) = boat.dispatched_to(life(0, 1)).unwrap();
-    assert_eq!(boat.core.payload(request), Some(&"a picture"));
+    assert_eq!(boat.core.payload(request), Some(&1));
     let answer = lifeboat_core::event::Answer::Ok(1);
     let now = boat.now;
     boat.core.handle_event(now, Event::Answered { process: life(0, 1), request, attempt, answer });
-    assert_eq!(boat.core.payload(request), Some(&"a picture"), "until the actions are drained");
+    assert_eq!(boat.core.payload(request), Some(&1), "until the actions are drained");
     while let Some(action) = boat.core.poll_action() {
         assert!(matches!(action, Action::Reply { .. }));
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use lifeboat_core::event::Operation;
 use lifeboat_core::fact::Fact;
-use lifeboat_core::reason::{AttemptEnd, CrashReason, OutcomeKind, RejectWhy, StartFailure};
+use lifeboat_core::reason::{
+    AttemptEnd, CrashReason, OutcomeKind, RejectWhy, StartFailure, StopReason, TimeoutWhich,
+};
 use lifeboat_core::view::TimerKind;
 
 /// Counters over all histories of a sweep.
@@ -16,41 +19,98 @@ pub(crate) struct Coverage {
     rejections: BTreeMap<&'static str, u64>,
     ends: BTreeMap<&'static str, u64>,
     timers: BTreeMap<TimerKind, u64>,
+    limits: BTreeMap<&'static str, u64>,
+    stops: BTreeMap<&'static str, u64>,
     /// Things worth meeting that have no enum of their own.
     seen: BTreeMap<&'static str, u64>,
 }
 
-/// What only later abilities of the core can reach.
-const UNREACHABLE: [&str; 4] = ["unresponsive", "progress_stall", "output_stall", "operator"];
-
-const WORTH_MEETING: [&str; 23] = [
+const WORTH_MEETING: [&str; 59] = [
+    "a slot retired, its process goes on",
+    "a successor failed",
+    "another slot than the first",
     "answer refused",
+    "answered while dying",
+    "avoided worker used",
+    "came back by a restart",
+    "came back by an ok",
+    "came back by being stable",
+    "cancelled while held behind",
+    "clients took turns",
+    "closed by the drain of its pool",
+    "closed unread",
+    "drained pool restarted",
     "evidence overdue",
+    "failed attempt told",
     "finished",
+    "given back by a retired slot",
+    "given back unread",
     "late answer",
     "leak",
-    "planned stop",
+    "may have started",
+    "no retry after a part",
+    "no retry in a tripped pool",
+    "opened again",
+    "part told",
+    "pool probed",
+    "pool tripped",
+    "prefetched dispatch",
+    "progress told",
+    "recycle due",
+    "rejected when given back to a tripped pool",
     "requeued free",
+    "restarted after a part",
     "retried",
+    "retry refused by the client",
+    "several executed when it died",
+    "several told to stop at once",
+    "silence borne for the broker's own delay",
+    "somebody else's SIGKILL came before ours",
     "start failed: bad hello",
     "start failed: exit",
     "start failed: signal",
     "start failed: timed out",
-    "unkillable died",
-    "prefetched dispatch",
-    "avoided worker used",
-    "answered while dying",
-    "cancelled while held behind",
+    "stopped unasked",
+    "successor ordered",
+    "the old one died before its successor was ready",
+    "the old one goes on with what it held",
     "timed out while held behind",
-    "given back unread",
-    "closed unread",
+    "tripped while some came back",
+    "tripped: given back",
+    "tripped: refused",
+    "unkillable died",
     "unread after its limit",
     "unread behind a later frame",
-    "retry refused by the client",
+    "worker drained",
+    "worker killed",
+    "worker restarted",
+    "waits although a process has room, for another worker",
 ];
 
-const TIMERS: [TimerKind; 10] = [
+/// Stop reasons that the core has; the others are the shell's to come.
+const STOPS: [StopReason; 7] = [
+    StopReason::RecycleRequests,
+    StopReason::RecycleAge,
+    StopReason::RecycleIdle,
+    StopReason::RecycleMemory,
+    StopReason::Drain,
+    StopReason::Operator,
+    StopReason::Shutdown,
+];
+
+const REJECTIONS: [RejectWhy; 5] = [
+    RejectWhy::QueueFull,
+    RejectWhy::AllWorkersBusy,
+    RejectWhy::Tripped,
+    RejectWhy::UnknownMethod,
+    RejectWhy::Draining,
+];
+
+const TIMERS: [TimerKind; 17] = [
+    TimerKind::QueueTimeout,
     TimerKind::AttemptTimeout,
+    TimerKind::ProgressTimeout,
+    TimerKind::OutputTimeout,
     TimerKind::Deadline,
     TimerKind::RetryBackoff,
     TimerKind::StartTimeout,
@@ -59,6 +119,10 @@ const TIMERS: [TimerKind; 10] = [
     TimerKind::KillTimeout,
     TimerKind::RestartBackoff,
     TimerKind::StableAfter,
+    TimerKind::Heartbeat,
+    TimerKind::RecycleAge,
+    TimerKind::RecycleIdle,
+    TimerKind::Probe,
     TimerKind::DrainTimeout,
 ];
 
@@ -94,7 +158,14 @@ impl Coverage {
                     });
                 }
             }
-            Fact::WorkerStopped { .. } => self.see("planned stop"),
+            Fact::WorkerStopped { reason, .. } => *self.stops.entry(reason.label()).or_default() += 1,
+            Fact::PoolTripped { .. } => self.see("pool tripped"),
+            Fact::PoolProbed { .. } => self.see("pool probed"),
+            Fact::Operated { operation, .. } => self.see(match operation {
+                Operation::Restart => "worker restarted",
+                Operation::Drain => "worker drained",
+                Operation::Kill => "worker killed",
+            }),
             Fact::Retried { .. } => self.see("retried"),
             Fact::RequeuedFree { .. } => self.see("requeued free"),
             Fact::AnswerRefused { .. } => self.see("answer refused"),
@@ -106,8 +177,15 @@ impl Coverage {
             | Fact::WorkerReady { .. }
             | Fact::Signalled { .. }
             | Fact::WorkerBackingOff { .. }
+            | Fact::SlotRetired { .. }
+            | Fact::RecycleDue { .. }
+            | Fact::PoolRecovered { .. }
             | Fact::DrainBegan => {}
         }
+    }
+
+    pub(crate) fn limit(&mut self, which: TimeoutWhich) {
+        *self.limits.entry(which.label()).or_default() += 1;
     }
 
     pub(crate) fn reason(&mut self, reason: &CrashReason) {
@@ -122,7 +200,7 @@ impl Coverage {
                 missing.push(format!("{kind} {what}"));
             }
         };
-        for label in CrashReason::LABELS.into_iter().filter(|label| !UNREACHABLE.contains(label)) {
+        for label in CrashReason::LABELS {
             want("crash reason", self.reasons.contains_key(label), label);
         }
         for outcome in OutcomeKind::ALL {
@@ -131,8 +209,14 @@ impl Coverage {
         for end in AttemptEnd::ALL {
             want("attempt end", self.ends.contains_key(end.label()), end.label());
         }
-        for why in [RejectWhy::QueueFull, RejectWhy::UnknownMethod, RejectWhy::Draining] {
+        for why in REJECTIONS {
             want("rejection", self.rejections.contains_key(why.label()), why.label());
+        }
+        for which in TimeoutWhich::ALL {
+            want("limit", self.limits.contains_key(which.label()), which.label());
+        }
+        for reason in STOPS {
+            want("planned end", self.stops.contains_key(reason.label()), reason.label());
         }
         for kind in TIMERS {
             want("timer", self.timers.contains_key(&kind), &format!("{kind:?}"));
@@ -150,6 +234,7 @@ impl fmt::Display for Coverage {
         writeln!(f, "reasons  {:?}", self.reasons)?;
         writeln!(f, "outcomes {:?} rejections {:?}", self.outcomes, self.rejections)?;
         writeln!(f, "ends     {:?}", self.ends)?;
+        writeln!(f, "limits   {:?} planned ends {:?}", self.limits, self.stops)?;
         writeln!(f, "timers   {:?}", self.timers)?;
         write!(f, "cases    {:?}", self.seen)
     }

@@ -113,7 +113,8 @@ impl History {
         }
         match self.world.next_event(&mut self.rng, &self.temper, ending) {
             Some(event) => self.tell(event, coverage),
-            None => self.pass_time(coverage),
+            None if self.rng.u32(0..4) == 0 => self.pass_time(coverage),
+            None => {}
         }
     }
 
@@ -140,7 +141,7 @@ impl History {
                 coverage.timer(kind);
             }
             self.trace("time", &kind);
-            self.shadow.time_told(self.now);
+            self.shadow.time_told(self.now, coverage);
             self.core.handle_timeout(self.now);
             self.settle_accounts(coverage);
         }

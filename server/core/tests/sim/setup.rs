@@ -1,13 +1,13 @@
 //! Random settings and random temper of the world, drawn once per history.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use fastrand::Rng;
 use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{
-    Backoff, Jitter, MethodSettings, OnDisconnect, PoolSettings, QueueSettings, RestartSettings, RetryOn,
-    RetryPolicy, Settings,
+    Backoff, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings,
+    RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
 };
 
 /// How the world behaves in one history: chances out of 1000, per opportunity.
@@ -32,6 +32,14 @@ pub(crate) struct Temper {
     pub(crate) ignores_term: u32,
     /// Takes its time to die after SIGKILL.
     pub(crate) clings: u32,
+    /// A handler tells of progress, or a part, before it goes on.
+    pub(crate) tells: u32,
+    /// A process says that it is there.
+    pub(crate) beats: u32,
+    /// A process writes something.
+    pub(crate) writes: u32,
+    /// Somebody orders something, in 10 000.
+    pub(crate) operators: u32,
     /// How far the clock moves between events.
     pub(crate) pace: Duration,
     /// The clock moves to the next timer.
@@ -63,6 +71,10 @@ pub(crate) fn temper(rng: &mut Rng) -> Temper {
         ignores_cancel: chance(300, 1000),
         ignores_term: chance(300, 1000),
         clings: chance(50, 400),
+        tells: chance(300, 300),
+        beats: chance(500, 300),
+        writes: chance(100, 100),
+        operators: [0, 0, 10, 60][chance(3, 3) as usize],
         pace: Duration::from_micros([5, 50, 300, 2000][chance(3, 3) as usize]),
         jumps: [5, 30, 200, 500][chance(3, 3) as usize],
         shutdown_at: u64::from(chance(20_000, 8_000)) + 250,
@@ -91,17 +103,30 @@ fn pool(rng: &mut Rng, place: u16) -> PoolSettings {
     PoolSettings {
         name: format!("pool{place}"),
         workers: NonZeroU16::new(rng.u16(1..=5)).unwrap(),
+        slots: NonZeroU16::new([1, 1, 2, 3, 4][rng.usize(0..5)]).unwrap(),
         prefetch: NonZeroU16::new([1, 1, 2, 32][rng.usize(0..4)]).unwrap(),
         queue: QueueSettings {
             max_requests: [0, 2, 10, 1000][rng.usize(0..4)],
             max_bytes: [300, 5_000, 1 << 30][rng.usize(0..3)],
         },
+        on_busy: if rng.u8(0..5) == 0 { OnBusy::Reject } else { OnBusy::Queue },
         restart: RestartSettings {
             initial: millis(rng, &[0, 1, 10, 50]),
             max: millis(rng, &[20, 50, 200]),
             stable_after: millis(rng, &[5, 100, 1000]),
+            max_restarts: NonZeroU32::new([0, 0, 1, 3, 5, 20][rng.usize(0..6)]),
+            window: millis(rng, &[20, 100, 1000]),
         },
-        start_timeout: millis(rng, &[5, 50, 200]),
+        recycle: RecycleSettings {
+            requests: NonZeroU32::new([0, 0, 1, 4, 30][rng.usize(0..5)]),
+            age: maybe(rng, &[10, 100, 400]),
+            idle: maybe(rng, &[5, 40, 200]),
+        },
+        heartbeat: rng.bool().then(|| Heartbeat {
+            interval: millis(rng, &[4, 40, 100]),
+            missed: NonZeroU16::new(rng.u16(1..=3)).unwrap(),
+        }),
+        start_timeout: millis(rng, &[5, 100, 500]),
         cancel_grace: millis(rng, &[0, 5, 30]),
         stop_grace: millis(rng, &[0, 5, 60]),
         kill_timeout: millis(rng, &[1, 10, 50]),
@@ -128,10 +153,18 @@ fn method(rng: &mut Rng, pool: u16, kind: u16) -> MethodSettings {
     MethodSettings {
         name: format!("method{pool}.{kind}"),
         pool: PoolId(pool),
+        queue_timeout: maybe(rng, &[1, 10, 50]),
         attempt_timeout: rng.bool().then(|| millis(rng, &[2, 10, 40])),
+        progress_timeout: maybe(rng, &[2, 8, 30]),
+        output_timeout: maybe(rng, &[2, 8, 30]),
         deadline: millis(rng, &[5, 50, 300, 3000]),
         retry,
     }
+}
+
+/// One of the choices, or more often none.
+fn maybe(rng: &mut Rng, choices: &[u64]) -> Option<Duration> {
+    (rng.u8(0..3) == 0).then(|| millis(rng, choices))
 }
 
 fn millis(rng: &mut Rng, choices: &[u64]) -> Duration {

@@ -8,10 +8,12 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use fastrand::Rng;
-use lifeboat_core::action::Action;
-use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
+use lifeboat_core::action::{Action, Outcome};
+use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest, Operation, Target};
 use lifeboat_core::evidence::ConnectionEnd;
-use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId};
+use lifeboat_core::ids::{
+    AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
+};
 use lifeboat_core::settings::{RetryOn, Settings};
 
 use super::process::{Process, Written, chance};
@@ -21,6 +23,8 @@ use super::setup::Temper;
 struct Client {
     id: ClientId,
     open: BTreeSet<ClientTag>,
+    /// It was refused: so many chances to ask again it lets pass.
+    rests: u32,
 }
 
 pub(crate) struct World {
@@ -31,12 +35,17 @@ pub(crate) struct World {
     next_client: u64,
     next_tag: u64,
     methods: u16,
+    /// The slots of each worker's processes.
+    slots: Vec<u16>,
+    pools: u16,
     draining: bool,
 }
 
 impl World {
     pub(crate) fn new(settings: &Settings) -> Self {
         let methods = u16::try_from(settings.methods.len()).unwrap();
+        let each = settings.pools.iter();
+        let slots = each.flat_map(|pool| (0..pool.workers.get()).map(|_| pool.slots.get())).collect();
         Self {
             processes: Vec::new(),
             clients: Vec::new(),
@@ -44,6 +53,8 @@ impl World {
             next_client: 0,
             next_tag: 0,
             methods,
+            slots,
+            pools: u16::try_from(settings.pools.len()).unwrap(),
             draining: false,
         }
     }
@@ -62,10 +73,13 @@ impl World {
 
     pub(crate) fn carry_out(&mut self, rng: &mut Rng, temper: &Temper, action: &Action<u64>) {
         match action {
-            Action::Spawn { process } => self.processes.push(Process::new(*process)),
-            Action::Dispatch { process, request, attempt, .. } => {
+            Action::Spawn { process } => {
+                let slots = self.slots[usize::from(process.worker.0)];
+                self.processes.push(Process::new(*process, slots));
+            }
+            Action::Dispatch { process, request, attempt, slot, .. } => {
                 if let Some(process) = self.find(*process) {
-                    process.inbox.push_back(Written::Dispatch(*request, *attempt));
+                    process.inbox.push_back(Written::Dispatch(*request, *attempt, *slot));
                 }
             }
             Action::SendCancel { process, request, .. } => {
@@ -91,13 +105,23 @@ impl World {
                 self.ghosts.push_back(*process);
                 self.ghosts.truncate(8);
             }
-            Action::Reply { client, tag, .. } | Action::Settle { client, tag, .. } => {
-                if let Some(client) = self.clients.iter_mut().find(|other| other.id == *client) {
-                    client.open.remove(tag);
-                }
+            Action::Reply { client, tag, .. } => self.is_over(*client, *tag, 0),
+            Action::Settle { client, tag, settlement } => {
+                let refused = matches!(settlement.outcome, Outcome::Rejected { .. });
+                self.is_over(*client, *tag, if refused { rng.u32(0..30) } else { 0 });
             }
             Action::AnnounceDrain => self.draining = true,
-            Action::Finished => {}
+            Action::ForwardProgress { .. }
+            | Action::ForwardPart { .. }
+            | Action::TellAttemptFailed { .. }
+            | Action::Finished => {}
+        }
+    }
+
+    fn is_over(&mut self, client: ClientId, tag: ClientTag, rests: u32) {
+        if let Some(client) = self.clients.iter_mut().find(|other| other.id == client) {
+            client.open.remove(&tag);
+            client.rests = client.rests.max(rests);
         }
     }
 
@@ -111,6 +135,9 @@ impl World {
         let client_turn = if ending { 50 } else { 3 };
         if rng.u32(0..client_turn) == 0 {
             return self.client_event(rng, temper);
+        }
+        if rng.u32(0..10_000) < temper.operators {
+            return Some(self.operator_event(rng));
         }
         if !self.ghosts.is_empty() && rng.u32(0..300) == 0 {
             return self.ghosts.pop_front().map(|process| late_news(rng, process));
@@ -126,7 +153,7 @@ impl World {
         if (self.clients.len() as u64) < temper.clients {
             self.next_client += 1;
             let id = ClientId(self.next_client);
-            self.clients.push(Client { id, open: BTreeSet::new() });
+            self.clients.push(Client { id, open: BTreeSet::new(), rests: 0 });
             return Some(Event::ClientOpened { client: id });
         }
         let place = rng.usize(0..self.clients.len());
@@ -143,6 +170,10 @@ impl World {
             };
             return Some(Event::CancelReceived { client: client.id, tag });
         }
+        if client.rests > 0 {
+            client.rests -= 1;
+            return None;
+        }
         if client.open.len() >= temper.appetite || (self.draining && rng.u32(0..10) > 0) {
             return None;
         }
@@ -150,6 +181,23 @@ impl World {
         let tag = ClientTag(self.next_tag);
         client.open.insert(tag);
         Some(Event::RequestReceived(new_request(rng, client.id, tag, self.methods)))
+    }
+
+    /// A person orders something, now and then of somebody who is not there.
+    fn operator_event(&self, rng: &mut Rng) -> Event<u64, u64> {
+        let operation = match rng.u32(0..9) {
+            0..5 => Operation::Restart,
+            5..7 => Operation::Drain,
+            _ => Operation::Kill,
+        };
+        let workers = u16::try_from(self.slots.len()).unwrap();
+        let beyond = u16::from(rng.u32(0..20) == 0);
+        let target = if rng.u32(0..3) == 0 {
+            Target::Pool(PoolId(rng.u16(0..self.pools + beyond)))
+        } else {
+            Target::Worker(WorkerId(rng.u16(0..workers + beyond)))
+        };
+        Event::Operated { operation, target }
     }
 
     fn find(&mut self, key: ProcessKey) -> Option<&mut Process> {
@@ -164,6 +212,9 @@ fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) ->
     } else {
         ClientLimits {
             timeout: [None, millis(1), millis(20), millis(100), millis(5000)][rng.usize(0..5)],
+            queue_timeout: [None, None, millis(2), millis(20)][rng.usize(0..4)],
+            progress_timeout: [None, None, millis(1), millis(15)][rng.usize(0..4)],
+            output_timeout: [None, None, millis(1), millis(15)][rng.usize(0..4)],
             attempt_timeout: [None, millis(1), millis(8), millis(30)][rng.usize(0..4)],
             max_attempts: NonZeroU16::new(rng.u16(0..4)),
             retry_on: rng.bool().then(|| RetryOn {
@@ -181,19 +232,26 @@ fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) ->
         payload: tag.0,
         bytes: rng.usize(0..200),
         limits,
+        stream: rng.bool(),
+        restartable: rng.u8(0..3) == 0,
     }
 }
 
 /// News of the dead, told too late.
 fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
     let (request, attempt) = (RequestId(1 << RequestId::INDEX_BITS), AttemptNumber(1));
-    match rng.u32(0..7) {
-        0 => Event::Ready { process },
+    match rng.u32(0..12) {
+        0 => Event::Ready { process, heartbeats: true },
         1 => Event::Answered { process, request, attempt, answer: Answer::Ok(0) },
         2 => Event::Exited { process, unread: rng.bool() },
         3 => Event::ConnectionEnded { process, how: ConnectionEnd::Closed },
         4 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
         5 => Event::WorkersFailed { process, reasons: String::new() },
+        6 => Event::HeartbeatReceived { process },
+        7 => Event::ProgressReceived { process, request, attempt, note: 1 },
+        8 => Event::PartReceived { process, request, attempt, part: 1 },
+        9 => Event::OutputSeen { process },
+        10 => Event::MemoryHigh { process },
         _ => Event::EvidenceGathered { process, evidence: Box::default() },
     }
 }

@@ -1,8 +1,11 @@
 //! The faults that the demo injects, how each is committed, and which crash reasons it may lead to.
 
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
+use lifeboat_worker::{Context, Progress};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 /// One way to die.
@@ -11,14 +14,22 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Fault {
     /// SIGKILL, sent from outside by the injector.
     Kill,
+    /// SIGHUP, sent from outside by the injector.
+    Hangup,
     /// A write to memory that is not there.
     Segfault,
     /// `abort()`.
     Abort,
     /// A plain exit in the middle of a request.
     Exit,
-    /// Never comes back.
+    /// Goes on for ever, and says so.
     Hang,
+    /// Never comes back, and says nothing.
+    Stall,
+    /// Stops itself, threads and all.
+    Freeze,
+    /// Writes to the broker's socket what is no frame.
+    Gibberish,
     /// A panic in the handler.
     Panic,
     /// Takes memory until stopped.
@@ -32,19 +43,26 @@ const CHEW: Duration = Duration::from_millis(8);
 /// A worker that nobody stops goes no further than this.
 const FULL: usize = 1 << 30;
 
+/// How often [`Fault::Hang`] says that it goes on.
+const STEP: Duration = Duration::from_millis(20);
+
 /// The exit code of [`Fault::Exit`].
 const EXIT_CODE: i32 = 3;
 
 impl Fault {
     /// One of them, those that cost a worker long less often.
     pub(super) fn pick(random: &mut fastrand::Rng) -> Self {
-        match random.u8(..20) {
+        match random.u8(..32) {
             0 => Self::Hang,
-            1 => Self::Memory,
-            2..=5 => Self::Kill,
-            6..=9 => Self::Segfault,
-            10..=12 => Self::Abort,
-            13..=16 => Self::Exit,
+            1 => Self::Stall,
+            2 => Self::Freeze,
+            3 => Self::Memory,
+            4..=7 => Self::Kill,
+            8..=10 => Self::Hangup,
+            11..=15 => Self::Segfault,
+            16..=19 => Self::Abort,
+            20..=24 => Self::Exit,
+            25..=27 => Self::Gibberish,
             _ => Self::Panic,
         }
     }
@@ -52,10 +70,14 @@ impl Fault {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Hangup => "hangup",
             Self::Segfault => "segfault",
             Self::Abort => "abort",
             Self::Exit => "exit",
             Self::Hang => "hang",
+            Self::Stall => "stall",
+            Self::Freeze => "freeze",
+            Self::Gibberish => "gibberish",
             Self::Panic => "panic",
             Self::Memory => "memory",
         }
@@ -64,21 +86,45 @@ impl Fault {
     /// The labels of the crash reasons that this fault may truthfully lead to.
     pub(super) const fn allowed(self) -> &'static [&'static str] {
         match self {
-            // A worker that waits for its SIGKILL hangs meanwhile; on a loaded machine its time limit may be first.
-            Self::Kill => &["killed_from_outside", "attempt_timeout"],
+            // A worker that waits for its signal stalls meanwhile; on a loaded machine the limit may be first.
+            Self::Kill => &["killed_from_outside", "progress_stall"],
+            Self::Hangup => &["stopped_from_outside", "progress_stall"],
             Self::Segfault | Self::Abort => &["signal"],
             Self::Exit => &["exit"],
             Self::Hang => &["attempt_timeout"],
+            Self::Stall => &["progress_stall"],
+            Self::Freeze => &["unresponsive", "progress_stall"],
+            Self::Gibberish => &["protocol_violation"],
             Self::Panic => &["slots_exhausted"],
             // The broker's own limit, the kernel's, or the allocator giving up: whichever comes first.
-            Self::Memory => &["memory_limit", "oom", "signal", "attempt_timeout"],
+            Self::Memory => &["memory_limit", "oom", "signal", "progress_stall"],
+        }
+    }
+
+    /// The signal that the injector sends for it.
+    pub(super) const fn outside_signal(self) -> Option<Signal> {
+        match self {
+            Self::Kill => Some(Signal::KILL),
+            Self::Hangup => Some(Signal::HUP),
+            Self::Segfault
+            | Self::Abort
+            | Self::Exit
+            | Self::Hang
+            | Self::Stall
+            | Self::Freeze
+            | Self::Gibberish
+            | Self::Panic
+            | Self::Memory => None,
         }
     }
 
     /// Commits the fault. Returns never, but for a panic that the caller's runtime catches.
-    pub(super) fn commit(self) -> ! {
+    pub(super) fn commit(self, context: &Context) -> ! {
         match self {
-            Self::Kill | Self::Hang => hang(),
+            Self::Kill | Self::Hangup | Self::Stall => hang(),
+            Self::Hang => crawl(context),
+            Self::Freeze => freeze(),
+            Self::Gibberish => babble(),
             Self::Segfault => segfault(),
             Self::Abort => std::process::abort(),
             Self::Exit => std::process::exit(EXIT_CODE),
@@ -86,6 +132,28 @@ impl Fault {
             Self::Memory => devour(),
         }
     }
+}
+
+fn crawl(context: &Context) -> ! {
+    loop {
+        context.progress(Progress::new());
+        thread::sleep(STEP);
+    }
+}
+
+fn freeze() -> ! {
+    // Only a kernel without signals would refuse.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+    hang()
+}
+
+#[expect(unsafe_code, reason = "a library that writes to descriptors that are not its own is what is shown")]
+fn babble() -> ! {
+    // SAFETY: the worker SDK took over descriptor 3 at the start and keeps it open until the process ends.
+    let socket = unsafe { BorrowedFd::borrow_raw(3) };
+    // A socket that is gone ends the process as well.
+    let _ = rustix::io::write(socket, &[0xff; 64]);
+    hang()
 }
 
 fn hang() -> ! {

@@ -1,4 +1,4 @@
-//! The injector: keeps the ledger of committed faults, and sends the SIGKILLs that come from outside.
+//! The injector: keeps the ledger of committed faults, and sends the signals that come from outside.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -8,7 +8,6 @@ use std::thread;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::faults::Fault;
 use super::worker::Entry;
 
 /// The longest entry, in bytes; workers write short ones.
@@ -45,21 +44,21 @@ impl Injector {
 }
 
 fn admit(entries: &Mutex<Vec<Entry>>, entry: Entry) {
-    let pid = (entry.fault == Fault::Kill).then_some(entry.pid);
+    let (pid, signal) = (entry.pid, entry.fault.outside_signal());
     entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-    if let Some(pid) = pid {
-        kill(pid);
+    if let Some(signal) = signal {
+        send(pid, signal);
     }
 }
 
 /// The process waits for this and nothing else, so the pid is still its own unless its time limit was faster.
-fn kill(pid: u32) {
+fn send(pid: u32, signal: Signal) {
     let sent = i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)
         .ok_or(rustix::io::Errno::SRCH)
         .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
-        .and_then(|process| pidfd_send_signal(&process, Signal::KILL));
+        .and_then(|process| pidfd_send_signal(&process, signal));
     if let Err(errno) = sent {
         tracing::warn!(pid, %errno, "the injector came too late");
     }

@@ -30,8 +30,7 @@ use self::status::{Clients, Told};
 use self::tally::Tally;
 use super::broker::{self, BrokerOptions, RunningBroker};
 use super::exit::Exit;
-use super::logging::{self, LogFormat};
-use super::serve::complain;
+use super::logging::{self, LogFormat, LogGuard};
 use crate::config::Config;
 use crate::process::become_subreaper_and_reset_sigchld;
 
@@ -90,27 +89,27 @@ impl DemoRole {
 /// Runs the demo. 0 if everything balances.
 pub fn run(args: &DemoArgs) -> Exit {
     let adopting = become_subreaper_and_reset_sigchld();
-    logging::init_with(LogFormat::Text, "error");
+    let log = logging::init_with(LogFormat::Text, "error");
     if let Err(error) = adopting {
         tracing::warn!(%error, "descendants that escape their worker are searched for in the whole system");
     }
-    match demo(args) {
+    match demo(args, &log) {
         Ok(account) => {
             let shown = if args.json { account.write_json() } else { account.write_table() };
             if let Err(error) = shown {
-                complain(&format!("the account could not be written: {error}"));
+                log.complain(&format!("the account could not be written: {error}"));
                 return Exit::Failed;
             }
             if account.balanced { Exit::Done } else { Exit::Failed }
         }
         Err(error) => {
-            complain(&format!("the demo failed: {error:#}"));
+            log.complain(&format!("the demo failed: {error:#}"));
             Exit::Failed
         }
     }
 }
 
-fn demo(args: &DemoArgs) -> anyhow::Result<Account> {
+fn demo(args: &DemoArgs, log: &LogGuard) -> anyhow::Result<Account> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let (tell, told) = std::sync::mpsc::channel();
     status::tell_interrupts(tell.clone())?;
@@ -122,10 +121,13 @@ fn demo(args: &DemoArgs) -> anyhow::Result<Account> {
     let socket = home.path().join("broker.sock");
     let config = configuration(args, &program, &socket, &ledger)?;
     let (death_sink, deaths) = mpsc::channel(DEATHS);
-    let broker = broker::start(
-        config,
-        BrokerOptions { seed: Some(seed), deaths: Some(death_sink), ..BrokerOptions::default() },
-    )?;
+    let options = BrokerOptions {
+        seed: Some(seed),
+        deaths: Some(death_sink),
+        log_lines_dropped: Some(log.dropped_lines()),
+        ..BrokerOptions::default()
+    };
+    let broker = broker::start(config, options)?;
     let http = broker.http().context("the demo needs HTTP for its account")?;
     announce(args, seed, http)?;
 
@@ -211,11 +213,15 @@ stop_grace = "100ms"
 kill_timeout = "5s"
 limits = {{ memory = "128MiB" }}
 queue = {{ max_requests = 16384 }}
+heartbeat = {{ interval = "300ms", missed = 4 }}
+# Every fault is meant: however many come at once, the pool goes on.
+restart = {{ max_restarts = "unlimited" }}
 
 [pools.demo.methods.work]
 attempt_timeout = "2s"
+progress_timeout = "1500ms"
 deadline = "20s"
-retry = {{ on = ["crash", "timeout"], max_attempts = 4 }}
+retry = {{ on = ["crash", "stall", "timeout"], max_attempts = 4 }}
 "#,
         socket = text(socket)?,
         http = args.http,

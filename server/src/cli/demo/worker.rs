@@ -113,7 +113,7 @@ fn work(request: Work, context: Context, ledger: State<Ledger>) -> Result<Done, 
             request: context.request_id(),
             attempt: context.attempt(),
         })?;
-        fault.commit();
+        fault.commit(&context);
     }
     let mut hasher = DefaultHasher::new();
     for round in 0..request.rounds {

@@ -1,10 +1,10 @@
-//! Every error with its exact place and words.
+//! What is wrong with a single key: each error with its exact place and words.
 
 use super::super::ProblemKind;
-use super::{EXAMPLE, SMALL, parse};
+use super::{SMALL, parse};
 
 /// The first line of every problem with its place: `line:column message`.
-fn refusals(text: &str) -> Vec<String> {
+pub(super) fn refusals(text: &str) -> Vec<String> {
     let error = parse(text).expect_err(text);
     let problems = error.problems().iter();
     problems
@@ -13,22 +13,22 @@ fn refusals(text: &str) -> Vec<String> {
 }
 
 /// A pool with these lines; the first of them is line 3.
-fn pool(lines: &str) -> String {
+pub(super) fn pool(lines: &str) -> String {
     format!("[pools.p]\ncommand = [\"true\"]\n{lines}\n[pools.p.methods.m]\n")
 }
 
 /// A method with these lines; the first of them is line 4.
-fn method(lines: &str) -> String {
+pub(super) fn method(lines: &str) -> String {
     format!("[pools.p]\ncommand = [\"true\"]\n[pools.p.methods.m]\n{lines}\n")
 }
 
 /// A broker with these lines; the first of them is line 5.
-fn broker(lines: &str) -> String {
+pub(super) fn broker(lines: &str) -> String {
     format!("{SMALL}[broker]\n{lines}\n")
 }
 
 #[track_caller]
-fn one(text: &str, expected: &str) {
+pub(super) fn one(text: &str, expected: &str) {
     assert_eq!(refusals(text), [expected], "{text}");
 }
 
@@ -69,7 +69,7 @@ fn unknown_keys_get_a_suggestion() {
     one(&pool("attempt_timeout = \"1s\""), "3:1 unknown key `pools.p.attempt_timeout`");
     assert_eq!(help(&pool("attempt_timeout = \"1s\"")), "it belongs to [pools.p.defaults], or to a method");
     one(&method("zzz = 1"), "4:1 unknown key `pools.p.methods.m.zzz`");
-    assert!(help(&method("zzz = 1")).starts_with("the keys here are `queue_timeout`, "));
+    assert!(help(&method("zzz = 1")).starts_with("the keys here are `deadline`, "));
     one(
         &method("retry = { backoff = { base = \"1s\" } }"),
         "4:23 unknown key `pools.p.methods.m.retry.backoff.base`",
@@ -172,6 +172,11 @@ fn zero_is_not_unlimited() {
     let help = |text: &str| parse(text).unwrap_err().problems()[0].help.clone().unwrap();
     one(&pool("workers = 0"), "3:11 `pools.p.workers` must not be 0");
     one(&pool("prefetch = 0"), "3:12 `pools.p.prefetch` must not be 0");
+    one(&pool("slots = 0"), "3:9 `pools.p.slots` must not be 0");
+    one(&pool("restart = { max_restarts = 0 }"), "3:28 `pools.p.restart.max_restarts` must not be 0");
+    one(&pool("recycle = { requests = 0 }"), "3:24 `pools.p.recycle.requests` must not be 0");
+    one(&pool("output = { burst = 0 }"), "3:20 `pools.p.output.burst` must not be 0");
+    one(&method("queue_timeout = \"0s\""), "4:17 `pools.p.methods.m.queue_timeout` must not be 0");
     one(&pool("start_timeout = \"0s\""), "3:17 `pools.p.start_timeout` must not be 0");
     one(&pool("queue = { max_requests = 0 }"), "3:26 `pools.p.queue.max_requests` must not be 0");
     one(&pool("limits = { memory = \"0B\" }"), "3:21 `pools.p.limits.memory` must not be 0");
@@ -198,6 +203,15 @@ fn numbers_have_bounds() {
         &method("deadline = \"1us\""),
         "4:12 `pools.p.methods.m.deadline` must be between 1ms and 30days, not 1us",
     );
+    one(&pool("slots = 257"), "3:9 `pools.p.slots` must be between 1 and 256, not 257");
+    one(
+        &pool("output = { per_second = 10001 }"),
+        "3:25 `pools.p.output.per_second` must be between 1 and 10000, not 10001",
+    );
+    one(
+        &method("output_timeout = \"19ms\""),
+        "4:18 `pools.p.methods.m.output_timeout` must be between 20ms and 30days, not 19ms",
+    );
     one(&broker("max_body = \"8GiB\""), "5:12 `broker.max_body` must be between 1KiB and 1GiB, not 8GiB");
     one(
         &method("retry = { backoff = { factor = 0.5 } }"),
@@ -212,182 +226,25 @@ fn numbers_have_bounds() {
 }
 
 #[test]
-fn limits_that_can_never_fire() {
-    let m = "pools.p.methods.m";
+fn heartbeats() {
+    let p = "pools.p.heartbeat";
     one(
-        &method("attempt_timeout = \"10m\""),
+        &pool("heartbeat = \"sometimes\""),
         &format!(
-            "4:19 `{m}.attempt_timeout` (10m) can never fire before `pools.p.defaults.deadline` (5m, the default)"
+            "3:13 `{p}` must be \"on\", \"off\" or a table such as {{ interval = \"2s\", missed = 3 }}, not \"sometimes\""
         ),
     );
     one(
-        &method("attempt_timeout = \"5m\"\ndeadline = \"5m\""),
-        &format!("4:19 `{m}.attempt_timeout` (5m) can never fire before `{m}.deadline` (5m)"),
-    );
-    one(
-        &method("queue_timeout = \"1h\""),
+        &pool("heartbeat = 2"),
         &format!(
-            "4:17 `{m}.queue_timeout` (1h) can never fire before `pools.p.defaults.deadline` (5m, the default)"
+            "3:13 `{p}` must be \"on\", \"off\" or a table such as {{ interval = \"2s\", missed = 3 }}, not a number"
         ),
     );
     one(
-        &method("attempt_timeout = \"5s\"\nprogress_timeout = \"6s\""),
-        &format!("5:20 `{m}.progress_timeout` (6s) can never fire before `{m}.attempt_timeout` (5s)"),
+        &pool("heartbeat = { interval = \"9ms\" }"),
+        &format!("3:26 `{p}.interval` must be between 10ms and 1day, not 9ms"),
     );
-    one(
-        &method("output_timeout = \"6m\""),
-        &format!(
-            "4:18 `{m}.output_timeout` (6m) can never fire before `pools.p.defaults.deadline` (5m, the default)"
-        ),
-    );
-    one(
-        &method("retry = { backoff = { first = \"6m\", max = \"1h\" } }"),
-        &format!(
-            "4:31 `{m}.retry.backoff.first` (6m) can never fire before `pools.p.defaults.deadline` (5m, the default)"
-        ),
-    );
-    one(
-        &method("retry = { backoff = { first = \"11s\" } }"),
-        &format!(
-            "4:31 `{m}.retry.backoff.first` (11s) is longer than `{m}.retry.backoff.max` (10s, the default)"
-        ),
-    );
-    one(
-        &method("retry = { backoff = { max = \"50ms\" } }"),
-        &format!(
-            "4:29 `{m}.retry.backoff.then` (100ms, the default) is longer than `{m}.retry.backoff.max` (50ms)"
-        ),
-    );
-    one(
-        &pool("restart = { initial = \"1m\" }"),
-        "3:23 `pools.p.restart.initial` (1m) is longer than `pools.p.restart.max` (30s, the default)",
-    );
-    one(
-        &pool("workers = { min = 3, max = 2 }"),
-        "3:19 `pools.p.workers.min` (3) is more than `pools.p.workers.max` (2)",
-    );
-    one(
-        &pool("recycle = { memory = \"2GiB\" }\nlimits = { memory = \"1GiB\" }"),
-        "3:22 `pools.p.recycle.memory` (2GiB) can never fire before `pools.p.limits.memory` (1GiB)",
-    );
-    one(
-        &format!("{}[broker]\nmax_open_requests = 10", pool("queue = { max_requests = 11 }")),
-        "3:26 `pools.p.queue.max_requests` (11) can never be reached, being more than `broker.max_open_requests` (10)",
-    );
-    one(
-        &broker("client_backlog = \"1MiB\""),
-        "5:18 `broker.client_backlog` (1MiB) cannot hold an answer as large as `broker.max_body` (16MiB, the default)",
-    );
-}
-
-#[test]
-fn a_default_that_is_wrong_for_many_methods_is_one_mistake() {
-    let text = "[pools.p]\ncommand = [\"true\"]\n[pools.p.defaults]\nattempt_timeout = \"1h\"\n[pools.p.methods]\na = {}\nb = {}\nc = { deadline = \"2h\" }\n";
-    one(
-        text,
-        "4:19 `pools.p.defaults.attempt_timeout` (1h) can never fire before `pools.p.defaults.deadline` (5m, the default)",
-    );
-}
-
-#[test]
-fn retries_that_can_never_happen() {
-    one(
-        &method("retry = { max_attempts = 1 }"),
-        "4:26 `pools.p.methods.m.retry.max_attempts` can never cause a retry: it counts the first attempt",
-    );
-    one(
-        &method("retry = { on = [] }"),
-        "4:16 `pools.p.methods.m.retry.on` can never cause a retry: it is empty",
-    );
-}
-
-#[test]
-fn what_is_not_there_yet_and_cannot_be_ignored() {
-    one(
-        &pool("slots = 2"),
-        "3:9 `pools.p.slots` = 2 is not there yet: a process has one slot; start more workers instead",
-    );
-}
-
-#[test]
-fn commands() {
-    one(&pool("").replace("command = [\"true\"]", ""), "1:8 `pools.p.command` is missing");
-    let command = |value: &str| pool("").replace("[\"true\"]", value);
-    one(
-        &command("[]"),
-        "2:11 `pools.p.command` must be a list of texts: the program and its arguments, not an empty list",
-    );
-    one(
-        &command("\"true\""),
-        "2:11 `pools.p.command` must be a list of texts: the program and its arguments, not a text",
-    );
-    one(
-        &command("[\"true\", 3]"),
-        "2:20 `pools.p.command` must be a list of texts: the program and its arguments, not a number",
-    );
-    one(&command("[\"\"]"), "2:12 `pools.p.command` must be the name of a program, not \"\"");
-    one(
-        &command("[\"a\\u0000b\"]"),
-        "2:12 `pools.p.command` must be a text without a zero byte, not \"a\\0b\"",
-    );
-    one(
-        &command("[\"./worker\"]"),
-        "2:11 `pools.p.command` must be a program found in PATH, or an absolute path (so that it does not matter where the broker starts), not \"./worker\"",
-    );
-    one(&pool("workers = { min = 1 }"), "3:1 `pools.p.workers.max` is missing");
-}
-
-#[test]
-fn names() {
-    let named = |name: &str| pool("").replace("[pools.p", &format!("[pools.{name}"));
-    one(
-        &named("Images"),
-        "1:8 \"Images\" cannot be the name of a pool: 1 to 64 characters of a-z, 0-9, `_` and `-`",
-    );
-    one(&named("\"\""), "1:8 \"\" cannot be the name of a pool: 1 to 64 characters of a-z, 0-9, `_` and `-`");
-    one(&named("_none"), "1:8 \"_none\" cannot be the name of a pool: Lifeboat uses it itself");
-    let long = "p".repeat(65);
-    assert!(refusals(&named(&long))[0].ends_with("1 to 64 characters of a-z, 0-9, `_` and `-`"));
-    assert!(parse(&named(&long[..64])).is_ok());
-    let method = |name: &str| pool("").replace("methods.m", &format!("methods.{name}"));
-    one(&method("_other"), "4:18 \"_other\" cannot be the name of a method: Lifeboat uses it itself");
-    one(&method("\"\""), "4:18 \"\" cannot be the name of a method: 1 to 255 bytes");
-    assert!(parse(&method("\"größe ändern\"")).is_ok());
-    assert!(parse(&method(&"m".repeat(255))).is_ok());
-    assert!(
-        refusals(&method(&"m".repeat(256)))[0].ends_with("cannot be the name of a method: 1 to 255 bytes")
-    );
-    one(
-        &pool("env = { \"A=B\" = \"\" }"),
-        "3:9 \"A=B\" cannot be the name of a variable: not empty, without `=` and zero bytes",
-    );
-    one(
-        &pool("env = { LIFEBOAT_FD = \"9\" }"),
-        "3:9 \"LIFEBOAT_FD\" cannot be the name of a variable: the broker itself sets the variables that begin with LIFEBOAT_",
-    );
-}
-
-#[test]
-fn pools_together() {
-    one("", "1:1 there is no pool: nothing would ever run");
-    one("[pools]\n", "1:1 there is no pool: nothing would ever run");
-    one("[pools.p]\ncommand = [\"true\"]\n", "1:8 the pool `p` serves no method");
-    let twice =
-        "[pools.a]\ncommand = [\"true\"]\nmethods.m = {}\n[pools.b]\ncommand = [\"true\"]\nmethods.m = {}\n";
-    one(twice, "6:9 the method `m` is in two pools, `a` and `b`");
-    let also = parse(twice).unwrap_err().problems()[0].also.clone();
-    assert_eq!(also.map(|place| place.to_string()).as_deref(), Some("lifeboat.toml:3:9"));
-    let any = "[pools.a]\ncommand = [\"true\"]\naccept_any_method = true\n[pools.b]\ncommand = [\"true\"]\naccept_any_method = true\n";
-    one(any, "6:21 two pools accept any method, `a` and `b`");
-}
-
-#[test]
-fn independent_problems_come_together_in_the_order_of_the_file() {
-    let text = EXAMPLE
-        .replace("\"5s\"", "5")
-        .replace("slots   = 1", "slots   = 9")
-        .replace("\"127.0.0.1:9464\"", "\"there\"");
-    let places: Vec<_> =
-        refusals(&text).iter().map(|each| each.split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(places, ["3:10", "10:11", "12:14"]);
+    one(&pool("heartbeat = { missed = 1 }"), &format!("3:24 `{p}.missed` must be between 2 and 1000, not 1"));
+    one(&pool("heartbeat = { misses = 2 }"), &format!("3:15 unknown key `{p}.misses`"));
+    assert!(parse(&pool("heartbeat = \"on\"")).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{EXAMPLE, accepted};
+use super::{EXAMPLE, accepted, parse};
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/configuration.md");
 
@@ -11,7 +11,6 @@ const EVERYTHING: &str = "
 [pools.p]
 command = [\"true\"]
 workers = { min = 1, max = 2 }
-heartbeat = { interval = \"2s\", missed = 3 }
 env = { A = \"b\" }
 [pools.p.defaults]
 retry = { on = [\"crash\"], backoff = { first = \"1ms\" } }
@@ -57,4 +56,68 @@ fn every_documented_key_has_all_its_columns() {
         assert_eq!(cells.len(), 4, "key, type and unit, default, effect and danger: {line}");
         assert!(cells.iter().all(|cell| !cell.is_empty()), "{line}");
     }
+}
+
+/// A documented key as the only pool and method of a file spell it.
+fn spelled(key: &str, policy: &str) -> String {
+    key.replace("NAME", "p").replace("POLICY", policy)
+}
+
+/// The cells of every documented key.
+fn rows() -> impl Iterator<Item = [&'static str; 4]> {
+    let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    rows.map(|row| {
+        let mut cells = row.splitn(4, " | ");
+        [(); 4].map(|()| cells.next().expect("four cells").trim_matches('`'))
+    })
+}
+
+#[test]
+fn documented_defaults_are_those_that_count() {
+    let pool = "[pools.p]\ncommand = [\"true\"]\naccept_any_method = false\nmethods.m = {}\n";
+    let config = parse(&format!("{pool}[pools.p.defaults]\nretry = {{}}\n")).unwrap();
+    let told = |key: &str| config.effective().iter().find(|each| each.key == key);
+    let mut elsewhere = Vec::new();
+    for [key, _, default, _] in rows() {
+        let found = told(&spelled(key, "pools.p.defaults"));
+        let Some(found) = found.filter(|_| !["broker.socket", "pools.NAME.command"].contains(&key)) else {
+            elsewhere.push(key);
+            continue;
+        };
+        let expected = match key {
+            "pools.NAME.restart.max_restarts" => "10",
+            // A default that depends on something begins with the usual one.
+            _ => default.split('`').next().unwrap_or_default(),
+        };
+        assert_eq!(found.value, expected, "{key}: {default}");
+    }
+    let keys_without_a_value_of_their_own = [
+        "broker.socket",
+        "pools.NAME.command",
+        "pools.NAME.env.VARIABLE",
+        "pools.NAME.current_dir",
+        "pools.NAME.workers.max",
+        "pools.NAME.workers.min",
+        "pools.NAME.unhealthy_after",
+        "pools.NAME.unhealthy_on_failed",
+        "pools.NAME.disable_unhealthy",
+        "pools.NAME.heartbeat",
+        "pools.NAME.limits.processes",
+        "POLICY.retry",
+    ];
+    assert_eq!(elsewhere, keys_without_a_value_of_their_own);
+}
+
+#[test]
+fn exactly_what_is_not_yet_is_documented_as_not_yet() {
+    let documented: BTreeSet<_> =
+        rows().filter(|cells| cells[3].contains("**Not yet")).map(|cells| spelled(cells[0], "")).collect();
+    let written = "[pools.p]\ncommand = [\"true\"]\nworkers = { min = 1, max = 2 }\nslots = 2\n\
+        on_busy = \"reject\"\nheartbeat = { interval = \"1s\" }\nlimits = { memory = \"1GiB\", processes = 9 }\n\
+        unhealthy_after = 2\nunhealthy_on_failed = true\ndisable_unhealthy = true\n\
+        restart = { max_restarts = 9, window = \"2m\" }\noutput = { log = false, burst = 9, per_second = 9 }\n\
+        recycle = { requests = 9, age = \"2h\", idle = \"1h\", memory = \"1MiB\" }\n[pools.p.methods.m]\n\
+        queue_timeout = \"1s\"\nprogress_timeout = \"1s\"\noutput_timeout = \"1s\"\n";
+    let named: BTreeSet<_> = parse(written).unwrap().unknown_yet.into_iter().map(|each| each.key).collect();
+    assert_eq!(named, documented);
 }

@@ -1,13 +1,14 @@
 //! What a file that loads means.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_core::ids::PoolId;
-use lifeboat_core::settings::{Backoff, Jitter, OnDisconnect, RetryOn, RetryPolicy};
+use lifeboat_core::settings::{Backoff, Jitter, OnBusy, OnDisconnect, RetryOn, RetryPolicy};
 use proptest::prelude::*;
 
-use super::super::{Config, ConfigError, HttpListen, ValueOrigin};
+use super::super::{Config, ConfigError, HttpListen, ValueOrigin, WorkerOutput};
 use super::{EXAMPLE, SMALL, parse, parse_with, variables};
 
 #[test]
@@ -22,13 +23,17 @@ fn the_example_loads_as_it_is_written() {
     assert_eq!(pool.on_disconnect, OnDisconnect::Cancel);
     assert_eq!((pool.queue.max_requests, pool.queue.max_bytes), (1024, 64 << 20));
     assert_eq!(pool.restart.initial, Duration::from_millis(100));
+    assert_eq!(pool.restart.max_restarts, NonZeroU32::new(20));
+    assert_eq!(pool.recycle.requests, NonZeroU32::new(10_000));
+    assert_eq!((pool.recycle.age, pool.recycle.idle), (Some(Duration::from_hours(6)), None));
     let command = &config.commands[0];
     assert_eq!(command.program, PathBuf::from("thumbnailer"));
     assert_eq!(command.argv, ["thumbnailer", "--quality", "80"]);
-    assert_eq!(command.memory_limit, Some(1 << 30));
+    assert_eq!((command.memory_limit, command.memory_high), (Some(1 << 30), Some(512 << 20)));
     let method = &config.settings.methods[0];
     assert_eq!((method.name.as_str(), method.pool), ("thumbnail", PoolId(0)));
     assert_eq!(method.attempt_timeout, Some(Duration::from_secs(10)));
+    assert_eq!(method.progress_timeout, Some(Duration::from_secs(3)));
     assert_eq!(method.deadline, Duration::from_secs(300));
     let RetryPolicy::Retry { on, max_attempts, backoff } = method.retry else { panic!("no retry") };
     assert_eq!(on, RetryOn { crash: true, stall: true, timeout: true, failed: false });
@@ -41,16 +46,8 @@ fn what_is_not_there_yet_is_named_where_it_stands() {
     let config = parse(EXAMPLE).unwrap();
     let named: Vec<_> =
         config.unknown_yet.iter().map(|each| format!("{} {}", each.place, each.key)).collect();
-    let expected = [
-        "lifeboat.toml:9:13 pools.images.workers.min",
-        "lifeboat.toml:16:67 pools.images.restart.max_restarts",
-        "lifeboat.toml:16:86 pools.images.restart.window",
-        "lifeboat.toml:18:30 pools.images.limits.processes",
-        "lifeboat.toml:17:13 pools.images.recycle.requests",
-        "lifeboat.toml:17:31 pools.images.recycle.age",
-        "lifeboat.toml:17:43 pools.images.recycle.memory",
-        "lifeboat.toml:25:1 pools.images.methods.thumbnail.progress_timeout",
-    ];
+    let expected =
+        ["lifeboat.toml:9:13 pools.images.workers.min", "lifeboat.toml:18:30 pools.images.limits.processes"];
     for key in expected {
         assert!(named.iter().any(|each| each == key), "{key} is not in {named:#?}");
     }
@@ -68,9 +65,18 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!((pool.workers.get(), pool.prefetch.get()), (1, 1));
     let times = [pool.start_timeout, pool.cancel_grace, pool.stop_grace, pool.kill_timeout];
     assert_eq!(times, [10, 1, 5, 1].map(Duration::from_secs));
+    assert_eq!((pool.slots.get(), pool.on_busy), (1, OnBusy::Queue));
+    let heartbeat = pool.heartbeat.unwrap();
+    assert_eq!((heartbeat.interval, heartbeat.missed.get()), (Duration::from_secs(2), 3));
+    assert_eq!(pool.restart.window, Duration::from_secs(60));
+    assert_eq!((pool.recycle.requests, pool.recycle.age, pool.recycle.idle), (None, None, None));
     let method = &config.settings.methods[0];
     assert_eq!((method.attempt_timeout, method.retry), (None, RetryPolicy::Never));
-    assert_eq!(config.commands[0].memory_limit, None);
+    assert_eq!((method.queue_timeout, method.progress_timeout, method.output_timeout), (None, None, None));
+    let command = &config.commands[0];
+    assert_eq!((command.memory_limit, command.memory_high), (None, None));
+    assert_eq!(command.output, WorkerOutput { log: true, burst: 100, per_second: 20 });
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.unknown_yet.is_empty());
     assert!(
         config
@@ -78,14 +84,6 @@ fn a_small_file_gets_the_defaults() {
             .iter()
             .all(|each| { each.origin == ValueOrigin::Default || each.key == "pools.images.command" })
     );
-}
-
-#[test]
-fn the_socket_follows_the_runtime_directory() {
-    let socket = |directory| parse_with(SMALL, &[("XDG_RUNTIME_DIR", directory)]).unwrap().broker.socket;
-    assert_eq!(socket("/run/user/7"), Path::new("/run/user/7/lifeboat/lifeboat.sock"));
-    assert_eq!(socket("relative"), Path::new("/run/lifeboat/lifeboat.sock"));
-    assert_eq!(socket(""), Path::new("/run/lifeboat/lifeboat.sock"));
 }
 
 #[test]
@@ -135,64 +133,11 @@ methods = { ant = {} }
 }
 
 #[test]
-fn effective_values_say_who_said_so() {
-    let text =
-        format!("{SMALL}\n[pools.images.defaults]\nattempt_timeout = \"30s\"\n[broker]\nhttp = \"off\"\n");
-    let config = parse_with(&text, &[("LIFEBOAT__BROKER__HTTP", "127.0.0.1:0")]).unwrap();
-    let told = |key: &str| {
-        let found = config.effective().iter().find(|each| each.key == key).unwrap();
-        format!("{} ({})", found.value, found.origin)
-    };
-    assert_eq!(told("broker.http"), "\"127.0.0.1:0\" (environment LIFEBOAT__BROKER__HTTP)");
-    assert_eq!(told("broker.max_body"), "\"16MiB\" (default)");
-    assert_eq!(told("pools.images.command"), "[\"true\"] (line 2)");
-    assert_eq!(told("pools.images.methods.thumbnail.attempt_timeout"), "\"30s\" (line 6)");
-}
-
-#[test]
-fn effective_values_read_back_as_the_same_configuration() {
-    for text in [EXAMPLE, SMALL] {
-        let config = parse(text).unwrap();
-        let rows = config.effective().iter().map(|each| format!("{} = {}\n", each.key, each.value));
-        let again = parse(&rows.collect::<String>()).unwrap();
-        let told =
-            |config: &Config| format!("{:?} {:?} {:?}", config.broker, config.settings, config.commands);
-        assert_eq!(told(&again), told(&config));
-    }
-}
-
-#[test]
 fn the_variables_of_workers_stay_secret() {
     let text = "[pools.p]\ncommand = [\"true\"]\nenv = { TOKEN = \"hunter2\" }\naccept_any_method = true\n";
     let config = parse(text).unwrap();
     assert_eq!(config.commands[0].env[0].1, "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
-}
-
-#[test]
-fn suspicious_settings_are_warned_about() {
-    let inherited = "[pools.p]\ncommand = [\"true\"]\ndefaults.retry = { on = [\"stall\"] }\nmethods = { a = {}, b = {} }\n";
-    assert_eq!(parse(inherited).unwrap().warnings.len(), 1);
-    let text = format!(
-        "[broker]\nhttp = \"0.0.0.0:9464\"\n{SMALL}retry = {{ on = [\"stall\", \"timeout\"] }}\n\
-         [pools.images.queue]\nmax_bytes = \"1MiB\"\n"
-    );
-    let warnings: Vec<_> = parse(&text)
-        .unwrap()
-        .warnings
-        .into_iter()
-        .map(|each| format!("{} {}", each.place, each.message))
-        .collect();
-    let starts = [
-        "lifeboat.toml:2:8 `broker.http` is reachable from other machines (0.0.0.0:9464)",
-        "lifeboat.toml:8:13 `pools.images.queue.max_bytes` (1MiB) is smaller than `broker.max_body` (16MiB, the default)",
-        "lifeboat.toml:6:1 `pools.images.methods.thumbnail.retry.on` names \"stall\"",
-        "lifeboat.toml:6:1 `pools.images.methods.thumbnail.retry.on` names \"timeout\"",
-    ];
-    assert_eq!(warnings.len(), starts.len(), "{warnings:#?}");
-    for (warning, start) in warnings.iter().zip(starts) {
-        assert!(warning.starts_with(start), "{warning}");
-    }
 }
 
 #[test]
@@ -247,12 +192,23 @@ fn fragment() -> impl Strategy<Value = String> {
         "[[pools]]",
         "recycle.memory",
         "limits.memory",
+        "heartbeat",
+        "interval",
+        "missed",
+        "slots",
+        "restart.window",
+        "output.burst",
+        "on_busy",
+        "queue_timeout",
     ];
     const VALUES: &[&str] = &[
         "=",
         "\"10s\"",
         "\"1MiB\"",
         "\"unlimited\"",
+        "\"off\"",
+        "\"reject\"",
+        "4096",
         "0",
         "-1",
         "99999999999999999999",

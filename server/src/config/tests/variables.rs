@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lifeboat_core::settings::RetryPolicy;
+use lifeboat_core::settings::{OnBusy, RetryPolicy};
 
-use super::super::{ConfigError, Place};
+use super::super::{Config, ConfigError, Place, WorkerOutput};
 use super::{EXAMPLE, SMALL, parse_with};
 
 fn refusal(text: &str, name: &str, value: &str) -> String {
@@ -42,6 +42,43 @@ fn variables_change_what_the_file_says() {
     };
     assert_eq!((max_attempts.get(), on.stall), (5, true));
     assert_eq!(config.broker.socket.to_str(), Some("/run/lifeboat/lifeboat.sock"));
+}
+
+#[test]
+fn variables_reach_every_table() {
+    let variable = |rest: &str| format!("LIFEBOAT__POOLS__IMAGES__{rest}");
+    let env = [
+        ("SLOTS", "4"),
+        ("ON_BUSY", "reject"),
+        ("HEARTBEAT__INTERVAL", "5s"),
+        ("HEARTBEAT__MISSED", "2"),
+        ("RESTART__MAX_RESTARTS", "unlimited"),
+        ("RESTART__WINDOW", "2m"),
+        ("RECYCLE__IDLE", "1h"),
+        ("RECYCLE__MEMORY", "256MiB"),
+        ("OUTPUT__LOG", "false"),
+        ("OUTPUT__PER_SECOND", "7"),
+        ("DEFAULTS__QUEUE_TIMEOUT", "3s"),
+        ("METHODS__THUMBNAIL__PROGRESS_TIMEOUT", "unlimited"),
+        ("METHODS__THUMBNAIL__OUTPUT_TIMEOUT", "2s"),
+    ]
+    .map(|(rest, value)| (variable(rest), value.to_owned()));
+    let config = Config::parse(EXAMPLE, "lifeboat.toml", env).unwrap();
+    let pool = &config.settings.pools[0];
+    assert_eq!((pool.slots.get(), pool.on_busy), (4, OnBusy::Reject));
+    assert_eq!(pool.heartbeat.unwrap().patience(), Duration::from_secs(10));
+    assert_eq!((pool.restart.max_restarts, pool.restart.window), (None, Duration::from_secs(120)));
+    assert_eq!(pool.recycle.idle, Some(Duration::from_secs(3600)));
+    let command = &config.commands[0];
+    assert_eq!(command.memory_high, Some(256 << 20));
+    assert_eq!(command.output, WorkerOutput { log: false, burst: 100, per_second: 7 });
+    let method = &config.settings.methods[0];
+    let limits = [method.queue_timeout, method.progress_timeout, method.output_timeout];
+    assert_eq!(limits, [Some(Duration::from_secs(3)), None, Some(Duration::from_secs(2))]);
+
+    let off = [(variable("HEARTBEAT"), "off".to_owned())];
+    let config = Config::parse(EXAMPLE, "lifeboat.toml", off).unwrap();
+    assert_eq!(config.settings.pools[0].heartbeat, None);
 }
 
 #[test]

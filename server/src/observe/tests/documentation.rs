@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::super::histogram::EDGES;
 use super::super::{CATALOGUE, MetricKind};
 use super::text::Exposition;
+use lifeboat_core::reason::{StopReason, TimeoutWhich};
+
 use super::*;
 
 const PAGE: &str = include_str!("../../../../docs/metrics.md");
@@ -76,8 +78,10 @@ fn the_page_lists_every_value_of_every_closed_label_and_every_edge() {
     values.extend(OutcomeKind::ALL.map(OutcomeKind::label));
     values.extend(AttemptEnd::ALL.map(AttemptEnd::label));
     values.extend(RejectWhy::ALL.map(RejectWhy::label));
+    values.extend(StopReason::ALL.map(StopReason::label));
+    values.extend(TimeoutWhich::ALL.map(TimeoutWhich::label));
     values.extend(WorkerState::ALL.map(WorkerState::label));
-    values.extend(super::super::SlotState::ALL.map(super::super::SlotState::label));
+    values.extend(SlotState::ALL.map(SlotState::label));
     for value in values {
         assert!(PAGE.contains(&format!("`{value}`")), "docs/metrics.md lacks the label value {value}");
     }

@@ -1,6 +1,6 @@
 //! Gauges show the view; hostile names and numbers break nothing.
 
-use lifeboat_core::view::CurrentTask;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::text::Exposition;
 use super::*;
@@ -17,15 +17,12 @@ fn gauges_show_the_view() {
         queue_depth: 5,
         queue_bytes: 4096,
         queue_oldest: Some(Timestamp::from_millis(2_500)),
+        ..view.pools[0].clone()
     };
     view.workers[0].state = WorkerState::Busy;
-    view.workers[0].current = Some(CurrentTask {
-        request: RequestId(1),
-        method: THUMBNAIL,
-        attempt: AttemptNumber::FIRST,
-        started_at: Timestamp::ZERO,
-    });
+    view.workers[0].slots = vec![busy(1, 1, 0, 0)];
     view.workers[1].state = WorkerState::Backoff;
+    view.workers[1].slots.clear();
     view.workers[1].consecutive_failures = 4;
     let mut observer = observer();
     observer.client_opened();
@@ -48,6 +45,47 @@ fn gauges_show_the_view() {
     assert_eq!(read.sum("lifeboat_slots"), 2.0, "a worker in backoff has no slot");
     assert_eq!(read.get(r#"lifeboat_worker_consecutive_failures{pool="images",worker="images-1"}"#), 4.0);
     assert_eq!(read.get("lifeboat_client_connections"), 1.0);
+}
+
+#[test]
+fn every_slot_of_every_worker_is_counted() {
+    let failed = SlotView { state: SlotState::Failed, current: None };
+    let mut view = view();
+    view.workers[0].state = WorkerState::Degraded;
+    view.workers[0].slots = vec![busy(1, 1, 0, 0), failed, IDLE, busy(2, 1, 0, 0)];
+    view.workers[1].state = WorkerState::Disabled;
+    view.workers[1].slots = vec![failed, failed];
+    let read = exposed(&observer(), &view);
+    let of = |what, state: &str| read.get(&format!(r#"lifeboat_{what}{{pool="images",state="{state}"}}"#));
+    let slots = SlotState::ALL.map(|state| of("slots", state.label()));
+    assert_eq!(slots, [1.0, 2.0, 3.0], "idle, busy, failed");
+    assert_eq!((of("workers", "degraded"), of("workers", "disabled")), (1.0, 1.0));
+    assert_eq!(read.get(r#"lifeboat_slots{pool="text",state="failed"}"#), 0.0);
+}
+
+#[test]
+fn a_pool_that_is_being_tried_is_still_tripped() {
+    for state in PoolState::ALL {
+        let mut view = view();
+        view.pools[1].state = state;
+        let read = exposed(&observer(), &view);
+        let tripped = matches!(state, PoolState::Tripped | PoolState::Probing);
+        assert_eq!(
+            read.get(r#"lifeboat_pool_tripped{pool="text"}"#),
+            f64::from(u8::from(tripped)),
+            "{state:?}"
+        );
+        assert_eq!(read.get(r#"lifeboat_pool_tripped{pool="images"}"#), 0.0);
+    }
+}
+
+#[test]
+fn lines_that_the_log_has_dropped_are_shown() {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let mut observer = observer();
+    observer.show_dropped_log_lines(Arc::clone(&dropped));
+    dropped.store(17, Ordering::Relaxed);
+    assert_eq!(exposed(&observer, &view()).get("lifeboat_log_lines_dropped_total"), 17.0);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! `/worker-health` and `/readyz` say what the view says.
+//! `/worker-health` says what the view says.
 
-use lifeboat_core::view::CurrentTask;
+use lifeboat_core::view::UNHEALTHY_AFTER;
 use serde_json::{Value, json};
 
-use super::super::{HealthStatus, UNHEALTHY_AFTER};
+use super::super::HealthStatus;
 use super::*;
 
 fn as_json(view: &BrokerView) -> Value {
@@ -31,32 +31,57 @@ fn an_idle_worker_in_full() {
             "pool": "images",
             "state": "ready",
             "incarnation": 1,
-            "slots": [{ "state": "idle", "currentTask": null }],
+            "slots": [{
+                "state": "idle",
+                "currentTask": null,
+                "taskStartTime": null,
+                "taskDuration": null,
+                "timeSinceProgress": null,
+            }],
             "lastCrash": null,
         })
     );
 }
 
 #[test]
-fn a_busy_worker_tells_its_task() {
+fn a_busy_worker_tells_its_oldest_task_and_each_slot_its_own() {
     let mut view = view();
-    view.workers[0].state = WorkerState::Busy;
-    view.workers[0].current = Some(CurrentTask {
-        request: RequestId(0xab),
-        method: THUMBNAIL,
-        attempt: AttemptNumber(2),
-        started_at: Timestamp::from_millis(1_400),
-    });
+    view.workers[0].state = WorkerState::Degraded;
+    let failed = SlotView { state: SlotState::Failed, current: None };
+    view.workers[0].slots = vec![busy(0xcd, 1, 2_000, 2_000), failed, busy(0xab, 2, 1_400, 2_900), IDLE];
     view.workers[0].last_crash = Some((Timestamp::from_millis(1_200), "signal"));
     let worker = as_json(&view)["workers"]["images-0"].clone();
     let task = json!({ "method": "thumbnail", "requestId": "rab", "attempt": 2 });
-    assert_eq!(worker["status"], "busy");
+    assert_eq!((worker["status"].as_str(), worker["state"].as_str()), (Some("busy"), Some("degraded")));
     assert_eq!(worker["idleTime"], 0);
     assert_eq!(worker["currentTask"], task);
     assert_eq!(worker["taskStartTime"], STARTED * 1_000 + 1_400);
     assert_eq!(worker["taskDuration"], 1_600);
-    assert_eq!(worker["slots"], json!([{ "state": "busy", "currentTask": task }]));
+    assert_eq!(worker["timeSinceProgress"], 100);
+    let of = |member| [0, 1, 2, 3].map(|slot| worker["slots"][slot][member].clone());
+    assert_eq!(of("state"), ["busy", "failed", "busy", "idle"]);
+    let other = json!({ "method": "thumbnail", "requestId": "rcd", "attempt": 1 });
+    assert_eq!(of("currentTask"), [other, Value::Null, task, Value::Null]);
+    let started = |millis: u64| json!(STARTED * 1_000 + millis);
+    assert_eq!(of("taskStartTime"), [started(2_000), Value::Null, started(1_400), Value::Null]);
+    assert_eq!(of("taskDuration"), [json!(1_000), Value::Null, json!(1_600), Value::Null]);
+    assert_eq!(of("timeSinceProgress"), [json!(1_000), Value::Null, json!(100), Value::Null]);
     assert_eq!(worker["lastCrash"], json!({ "at": STARTED * 1_000 + 1_200, "reason": "signal" }));
+}
+
+#[test]
+fn workers_that_are_not_in_service_say_so() {
+    for (state, expected) in [
+        (WorkerState::Degraded, HealthStatus::Degraded),
+        (WorkerState::Backoff, HealthStatus::Degraded),
+        (WorkerState::Disabled, HealthStatus::Degraded),
+        (WorkerState::Starting, HealthStatus::Ok),
+    ] {
+        let mut view = view();
+        view.workers[1].state = state;
+        assert_eq!(observer().health(&view).status, expected, "{state:?}");
+        assert_eq!(as_json(&view)["workers"]["images-1"]["state"], state.label());
+    }
 }
 
 #[test]
@@ -74,32 +99,22 @@ fn handler_errors_alone_leave_a_worker_healthy() {
 }
 
 #[test]
-fn a_pool_without_a_ready_worker_is_unhealthy_and_unready() {
-    let mut view = view();
-    view.workers[0].state = WorkerState::Backoff;
-    assert_eq!(observer().health(&view).status, HealthStatus::Degraded);
-    assert!(observer().readiness(&view).ready, "its neighbour serves");
-    view.workers[1].state = WorkerState::Starting;
-    view.workers[1].process = None;
-    view.workers[1].pid = None;
-    assert_eq!(observer().health(&view).status, HealthStatus::Unhealthy);
-    let readiness = observer().readiness(&view);
-    assert_eq!(readiness.reasons, ["pool images has no ready worker: 1 starting, 1 backoff"]);
-    assert!(!readiness.ready);
-    assert_eq!(as_json(&view)["workers"]["images-1"]["slots"], json!([]));
-}
-
-#[test]
-fn busy_is_ready_and_draining_is_not() {
-    let mut view = view();
-    for worker in &mut view.workers {
-        worker.state = WorkerState::Busy;
+fn a_pool_that_does_not_serve_is_unhealthy() {
+    let mut one_waits = view();
+    one_waits.workers[0].state = WorkerState::Backoff;
+    assert_eq!(observer().health(&one_waits).status, HealthStatus::Degraded, "its neighbour serves");
+    let mut none_left = one_waits;
+    none_left.workers[1].state = WorkerState::Starting;
+    none_left.workers[1].process = None;
+    none_left.workers[1].pid = None;
+    none_left.workers[1].slots.clear();
+    assert_eq!(observer().health(&none_left).status, HealthStatus::Unhealthy);
+    assert_eq!(as_json(&none_left)["workers"]["images-1"]["slots"], json!([]));
+    for state in PoolState::ALL.into_iter().filter(|state| *state != PoolState::Serving) {
+        let mut view = view();
+        view.pools[0].state = state;
+        assert_eq!(observer().health(&view).status, HealthStatus::Unhealthy, "{state:?}");
     }
-    assert!(observer().readiness(&view).ready);
-    view.draining = true;
-    let readiness = observer().readiness(&view);
-    assert!(!readiness.ready);
-    assert!(readiness.reasons[0].contains("draining"), "{:?}", readiness.reasons);
 }
 
 #[test]
@@ -116,5 +131,4 @@ fn workers_keep_the_order_of_the_configuration() {
 #[test]
 fn a_view_without_workers_breaks_nothing() {
     assert_eq!(observer().health(&BrokerView::default()).status, HealthStatus::Unhealthy);
-    assert_eq!(observer().readiness(&BrokerView::default()).reasons.len(), 2);
 }

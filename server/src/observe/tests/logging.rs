@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use lifeboat_core::reason::StopReason;
-use tracing::Level;
+use lifeboat_core::reason::KillReason;
+use tracing::{Level, Subscriber};
 
 use super::*;
 
+/// A log in memory.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -22,20 +23,38 @@ impl Write for Captured {
     }
 }
 
+/// What `act` writes to a log of this make.
+pub(super) fn captured<S: Subscriber + Send + Sync>(
+    make: impl FnOnce(Captured) -> S,
+    act: impl FnOnce(&mut Observer),
+) -> String {
+    let log = Captured::default();
+    tracing::subscriber::with_default(make(log.clone()), || act(&mut observer()));
+    let bytes = log.0.lock().expect("not poisoned").clone();
+    String::from_utf8(bytes).expect("text")
+}
+
 /// The lines that `act` logs at `level` and above.
 fn logged(level: Level, act: impl FnOnce(&mut Observer)) -> Vec<String> {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || act(&mut observer()));
-    let bytes = captured.0.lock().expect("not poisoned").clone();
-    String::from_utf8(bytes).expect("text").lines().map(|line| line.trim().to_owned()).collect()
+    let plain = |log: Captured| {
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .with_writer(move || log.clone())
+            .finish()
+    };
+    captured(plain, act).lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// The lines that these facts are worth, told one after another.
+pub(super) fn lines_of(facts: &[Fact]) -> Vec<String> {
+    logged(Level::INFO, |observer| {
+        for fact in facts {
+            observer.record(fact, Timestamp::ZERO);
+        }
+    })
 }
 
 fn segv(worker: u16, incarnation: u32) -> Fact {
@@ -53,6 +72,51 @@ fn a_death_says_everything_in_one_line() {
             "requeued=2 lived=1.904s productive=true stderr=last words",
         )]
     );
+}
+
+#[test]
+fn a_death_of_several_requests_names_three_and_counts_all() {
+    let mut death = death(0, 1, CrashReason::Oom);
+    let attempt = |number: u16| (RequestId(u64::from(number)), AttemptNumber(number), MethodId(number % 2));
+    death.executing = (1..=2).map(attempt).collect();
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death.clone()))])[0];
+    let two = " executing=2 requests=\"r1 attempt 1 of convert, r2 attempt 2 of thumbnail\" requeued=2 ";
+    assert!(line.contains(two), "{line}");
+    assert!(!line.contains(" request=") && !line.contains(" method="), "{line}");
+    death.executing = (1..=5).map(attempt).collect();
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death.clone()))])[0];
+    let five = "executing=5 requests=\"r1 attempt 1 of convert, r2 attempt 2 of thumbnail, \
+                r3 attempt 3 of convert, 2 more\"";
+    assert!(line.contains(five), "{line}");
+    death.executing.clear();
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death))])[0];
+    assert!(
+        !line.contains(" executing=") && !line.contains(" request=") && line.contains("requeued"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_death_tells_the_rungs_of_its_ladder() {
+    let ms = |millis| Some(Timestamp::from_millis(millis));
+    let mut death = death(0, 1, CrashReason::Killed(KillReason::AttemptTimeout));
+    death.rungs =
+        Rungs { asked_at: ms(1_000), terminated_at: ms(1_200), killed_at: ms(1_700), exited_at: ms(1_702) };
+    death.evidence.output_dropped = 41;
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death.clone()))])[0];
+    let ladder = " ladder=\"asked +0 ms, terminated +200 ms, killed +700 ms, exited +702 ms, verified +1004 ms\" \
+                  output_dropped=41 stderr=";
+    assert!(line.contains(ladder), "{line}");
+    death.rungs = Rungs { killed_at: ms(2_000), ..Rungs::default() };
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death.clone()))])[0];
+    assert!(line.contains(" ladder=\"killed +0 ms, verified +4 ms\""), "{line}");
+    // What cannot be killed is not verified dead, and what died by itself climbed no ladder.
+    death.reason = CrashReason::Killed(KillReason::Unkillable);
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death.clone()))])[0];
+    assert!(line.contains(" ladder=\"killed +0 ms\""), "{line}");
+    death.rungs = Rungs { exited_at: ms(2_001), ..Rungs::default() };
+    let line = &lines_of(&[Fact::WorkerCrashed(Arc::new(death))])[0];
+    assert!(!line.contains(" ladder="), "{line}");
 }
 
 #[test]
@@ -85,6 +149,7 @@ fn repeats_are_counted_and_told() {
         // A different worker, and a different death, are news.
         observer.record(&segv(1, 1), Timestamp::from_millis(200));
         observer.record(&crashed(0, 101, CrashReason::Oom), Timestamp::from_millis(201));
+        observer.record(&Fact::DrainBegan, Timestamp::from_millis(202));
     });
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(count("worker crashed worker=\"images-0\" "), 5 + 1);
@@ -120,30 +185,6 @@ fn hidden_deaths_are_told_before_the_next_notable_fact() {
     });
     assert_eq!(lines.len(), 5 + 2, "{lines:#?}");
     assert!(lines[5].contains("repeats=2"), "{}", lines[5]);
-}
-
-#[test]
-fn the_steps_of_a_life_are_told() {
-    let stopped = Fact::WorkerStopped {
-        pool: IMAGES,
-        process: process(0, 1),
-        reason: StopReason::Shutdown,
-        evidence: Box::default(),
-    };
-    let waits = Fact::WorkerBackingOff {
-        pool: IMAGES,
-        worker: WorkerId(1),
-        wait: Duration::from_millis(200),
-        unproductive: 2,
-    };
-    let lines = logged(Level::INFO, |observer| {
-        for fact in [&stopped, &waits, &Fact::DrainBegan] {
-            observer.record(fact, Timestamp::ZERO);
-        }
-    });
-    assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("INFO worker stopped worker=\"images-0\""), "{}", lines[0]);
-    assert!(lines[1].contains("worker=\"images-1\" wait=200ms unproductive=2"), "{}", lines[1]);
 }
 
 #[test]

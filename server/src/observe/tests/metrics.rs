@@ -2,7 +2,8 @@
 
 use lifeboat_core::fact::RetryCause;
 use lifeboat_core::ids::{MethodId, RequestId};
-use lifeboat_core::reason::{KillReason, StartFailure, TimeoutWhich};
+use lifeboat_core::reason::{KillReason, StartFailure, StopReason, TimeoutWhich};
+use lifeboat_core::view::SlotState;
 
 use super::text::Exposition;
 use super::*;
@@ -55,6 +56,14 @@ fn everything_known_is_there_at_zero() {
         for reason in CrashReason::LABELS.into_iter().filter(|label| *label != "slot_panicked") {
             start.get(&format!(r#"lifeboat_worker_crashes_total{{pool="{pool}",reason="{reason}"}}"#));
         }
+        for state in SlotState::ALL {
+            start.get(&format!(r#"lifeboat_slots{{pool="{pool}",state="{}"}}"#, state.label()));
+        }
+        for reason in StopReason::ALL {
+            let reason = reason.label();
+            start.get(&format!(r#"lifeboat_worker_recycles_total{{pool="{pool}",reason="{reason}"}}"#));
+        }
+        start.get(&format!(r#"lifeboat_pool_tripped{{pool="{pool}"}}"#));
     }
     start.get(r#"lifeboat_requests_total{pool="_none",method="_other",outcome="rejected"}"#);
     start.get(r#"lifeboat_rejected_total{pool="_none",why="unknown_method"}"#);
@@ -62,6 +71,7 @@ fn everything_known_is_there_at_zero() {
     start.get(r#"lifeboat_retries_total{pool="images",method="thumbnail",reason="failed"}"#);
     start.get(r#"lifeboat_worker_kills_total{pool="images",reason="attempt_timeout"}"#);
     start.get("lifeboat_requests_past_deadline_total");
+    start.get("lifeboat_log_lines_dropped_total");
     assert!(start.get("process_start_time_seconds") > 0.0);
 }
 
@@ -166,6 +176,21 @@ fn a_retry_and_a_limit_move_their_own_counter_alone() {
 }
 
 #[test]
+fn a_death_counts_once_however_many_slots_were_busy() {
+    let mut death = death(0, 1, CrashReason::Oom);
+    death.executing = (0..4).map(|slot| (RequestId(slot), AttemptNumber::FIRST, THUMBNAIL)).collect();
+    let mut facts = vec![Fact::WorkerCrashed(Arc::new(death))];
+    for _ in 0..4 {
+        facts.push(attempt_ended(AttemptEnd::Crashed, Duration::from_millis(5)));
+        facts.push(request_ended(OutcomeKind::Crashed, Duration::from_millis(6)));
+    }
+    let read = after(&facts);
+    assert_eq!(read.sum("lifeboat_worker_crashes_total"), 1.0);
+    assert_eq!(read.sum("lifeboat_death_to_verdict_seconds_count"), 1.0);
+    assert_eq!((read.sum("lifeboat_attempts_total"), read.sum("lifeboat_requests_total")), (4.0, 4.0));
+}
+
+#[test]
 fn the_facts_of_a_pool_move_their_own_counter_alone() {
     let (pool, process) = (TEXT, process(2, 1));
     let requeued = Fact::RequeuedFree { pool, request: RequestId(1) };
@@ -174,6 +199,11 @@ fn the_facts_of_a_pool_move_their_own_counter_alone() {
     moves_alone(Fact::WorkerStarting { pool, process }, r#"worker_starts_total{pool="text"}"#, 1.0);
     let leaked = Fact::DescendantsLeaked { pool, process, count: 3 };
     moves_alone(leaked, r#"process_leaks_total{pool="text"}"#, 3.0);
+    for reason in StopReason::ALL {
+        let stopped = Fact::WorkerStopped { pool, process, reason, evidence: Box::default() };
+        let series = format!(r#"worker_recycles_total{{pool="text",reason="{}"}}"#, reason.label());
+        moves_alone(stopped, &series, 1.0);
+    }
     let ready = Fact::WorkerReady { pool, process, pid: 9, took: Duration::from_millis(20) };
     assert_eq!(after(&[ready]).get(r#"lifeboat_worker_start_seconds_count{pool="text"}"#), 1.0);
 }

@@ -3,25 +3,31 @@
 mod documentation;
 mod gauges;
 mod health;
+mod lives;
 mod logging;
 mod metrics;
+mod output;
+mod readiness;
 pub(crate) mod text;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use lifeboat_core::evidence::Evidence;
+use lifeboat_core::evidence::{Evidence, Rungs};
 use lifeboat_core::fact::{Death, Fact, RequestEnded};
 use lifeboat_core::ids::{
     AttemptNumber, ClientId, Incarnation, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
 };
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, OutcomeKind, RejectWhy};
 use lifeboat_core::settings::{
-    MethodSettings, OnDisconnect, PoolSettings, QueueSettings, RestartSettings, RetryPolicy, Settings,
+    MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings, RecycleSettings, RestartSettings,
+    RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
-use lifeboat_core::view::{BrokerView, PoolView, WorkerState, WorkerView};
+use lifeboat_core::view::{
+    BrokerView, CurrentTask, PoolState, PoolView, SlotState, SlotView, WorkerState, WorkerView,
+};
 
 use super::{Observer, WallClock};
 
@@ -39,13 +45,19 @@ fn pool(name: &str, workers: u16) -> PoolSettings {
     PoolSettings {
         name: name.to_owned(),
         workers: NonZeroU16::new(workers).expect("at least one worker"),
+        slots: NonZeroU16::MIN,
         prefetch: NonZeroU16::MIN,
         queue: QueueSettings { max_requests: 1024, max_bytes: 64 << 20 },
+        on_busy: OnBusy::Queue,
         restart: RestartSettings {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(30),
             stable_after: Duration::from_secs(30),
+            max_restarts: None,
+            window: Duration::from_secs(60),
         },
+        recycle: RecycleSettings::default(),
+        heartbeat: None,
         start_timeout: Duration::from_secs(10),
         cancel_grace: Duration::from_secs(1),
         stop_grace: Duration::from_secs(5),
@@ -58,7 +70,10 @@ fn method(name: &str, pool: PoolId) -> MethodSettings {
     MethodSettings {
         name: name.to_owned(),
         pool,
+        queue_timeout: None,
         attempt_timeout: None,
+        progress_timeout: None,
+        output_timeout: None,
         deadline: Duration::from_secs(300),
         retry: RetryPolicy::Never,
     }
@@ -81,6 +96,21 @@ pub(crate) fn observer_of(settings: &Settings) -> Observer {
     Observer::new(settings, WallClock::new(Timestamp::ZERO, UNIX_EPOCH + Duration::from_secs(STARTED)))
 }
 
+/// A slot that does nothing.
+pub(crate) const IDLE: SlotView = SlotView { state: SlotState::Idle, current: None };
+
+/// A slot that executes `thumbnail` since a time, with progress at another, in milliseconds.
+pub(crate) const fn busy(request: u64, attempt: u16, started_at: u64, progress_at: u64) -> SlotView {
+    let current = CurrentTask {
+        request: RequestId(request),
+        method: THUMBNAIL,
+        attempt: AttemptNumber(attempt),
+        started_at: Timestamp::from_millis(started_at),
+        progress_at: Timestamp::from_millis(progress_at),
+    };
+    SlotView { state: SlotState::Busy, current: Some(current) }
+}
+
 fn idle_worker(worker: u16, pool: PoolId) -> WorkerView {
     WorkerView {
         worker: WorkerId(worker),
@@ -88,8 +118,9 @@ fn idle_worker(worker: u16, pool: PoolId) -> WorkerView {
         state: WorkerState::Ready,
         process: Some(process(worker, 1)),
         pid: Some(4_000 + u32::from(worker)),
-        current: None,
+        slots: vec![IDLE],
         held: 0,
+        recycling: None,
         last_activity: Timestamp::from_millis(1_000),
         consecutive_failures: 0,
         consecutive_crashes: 0,
@@ -99,7 +130,14 @@ fn idle_worker(worker: u16, pool: PoolId) -> WorkerView {
 
 /// Three seconds after the start: everything ready and idle.
 pub(crate) fn view() -> BrokerView {
-    let empty = |pool| PoolView { pool, queue_depth: 0, queue_bytes: 0, queue_oldest: None };
+    let empty = |pool| PoolView {
+        pool,
+        queue_depth: 0,
+        queue_bytes: 0,
+        queue_oldest: None,
+        state: PoolState::Serving,
+        because: None,
+    };
     BrokerView {
         at: Timestamp::from_millis(3_000),
         draining: false,
@@ -170,10 +208,11 @@ fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death {
         connection: None,
         started_at: Timestamp::from_millis(100),
         first_sign_at: Timestamp::from_millis(2_000),
+        rungs: Rungs::default(),
         judged_at: Timestamp::from_millis(2_004),
         killed_by_broker: None,
         productive: true,
-        executing: Some((RequestId(77), AttemptNumber::FIRST, THUMBNAIL)),
+        executing: vec![(RequestId(77), AttemptNumber::FIRST, THUMBNAIL)],
         requeued: 2,
     }
 }

@@ -4,11 +4,12 @@ use fastrand::Rng;
 use lifeboat_core::event::Event;
 use lifeboat_core::evidence::{ConnectionEnd, Evidence, WaitStatus};
 
-use super::{Frame, Life, Process, Written};
+use super::{Frame, Life, Process, Written, chance};
+use crate::sim::setup::Temper;
 
 impl Process {
-    /// What the shell tells of a living process: its frames, the end of its connection, its memory.
-    pub(super) fn tell_alive(&mut self, rng: &mut Rng) -> Option<Event<u64, u64>> {
+    /// What the shell tells of a living process: its frames, the end of its connection, its output, its memory.
+    pub(super) fn tell_alive(&mut self, rng: &mut Rng, temper: &Temper) -> Option<Event<u64, u64>> {
         let process = self.key;
         if let Some(frame) = self.socket.pop_front() {
             return Some(self.told(frame));
@@ -17,19 +18,31 @@ impl Process {
             self.end_told = true;
             return Some(Event::ConnectionEnded { process, how: broken(rng) });
         }
-        if rng.u32(0..1000) == 0 {
-            return Some(match rng.u32(0..3) {
-                0 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
-                1 if !self.end_told => {
-                    self.end_told = true;
-                    self.mute = true;
-                    let what = "frame of 4 GiB".into();
-                    Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) }
-                }
-                _ => return None,
-            });
+        if chance(rng, temper.writes) {
+            return Some(Event::OutputSeen { process });
+        }
+        if rng.u32(0..800) == 0 {
+            return self.tell_rarely(rng);
         }
         None
+    }
+
+    fn tell_rarely(&mut self, rng: &mut Rng) -> Option<Event<u64, u64>> {
+        let process = self.key;
+        match rng.u32(0..5) {
+            0 => Some(Event::MemoryExceeded { process, resident: 2, limit: 1 }),
+            1 if !self.end_told => {
+                self.end_told = true;
+                self.mute = true;
+                let what = "frame of 4 GiB".into();
+                Some(Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) })
+            }
+            2..4 if !self.memory_high => {
+                self.memory_high = true;
+                Some(Event::MemoryHigh { process })
+            }
+            _ => None,
+        }
     }
 
     /// What the shell tells of a dead process: what it wrote, then that it exited; the end of its connection at any
@@ -70,15 +83,22 @@ impl Process {
         self.collect = false;
         let wait = if rng.u32(0..50) == 0 { WaitStatus::Unknown } else { wait };
         let descendants_leaked = u32::from(rng.u32(0..50) == 0);
-        let evidence = Evidence { wait, oom: self.oom, descendants_leaked, ..Evidence::default() };
+        let exiting_before_kill = self.dying_before_kill;
+        let evidence =
+            Evidence { wait, oom: self.oom, exiting_before_kill, descendants_leaked, ..Evidence::default() };
         Some(Event::EvidenceGathered { process, evidence: Box::new(evidence) })
     }
 
     fn told(&self, frame: Frame) -> Event<u64, u64> {
         let process = self.key;
         match frame {
-            Frame::Ready => Event::Ready { process },
+            Frame::Ready { heartbeats } => Event::Ready { process, heartbeats },
             Frame::Answer(request, attempt, answer) => Event::Answered { process, request, attempt, answer },
+            Frame::Progress(request, attempt, note) => {
+                Event::ProgressReceived { process, request, attempt, note }
+            }
+            Frame::Part(request, attempt, part) => Event::PartReceived { process, request, attempt, part },
+            Frame::Heartbeat => Event::HeartbeatReceived { process },
             Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
         }
     }

@@ -1,15 +1,12 @@
 //! What the core tells observers, checked against what it was told.
 
-use std::time::Duration;
-
 use lifeboat_core::Core;
-use lifeboat_core::evidence::{StopSignal, WaitStatus};
-use lifeboat_core::fact::{Death, Fact, RequestEnded};
-use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, WorkerId};
-use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, OutcomeKind, TimeoutWhich};
-use lifeboat_core::restart;
+use lifeboat_core::fact::{Fact, RequestEnded};
+use lifeboat_core::ids::RequestId;
+use lifeboat_core::reason::{AttemptEnd, OutcomeKind, RejectWhy, TimeoutWhich};
 
-use super::{AnswerKind, Expected, Place, Shadow};
+use super::request::Place;
+use super::{Admission, AnswerKind, Expected, Shadow};
 use crate::sim::coverage::Coverage;
 
 impl Shadow {
@@ -17,46 +14,41 @@ impl Shadow {
         match fact {
             Fact::RequestEnded(ended) => self.request_ended(ended, core, coverage),
             Fact::AttemptEnded { request, attempt, process, end, duration, .. } => {
-                self.attempt_ended(
-                    self.serial(core, *request),
-                    *attempt,
-                    *process,
-                    *end,
-                    *duration,
-                    coverage,
-                );
+                let serial = self.serial(core, *request);
+                self.attempt_ended(serial, *attempt, *process, *end, *duration, coverage);
             }
             Fact::FirstDispatched { .. } => {}
             Fact::Retried { request, next, backoff, .. } => {
                 self.retried(self.serial(core, *request), *next, *backoff);
             }
             Fact::LimitPassed { request, which, .. } => {
-                self.limit_passed(self.serial(core, *request), *which)
+                self.limit_passed(self.serial(core, *request), *which);
             }
-            Fact::RequeuedFree { request, .. } => {
-                let serial = self.serial(core, *request);
-                let Place::Held(key) = self.peek(serial).place else { panic!("{serial} was not held") };
-                let process = self.known(key);
-                assert!(process.concluded, "only the dead give back");
-                let held =
-                    process.line.iter().find(|held| held.serial == serial).expect("it was in the line");
-                assert!(!held.started, "what has started is not given back free of charge");
-                if process.never_read == Some(serial) {
-                    coverage.see("given back unread");
-                }
-                self.place(serial, Place::Waiting);
+            Fact::RequeuedFree { request, .. } => self.given_back(self.serial(core, *request), coverage),
+            Fact::AnswerRefused { .. } => {
+                assert_eq!(self.expected, Expected::Refusal, "an answer is refused that is not an old one");
+                self.expected = Expected::Nothing;
             }
-            Fact::AnswerRefused { .. } => {}
-            Fact::WorkerStarting { .. } | Fact::WorkerReady { .. } => {}
-            Fact::Signalled { process, intent, .. } => {
-                assert!(intent.signal_sent.is_some(), "the intent goes with its signal");
-                assert!(intent.at <= self.now, "the intent came first");
-                self.known(*process).signal_facts += 1;
+            Fact::WorkerStarting { process, .. } => self.starting(*process, coverage),
+            Fact::WorkerReady { process, .. } => {
+                assert!(self.known(*process).is_ready(), "{process} is not ready");
             }
-            Fact::WorkerCrashed(death) => self.crashed(death),
-            Fact::WorkerStopped { process, .. } => {
-                assert!(self.draining, "{process} stopped as planned, and nobody planned it");
-                self.concluded(*process);
+            Fact::Signalled { process, intent, .. } => self.signalled(*process, intent, coverage),
+            Fact::WorkerCrashed(death) => self.crashed(death, coverage),
+            Fact::WorkerStopped { process, reason, .. } => self.stopped(*process, *reason, coverage),
+            Fact::SlotRetired { process, slot, left, .. } => {
+                let process = self.known(*process);
+                assert!(process.slot(*slot).retired, "no handler panicked there");
+                let others = process.slots.iter().filter(|slot| !slot.retired).count();
+                assert_eq!(usize::from(*left), others, "{}: slots that are left", process.key);
+            }
+            Fact::RecycleDue { process, reason, .. } => self.recycle_due(*process, *reason, coverage),
+            Fact::PoolTripped { pool, wait, because, .. } => self.tripped(*pool, *wait, because, coverage),
+            Fact::PoolProbed { pool } => self.probed(*pool),
+            Fact::PoolRecovered { pool } => self.recovered(*pool, coverage),
+            Fact::Operated { .. } => {
+                assert!(self.operated, "nobody ordered that");
+                self.operated = false;
             }
             Fact::WorkerBackingOff { worker, wait, unproductive, .. } => {
                 self.backing_off(*worker, *wait, *unproductive);
@@ -75,147 +67,25 @@ impl Shadow {
         known.or_else(|| core.payload(id).copied()).unwrap_or_else(|| panic!("{id} is not known"))
     }
 
-    fn attempt_ended(
-        &mut self,
-        serial: u64,
-        attempt: AttemptNumber,
-        key: ProcessKey,
-        end: AttemptEnd,
-        duration: Duration,
-        coverage: &mut Coverage,
-    ) {
-        let request = self.peek(serial);
-        assert_eq!(request.place, Place::Held(key), "{serial}: only a held request's attempt ends");
-        assert_eq!(request.attempts, attempt.0, "{serial}: it is the attempt that had started");
-        assert_eq!(request.ended + 1, attempt.0, "{serial}: each attempt ends once");
-        assert_eq!(duration, self.now - request.started_at, "{serial}: attempts are timed from their start");
-        let (limit, cancelled) = (request.limit, request.cancelled);
-        let expected = self.expected;
-        let draining = self.draining;
-        let answer = |kind| expected == (Expected::Answer { serial, kind });
+    /// What has not started goes back free of charge: from the dead, and from a slot whose handler panicked.
+    fn given_back(&mut self, serial: u64, coverage: &mut Coverage) {
+        let Place::Held(key) = self.peek(serial).place else { panic!("{serial} was not held") };
         let process = self.known(key);
-        let front = process.line.front().is_some_and(|held| held.serial == serial && held.started);
-        assert_ne!(process.never_read, Some(serial), "{serial}: what was never read costs no attempt");
-        match end {
-            AttemptEnd::Ok => assert!(answer(AnswerKind::Ok), "{serial}: nobody answered ok"),
-            AttemptEnd::Failed => {
-                let failed = [true, false].map(|retryable| answer(AnswerKind::Failed { retryable }));
-                assert!(failed.contains(&true), "{serial}: no handler said no");
+        let slot = process.slots.iter().find(|slot| slot.line.iter().any(|held| held.serial == serial));
+        let slot = slot.expect("it was in a line");
+        let held = slot.line.iter().find(|held| held.serial == serial).expect("it was in this line");
+        assert!(process.concluded || slot.retired, "{serial}: only the dead and retired slots give back");
+        assert!(!held.started, "{serial}: what has started is not given back free of charge");
+        if !process.concluded {
+            coverage.see("given back by a retired slot");
+            // It may go to another slot of the same process at once.
+            for slot in process.slots.iter_mut().filter(|slot| slot.retired) {
+                slot.line.retain(|held| held.serial != serial);
             }
-            AttemptEnd::Crashed => {
-                let panicked = answer(AnswerKind::Panicked);
-                assert!(panicked || (process.concluded && front), "{serial}: only the executing one pays");
-                if panicked {
-                    let location = None;
-                    coverage.reason(&CrashReason::SlotPanicked { message: String::new(), location });
-                }
-            }
-            AttemptEnd::TimedOut => {
-                assert!(limit.is_some(), "{serial}: no limit had passed");
-                assert!(
-                    process.concluded || process.exited,
-                    "{serial}: a timeout ends the work: its process is dead or called unkillable"
-                );
-                if !process.concluded {
-                    coverage.see("evidence overdue");
-                    let settings = self.pool_settings(self.peek(serial).pool);
-                    let due = self.peek(serial).deadline + settings.kill_timeout;
-                    assert!(self.now >= due, "{serial}: its process's evidence was not waited for");
-                }
-            }
-            AttemptEnd::Cancelled => assert!(cancelled, "{serial}: nobody cancelled it"),
-            AttemptEnd::Closed => assert!(draining, "{serial}: nobody shuts down"),
+        } else if process.never_read == Some(serial) {
+            coverage.see("given back unread");
         }
-        let request = self.request(serial);
-        request.ended += 1;
-        request.last_end = Some(end);
-        request.last_worker = Some(key.worker);
-        self.place(serial, Place::Limbo);
-    }
-
-    fn limit_passed(&mut self, serial: u64, which: TimeoutWhich) {
-        let now = self.now;
-        let request = self.request(serial);
-        match which {
-            TimeoutWhich::Deadline => assert!(now >= request.deadline, "{serial}: not before its deadline"),
-            TimeoutWhich::Attempt => {
-                let limit = request.attempt_limit.expect("it has a limit");
-                assert!(now >= request.started_at + limit, "{serial}: not before its limit");
-                assert!(request.limit.is_none(), "{serial}: an attempt's limit passes once");
-            }
-            TimeoutWhich::Queue | TimeoutWhich::Progress | TimeoutWhich::Output => panic!("not there yet"),
-        }
-        request.limit = Some(which);
-    }
-
-    fn crashed(&mut self, death: &Death) {
-        let now = self.now;
-        let key = death.process;
-        let stable_after = self.pool_settings(death.pool).restart.stable_after;
-        let process = self.known(key);
-        let unkillable = death.reason == CrashReason::Killed(KillReason::Unkillable);
-        assert!(process.evidence || unkillable, "{key} is judged by its evidence");
-        if unkillable {
-            process.unkillable = true;
-            assert_eq!(process.signals.last(), Some(&StopSignal::Kill), "{key} was killed");
-            assert!(!process.exited, "{key} has not exited");
-        }
-        if let CrashReason::Killed(_) = death.reason {
-            assert!(
-                process.asked || process.signal_facts > 0,
-                "{key}: our kill needs a signal or at least a cancel frame"
-            );
-            assert!(death.intent.is_some(), "{key}: our kill needs an intent");
-        }
-        let untouched = process.signal_facts == 0
-            && !process.asked
-            && !process.violated
-            && !process.slots_failed
-            && process.ready_at.is_some();
-        if untouched && let Some(wait) = process.wait {
-            assert_true_reason(&death.reason, wait);
-        }
-        let since_ready = process.ready_at.map(|at| death.first_sign_at - at);
-        let productive = process.answered_ok || since_ready.is_some_and(|time| time >= stable_after);
-        assert_eq!(death.productive, productive, "{key}: productive");
-        assert!(death.judged_at == now && death.first_sign_at <= now);
-        let unstarted: Vec<u64> =
-            process.line.iter().filter(|held| !held.started).map(|held| held.serial).collect();
-        let executing = process.line.front().filter(|held| held.started).map(|held| held.serial);
-        let stopped = process.stopped.clone();
-        let given_back =
-            unstarted.iter().filter(|serial| self.peek(**serial).place == Place::Held(key)).count();
-        assert_eq!(death.requeued as usize, given_back, "{key}: gives back what had not started");
-        let told = death.executing.map(|(id, _, _)| self.by_id[&id]);
-        assert!(
-            told == executing || (executing.is_none() && told.is_some_and(|told| stopped.contains(&told))),
-            "{key} was executing {executing:?}, not {told:?}"
-        );
-        let worker = &mut self.workers[usize::from(key.worker.0)];
-        worker.unproductive = if productive { 0 } else { worker.unproductive + 1 };
-        self.concluded(key);
-    }
-
-    fn concluded(&mut self, key: ProcessKey) {
-        let process = self.known(key);
-        assert!(!process.concluded, "{key} is judged once");
-        process.concluded = true;
-        self.workers[usize::from(key.worker.0)].has_process = false;
-    }
-
-    fn backing_off(&mut self, worker: WorkerId, wait: Duration, unproductive: u32) {
-        let now = self.now;
-        assert!(!self.draining, "nothing comes back during a shutdown");
-        let pool = self.worker_pools[usize::from(worker.0)];
-        let settings = self.settings.pool(pool).restart;
-        let place = &mut self.workers[usize::from(worker.0)];
-        assert_eq!(place.unproductive, unproductive, "{worker:?}: unproductive incarnations in a row");
-        let (least, most) =
-            (restart::wait(&settings, unproductive, 0.0), restart::wait(&settings, unproductive, 1.0));
-        assert!(least <= wait && wait <= most && most <= settings.max, "{worker:?}: waits for {wait:?}");
-        if !wait.is_zero() {
-            place.backoff_until = Some(now + wait);
-        }
+        self.place(serial, Place::Waiting);
     }
 
     fn request_ended(&mut self, ended: &RequestEnded, core: &Core<u64, u64>, coverage: &mut Coverage) {
@@ -223,40 +93,21 @@ impl Shadow {
         assert!(!ended.past_deadline, "a promise is broken");
         let serial = match (ended.request, self.expected) {
             (Some(id), _) => self.serial(core, id),
-            (None, Expected::Admission(serial)) => serial,
-            (None, _) => panic!("only a new request is refused"),
+            (None, Expected::Admission(serial, Admission::Refused(why))) => {
+                assert_eq!(ended.rejected, Some(why), "{serial}: refused for another reason");
+                serial
+            }
+            (None, _) => panic!("a request is refused that should not be: {:?}", self.expected),
         };
         let request = self.peek(serial);
-        assert!(!matches!(request.place, Place::Done(_)), "{serial} has an outcome already");
+        assert!(!request.is_done(), "{serial} has an outcome already");
         assert_eq!(ended.attempts, request.attempts, "{serial}: attempts are counted");
         assert_eq!(ended.duration, now - request.accepted_at);
-        assert_eq!(ended.outcome == OutcomeKind::Rejected, ended.request.is_none());
-        if let Place::Held(key) = request.place {
-            if ended.outcome == OutcomeKind::Closed && self.never_read(key) == Some(serial) {
-                coverage.see("closed unread");
-            }
-            let started = request.attempts > request.ended;
-            assert!(!started, "{serial}: its attempt ends before it does");
-            if ended.outcome == OutcomeKind::TimedOut {
-                coverage.see("timed out while held behind");
-            }
-            assert!(!self.known(key).concluded || self.draining, "{serial}: it would have been given back");
+        assert_eq!(ended.outcome == OutcomeKind::Rejected, ended.rejected.is_some());
+        if let Place::Held(_) = request.place {
+            self.ends_behind(serial, ended.outcome, coverage);
         }
-        match ended.outcome {
-            OutcomeKind::Ok => {
-                assert_eq!(self.expected, Expected::Answer { serial, kind: AnswerKind::Ok });
-                assert_eq!(ended.late, self.peek(serial).limit.is_some(), "{serial}: late");
-            }
-            OutcomeKind::Failed => assert_eq!(self.peek(serial).last_end, Some(AttemptEnd::Failed)),
-            OutcomeKind::Crashed => {
-                assert_eq!(self.peek(serial).last_end, Some(AttemptEnd::Crashed));
-                assert!(!self.draining, "{serial}: expected is not unexpected");
-            }
-            OutcomeKind::TimedOut => assert!(self.peek(serial).limit.is_some(), "{serial}: no limit passed"),
-            OutcomeKind::Cancelled => assert!(self.peek(serial).cancelled, "{serial}: nobody cancelled it"),
-            OutcomeKind::Closed => assert!(self.draining, "{serial}: nobody shuts down"),
-            OutcomeKind::Rejected => {}
-        }
+        self.check_end(serial, ended);
         if self.peek(serial).cancelled {
             assert_eq!(ended.outcome, OutcomeKind::Cancelled, "{serial}: a cancel is final");
         }
@@ -264,31 +115,75 @@ impl Shadow {
         self.place(serial, Place::Done(ended.outcome));
         self.ended += 1;
         self.open.remove(&serial);
-        let kill_timeout = ended.pool.map_or(Duration::ZERO, |pool| self.pool_settings(pool).kill_timeout);
-        let bound = self.peek(serial).deadline + kill_timeout + super::rules::SLACK;
-        self.bounds.remove(&(bound, serial));
+        let kill_timeout =
+            ended.pool.map_or_else(Default::default, |pool| self.pool_settings(pool).kill_timeout);
+        let deadline = self.peek(serial).deadline;
+        self.bounds.remove(&(deadline + kill_timeout + super::rules::SLACK, serial));
+        self.deadlines.remove(&(deadline, serial));
         if !self.peek(serial).connected {
             self.outcomes_of_the_gone += 1;
         }
     }
-}
 
-/// Nobody had touched it: the status alone tells why it died.
-fn assert_true_reason(reason: &CrashReason, wait: WaitStatus) {
-    let fits = match (reason, wait) {
-        (_, WaitStatus::Unknown) => true,
-        (CrashReason::Exit { code }, WaitStatus::Exited { code: real }) => *code == real,
-        (CrashReason::CpuLimit, WaitStatus::Signaled { signal, .. }) => signal == 24,
-        (CrashReason::FileSizeLimit, WaitStatus::Signaled { signal, .. }) => signal == 25,
-        (CrashReason::SandboxViolation, WaitStatus::Signaled { signal, .. }) => signal == 31,
-        (CrashReason::Oom | CrashReason::KilledFromOutside, WaitStatus::Signaled { signal, .. }) => {
-            signal == 9
+    /// A request that a process holds ends without an attempt of it having just ended: it had not started.
+    fn ends_behind(&mut self, serial: u64, outcome: OutcomeKind, coverage: &mut Coverage) {
+        let Place::Held(key) = self.peek(serial).place else { return };
+        let request = self.peek(serial);
+        let (pool, started) = (request.pool, request.attempts > request.ended);
+        assert!(!started, "{serial}: its attempt ends before it does");
+        let (open, closing) = (self.look_pool(pool).is_open(), self.is_closing(pool));
+        let process = self.known(key);
+        let unread = process.never_read == Some(serial);
+        let slot = process.slots.iter().find(|slot| slot.line.iter().any(|held| held.serial == serial));
+        let over = process.concluded || slot.is_some_and(|slot| slot.retired);
+        let dead = process.exited;
+        assert!(!over || closing || open, "{serial}: it would have been given back");
+        match outcome {
+            OutcomeKind::Closed if unread => coverage.see("closed unread"),
+            OutcomeKind::TimedOut => coverage.see("timed out while held behind"),
+            OutcomeKind::Rejected => coverage.see("rejected when given back to a tripped pool"),
+            OutcomeKind::Ok
+            | OutcomeKind::Failed
+            | OutcomeKind::Crashed
+            | OutcomeKind::Cancelled
+            | OutcomeKind::Closed => {}
         }
-        (CrashReason::StoppedFromOutside { signal }, WaitStatus::Signaled { signal: real, .. }) => {
-            *signal == real && matches!(real, 1 | 2 | 15)
+        // Once its process is known to be dead it is sure that it has not begun it.
+        if !over && !dead {
+            coverage.see("may have started");
+            self.request(serial).may_have_started = true;
         }
-        (CrashReason::Signal { signal, .. }, WaitStatus::Signaled { signal: real, .. }) => *signal == real,
-        (_, WaitStatus::Exited { .. } | WaitStatus::Signaled { .. }) => false,
-    };
-    assert!(fits, "{reason:?} does not fit {wait:?}");
+    }
+
+    fn check_end(&self, serial: u64, ended: &RequestEnded) {
+        let request = self.peek(serial);
+        match ended.outcome {
+            OutcomeKind::Ok => {
+                assert_eq!(self.expected, Expected::Answer { serial, kind: AnswerKind::Ok });
+                assert_eq!(ended.late, request.limit.is_some(), "{serial}: late");
+            }
+            OutcomeKind::Failed => assert_eq!(request.last_end, Some(AttemptEnd::Failed)),
+            OutcomeKind::Crashed => {
+                assert_eq!(request.last_end, Some(AttemptEnd::Crashed));
+                assert!(!self.is_closing(request.pool), "{serial}: expected is not unexpected");
+            }
+            OutcomeKind::TimedOut => {
+                // What waits for a tripped pool, or is given back to it, ends as its last attempt did.
+                let waited = request.place != Place::Limbo && request.attempts == request.ended;
+                let tripped = waited && request.last_end == Some(AttemptEnd::TimedOut);
+                let tripped = tripped && self.look_pool(request.pool).is_open();
+                assert!(request.limit.is_some() || tripped, "{serial}: no limit passed");
+                let queue = request.limit == Some(TimeoutWhich::Queue);
+                assert!(!queue || !request.dispatched, "{serial}: it had been dispatched");
+            }
+            OutcomeKind::Cancelled => assert!(request.cancelled, "{serial}: nobody cancelled it"),
+            OutcomeKind::Closed => assert!(self.is_closing(request.pool), "{serial}: nobody shuts down"),
+            OutcomeKind::Rejected if ended.request.is_none() => {}
+            OutcomeKind::Rejected => {
+                assert_eq!(ended.rejected, Some(RejectWhy::Tripped), "{serial} was accepted");
+                assert!(self.look_pool(request.pool).is_open(), "{serial}: its pool is not tripped");
+                assert_eq!(request.ended, 0, "{serial}: it ran");
+            }
+        }
+    }
 }

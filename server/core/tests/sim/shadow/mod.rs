@@ -1,113 +1,72 @@
 //! The shadow model: it hears what the core is told and what the core says, and knows the promises.
 //!
-//! It shares nothing with the core but the vocabulary. `events` follows what the core is told, `facts` and `actions`
-//! check what it says, `retries` who is tried again, `rules` holds the checks that span entry points.
+//! It shares nothing with the core but the vocabulary. `events`, `answers` and `operators` follow what the core is
+//! told; `facts`, `attempts`, `starts`, `deaths`, `ladder`, `pools`, `actions` and `outcomes` check what it says; `retries` is
+//! who is tried again, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
+//! points.
 
 mod actions;
+mod answers;
+mod attempts;
+mod choice;
+mod deaths;
 mod events;
 mod facts;
+mod ladder;
+mod limits;
+mod operators;
+mod outcomes;
+mod pool;
+mod pools;
+mod process;
+mod request;
 mod retries;
 mod rules;
+mod starts;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lifeboat_core::evidence::StopSignal;
-use lifeboat_core::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
-use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
-use lifeboat_core::settings::{PoolSettings, RetryOn, Settings};
+use lifeboat_core::ids::{PoolId, ProcessKey, RequestId, WorkerId};
+use lifeboat_core::reason::{RejectWhy, StopReason};
+use lifeboat_core::settings::{PoolSettings, Settings};
 use lifeboat_core::time::Timestamp;
 
-/// Where the shadow believes a request to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Waiting,
-    Backoff(Timestamp),
-    Held(ProcessKey),
-    /// Its attempt has ended in this entry point; it must get an outcome or a retry in it too.
-    Limbo,
-    Done(OutcomeKind),
-}
+use pool::Pool;
+use process::Process;
+use request::{Place, Request};
 
-#[derive(Debug)]
-struct Request {
-    client: ClientId,
-    /// Its client is still there.
-    connected: bool,
-    method: Option<MethodId>,
-    pool: PoolId,
-    bytes: usize,
-    accepted_at: Timestamp,
-    deadline: Timestamp,
-    attempt_limit: Option<Duration>,
-    max_attempts: u16,
-    /// What its client wants to be retried.
-    retry_on: Option<RetryOn>,
-    place: Place,
-    /// Attempts that have started.
-    attempts: u16,
-    /// Attempts that have ended.
-    ended: u16,
-    started_at: Timestamp,
-    last_worker: Option<WorkerId>,
-    last_end: Option<AttemptEnd>,
-    dispatched: bool,
-    cancelled: bool,
-    limit: Option<TimeoutWhich>,
-    /// Its outcome went to the client.
-    told: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    serial: u64,
-    attempt: AttemptNumber,
-    started: bool,
-    cancel_sent: bool,
-}
-
-#[derive(Debug)]
-struct Process {
-    key: ProcessKey,
-    pool: PoolId,
-    ordered_at: Timestamp,
-    spawned: bool,
-    ready_at: Option<Timestamp>,
-    line: VecDeque<Held>,
-    /// The request that was the last thing written to it; `None` if that was another frame.
-    last_written: Option<u64>,
-    /// The request that is proven not to have started, because the process never read it.
-    never_read: Option<u64>,
-    /// When it last became idle, was given work or became ready.
-    idle_since: u64,
-    first_sign: Option<Timestamp>,
-    exited: bool,
-    violated: bool,
-    slots_failed: bool,
-    drained: bool,
-    signals: Vec<StopSignal>,
-    signal_facts: usize,
-    killed_at: Option<Timestamp>,
-    asked: bool,
-    collect: bool,
-    evidence: bool,
-    answered_ok: bool,
-    /// Its end was told.
-    concluded: bool,
-    unkillable: bool,
-    newest: u64,
-    /// What the wait status said, once told.
-    wait: Option<lifeboat_core::evidence::WaitStatus>,
-    oom: lifeboat_core::evidence::OomEvidence,
-    /// Requests whose attempt stopped past a limit: they wait for the death.
-    stopped: Vec<u64>,
-}
-
+/// One worker, as far as can be seen.
 #[derive(Debug, Default)]
 struct Worker {
-    unproductive: u32,
+    /// Its process that serves, or is to.
+    present: Option<ProcessKey>,
+    /// The process that gets ready while the present one serves on.
+    successor: Option<ProcessKey>,
+    /// Waits before its next process, in a row.
+    row: u32,
+    /// Waits before the next try at a successor, in a row.
+    successor_row: u32,
     backoff_until: Option<Timestamp>,
-    has_process: bool,
+    /// Its next process has to wait.
+    must_back_off: Option<Wait>,
+    /// Somebody became stable and ended at the same time: either order is as good.
+    row_unsure: bool,
+    /// Its present process is to be replaced.
+    due: Option<StopReason>,
+    /// A person drained it.
+    disabled: bool,
+    failures: u32,
+    crashes: u32,
+}
+
+/// Why a worker's next process has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Its last one was unproductive: one more in the row.
+    Longer,
+    /// Its pool has come back, and the row is what it was.
+    AsBefore,
 }
 
 /// What the present event must lead to.
@@ -115,12 +74,33 @@ struct Worker {
 enum Expected {
     Nothing,
     /// The new request is refused, dispatched or queued.
-    Admission(u64),
-    /// The front attempt was answered.
+    Admission(u64, Admission),
+    /// The front attempt of a slot was answered.
     Answer {
         serial: u64,
         kind: AnswerKind,
     },
+    /// An answer that nobody waits for.
+    Refusal,
+    /// A client that streams is told.
+    Forward {
+        serial: u64,
+        what: Told,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Dispatched,
+    Waits,
+    Refused(RejectWhy),
+}
+
+/// What a client that streams is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Progress(u64),
+    Part(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,29 +115,43 @@ enum AnswerKind {
 pub(crate) struct Shadow {
     settings: Settings,
     now: Timestamp,
-    /// Told in `event`: nothing is due before it.
+    /// The last time that was told as such: whatever is due then has happened.
     time_told: Timestamp,
     requests: Vec<Request>,
     by_id: BTreeMap<RequestId, u64>,
     processes: Vec<Process>,
     workers: Vec<Worker>,
     worker_pools: Vec<PoolId>,
-    /// Per pool, who waits for a process; backoff is not in it.
-    waiting: Vec<BTreeSet<u64>>,
-    /// Per pool, how many wait and the memory they pin, backoff included.
-    depth: Vec<(usize, usize)>,
+    pools: Vec<Pool>,
     open: BTreeSet<u64>,
     /// The latest moments for outcomes.
     bounds: BTreeSet<(Timestamp, u64)>,
+    /// Deadlines that have not passed, as far as was told.
+    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// The ends of backoffs.
+    backoffs: BTreeSet<(Timestamp, u64)>,
     expected: Expected,
+    /// The attempt that was answered now: it is over.
+    answered: Option<(u64, u16)>,
     /// Requests that were cancelled by this event: they end in it.
     must_end: Vec<u64>,
     limbo: Vec<u64>,
+    /// Requests of streaming clients that are to be told of a failed attempt.
+    must_tell_failed: Vec<u64>,
     draining: bool,
+    drain_began: Timestamp,
     hurried: bool,
     announced: bool,
     finished: bool,
+    /// Counts entry points.
     ticks: u64,
+    /// Counts what makes a process younger in its lane.
+    touches: u64,
+    /// A process answered `ok` in this entry point.
+    ok_from: Option<ProcessKey>,
+    operated: bool,
+    /// Processes that became stable in this entry point.
+    stable: Vec<(PoolId, ProcessKey)>,
     received: u64,
     ended: u64,
     outcomes_told: u64,
@@ -171,9 +165,7 @@ impl Shadow {
             let id = PoolId(u16::try_from(place).unwrap());
             worker_pools.extend((0..pool.workers.get()).map(|_| id));
         }
-        let pools = settings.pools.len();
         Self {
-            settings,
             now: Timestamp::ZERO,
             time_told: Timestamp::ZERO,
             requests: Vec::new(),
@@ -181,18 +173,27 @@ impl Shadow {
             processes: Vec::new(),
             workers: worker_pools.iter().map(|_| Worker::default()).collect(),
             worker_pools,
-            waiting: vec![BTreeSet::new(); pools],
-            depth: vec![(0, 0); pools],
+            pools: settings.pools.iter().map(|_| Pool::default()).collect(),
+            settings,
             open: BTreeSet::new(),
             bounds: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            backoffs: BTreeSet::new(),
             expected: Expected::Nothing,
+            answered: None,
             must_end: Vec::new(),
             limbo: Vec::new(),
+            must_tell_failed: Vec::new(),
             draining: false,
+            drain_began: Timestamp::ZERO,
             hurried: false,
             announced: false,
             finished: false,
             ticks: 0,
+            touches: 0,
+            ok_from: None,
+            operated: false,
+            stable: Vec::new(),
             received: 0,
             ended: 0,
             outcomes_told: 0,
@@ -213,64 +214,73 @@ impl Shadow {
         self.processes.iter_mut().find(|process| process.key == key)
     }
 
+    fn look(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.iter().find(|process| process.key == key)
+    }
+
     fn known(&mut self, key: ProcessKey) -> &mut Process {
         self.process(key).unwrap_or_else(|| panic!("{key} is not known"))
     }
 
-    fn never_read(&self, key: ProcessKey) -> Option<u64> {
-        self.processes.iter().find(|process| process.key == key)?.never_read
+    fn worker(&mut self, id: WorkerId) -> &mut Worker {
+        &mut self.workers[usize::from(id.0)]
+    }
+
+    fn pool(&mut self, id: PoolId) -> &mut Pool {
+        &mut self.pools[usize::from(id.0)]
+    }
+
+    fn look_pool(&self, id: PoolId) -> &Pool {
+        &self.pools[usize::from(id.0)]
     }
 
     fn pool_settings(&self, pool: PoolId) -> &PoolSettings {
         self.settings.pool(pool)
     }
 
+    fn workers_of(&self, pool: PoolId) -> Vec<WorkerId> {
+        let all = (0..).map(WorkerId).zip(&self.worker_pools);
+        all.filter(|(_, of)| **of == pool).map(|(id, _)| id).collect()
+    }
+
+    /// The pool takes nothing new: the broker shuts down, or a person drains the pool.
+    fn is_closing(&self, pool: PoolId) -> bool {
+        self.draining || self.look_pool(pool).drained
+    }
+
+    fn touch(&mut self) -> u64 {
+        self.touches += 1;
+        self.touches
+    }
+
     /// Moves a request and keeps the pool's accounts.
     fn place(&mut self, serial: u64, place: Place) {
         let request = self.request(serial);
-        let (pool, bytes, old) = (usize::from(request.pool.0), request.bytes, request.place);
-        request.place = place;
+        let old = std::mem::replace(&mut request.place, place);
+        let (pool, bytes, client) = (request.pool, request.bytes, request.client);
+        let (fresh, queue_ends) = (!request.dispatched, request.queue_ends());
         let waits = |place| matches!(place, Place::Waiting | Place::Backoff(_));
+        if let Place::Backoff(until) = old {
+            self.backoffs.remove(&(until, serial));
+        }
+        if let Place::Backoff(until) = place {
+            self.backoffs.insert((until, serial));
+        }
+        let pool = self.pool(pool);
         if old == Place::Waiting {
-            self.waiting[pool].remove(&serial);
+            pool.leaves(serial, client, fresh, queue_ends);
         }
         if place == Place::Waiting {
-            self.waiting[pool].insert(serial);
+            pool.waits(serial, client, fresh, queue_ends);
         }
-        let depth = &mut self.depth[pool];
         if waits(old) {
-            *depth = (depth.0 - 1, depth.1 - bytes);
+            pool.depth = (pool.depth.0 - 1, pool.depth.1 - bytes);
         }
         if waits(place) {
-            *depth = (depth.0 + 1, depth.1 + bytes);
+            pool.depth = (pool.depth.0 + 1, pool.depth.1 + bytes);
         }
         if place == Place::Limbo {
             self.limbo.push(serial);
         }
-    }
-}
-
-impl Process {
-    /// Ready or starting, as far as can be seen: a retry waits for such a worker rather than use the one it avoids.
-    fn is_up(&self) -> bool {
-        !self.is_ending()
-    }
-
-    fn is_ending(&self) -> bool {
-        self.first_sign.is_some()
-            || self.exited
-            || self.violated
-            || self.slots_failed
-            || self.drained
-            || self.concluded
-            || !self.signals.is_empty()
-    }
-
-    /// May be given a request.
-    fn has_room(&self, prefetch: u16) -> bool {
-        self.ready_at.is_some()
-            && !self.is_ending()
-            && self.line.len() < usize::from(prefetch)
-            && !self.line.front().is_some_and(|held| held.cancel_sent)
     }
 }

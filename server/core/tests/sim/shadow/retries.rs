@@ -6,21 +6,27 @@ use lifeboat_core::ids::AttemptNumber;
 use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
 use lifeboat_core::settings::{RetryOn, RetryPolicy};
 
-use super::{AnswerKind, Expected, Place, Shadow};
+use super::request::Place;
+use super::{AnswerKind, Expected, Shadow};
 use crate::sim::coverage::Coverage;
 
 impl Shadow {
     pub(super) fn retried(&mut self, serial: u64, next: AttemptNumber, backoff: Duration) {
-        assert!(!self.draining, "{serial}: no retry during a shutdown");
         let now = self.now;
         let request = self.peek(serial);
+        assert!(!self.is_closing(request.pool), "{serial}: no retry in a pool that is drained");
+        assert!(!self.look_pool(request.pool).is_open(), "{serial}: no retry in a tripped pool");
         assert_eq!(request.place, Place::Limbo, "{serial}: a retry follows an attempt's end");
         assert!(!request.cancelled, "{serial}: no retry once cancelled");
+        assert!(!request.told_part || request.restartable, "{serial}: no retry after a part was told");
         assert_eq!(next.0, request.attempts + 1);
         assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
         let ceiling = self.grant(serial).unwrap_or_else(|| panic!("{serial}: a retry that nobody asked for"));
         assert!(backoff <= ceiling, "{serial}: waits for {backoff:?}, at most {ceiling:?}");
+        if self.peek(serial).listens() {
+            self.must_tell_failed.push(serial);
+        }
         self.request(serial).limit = None;
         let place = if backoff.is_zero() { Place::Waiting } else { Place::Backoff(now + backoff) };
         self.place(serial, place);
@@ -38,9 +44,11 @@ impl Shadow {
         let RetryPolicy::Retry { on, backoff, .. } = &method.retry else { return None };
         let asked = match request.last_end? {
             AttemptEnd::Crashed => on.crash && wished(|on| on.crash),
-            AttemptEnd::TimedOut => {
-                on.timeout && wished(|on| on.timeout) && request.limit == Some(TimeoutWhich::Attempt)
-            }
+            AttemptEnd::TimedOut => match request.limit? {
+                TimeoutWhich::Attempt => on.timeout && wished(|on| on.timeout),
+                TimeoutWhich::Progress | TimeoutWhich::Output => on.stall && wished(|on| on.stall),
+                TimeoutWhich::Queue | TimeoutWhich::Deadline => false,
+            },
             AttemptEnd::Failed => {
                 let kind = AnswerKind::Failed { retryable: true };
                 on.failed && wished(|on| on.failed) && self.expected == Expected::Answer { serial, kind }
@@ -60,13 +68,22 @@ impl Shadow {
         let by_attempt =
             matches!(outcome, OutcomeKind::Crashed | OutcomeKind::Failed | OutcomeKind::TimedOut);
         let request = self.peek(serial);
-        if request.place != Place::Limbo || !by_attempt || self.draining || request.cancelled {
+        let ended = request.place == Place::Limbo && by_attempt && !request.cancelled;
+        if !ended || self.is_closing(request.pool) {
             return;
         }
-        if let Some(wait) = self.grant(serial) {
+        let Some(wait) = self.grant(serial) else {
+            if self.granted(serial, None).is_some() {
+                coverage.see("retry refused by the client");
+            }
+            return;
+        };
+        if request.told_part && !request.restartable {
+            coverage.see("no retry after a part");
+        } else if self.look_pool(request.pool).is_open() {
+            coverage.see("no retry in a tripped pool");
+        } else {
             assert!(self.now + wait >= request.deadline, "{serial}: was denied the retry it asked for");
-        } else if self.granted(serial, None).is_some() {
-            coverage.see("retry refused by the client");
         }
     }
 }

@@ -1,117 +1,111 @@
-//! Rules that span entry points: who is chosen, what may be refused, what must have happened by now.
+//! What must be so after every entry point.
 
 use std::time::Duration;
 
 use lifeboat_core::Core;
-use lifeboat_core::ids::{PoolId, ProcessKey, WorkerId};
-use lifeboat_core::view::BrokerView;
+use lifeboat_core::ids::PoolId;
+use lifeboat_core::reason::AttemptEnd;
 
-use super::{AnswerKind, Expected, Place, Process, Shadow};
-use crate::sim::coverage::Coverage;
+use super::request::Place;
+use super::{Admission, AnswerKind, Expected, Shadow};
 
 /// What the shell's tick may add: it may be late twice, at the deadline and at the end of `kill_timeout`.
 pub(super) const SLACK: Duration = Duration::from_millis(50);
 
 impl Shadow {
-    /// The least loaded, longest idle process that the request may go to; the oldest request that may go there.
-    pub(super) fn check_choice(&self, key: ProcessKey, serial: u64, coverage: &mut Coverage) {
-        let request = self.peek(serial);
-        let prefetch = self.pool_settings(request.pool).prefetch.get();
-        let chosen = self.processes.iter().find(|process| process.key == key).expect("a known process");
-        assert!(chosen.has_room(prefetch), "{serial}: {key} has no room or is ending: {chosen:?}");
-        if request.last_worker == Some(key.worker) {
-            coverage.see("avoided worker used");
-            let other = self.another_is_up(request.pool, key.worker);
-            assert!(!other, "{serial}: goes to {key}, which its last attempt ended");
-        }
-        for other in self.processes.iter().filter(|other| other.pool == request.pool) {
-            let avoided = request.last_worker == Some(other.key.worker);
-            if avoided || !other.has_room(prefetch) {
-                continue;
-            }
-            assert!(chosen.line.len() <= other.line.len(), "{serial}: {} holds fewer than {key}", other.key);
-            if other.line.is_empty() {
-                assert!(
-                    chosen.idle_since <= other.idle_since,
-                    "{serial}: {} is idle for longer than {key}",
-                    other.key
-                );
-            }
-        }
-        for older in self.waiting[usize::from(request.pool.0)].range(..serial) {
-            let shuns = self.peek(*older).last_worker == Some(key.worker);
-            assert!(shuns, "{serial} overtakes {older}");
-        }
-    }
-
-    /// Whether the pool surely has another worker that is ready or starting.
-    fn another_is_up(&self, pool: PoolId, worker: WorkerId) -> bool {
-        let start_timeout = self.pool_settings(pool).start_timeout;
-        self.processes.iter().any(|other| {
-            let late = !other.spawned && self.now >= other.ordered_at + start_timeout;
-            other.pool == pool && other.key.worker != worker && other.is_up() && !late
-        })
-    }
-
-    /// A request is refused as one too many only if there is nobody to take it and no room to wait.
-    pub(super) fn check_full(&self, serial: u64) {
-        let request = self.peek(serial);
-        if self.open.len() >= self.settings.max_open_requests as usize {
-            return;
-        }
-        let settings = self.pool_settings(request.pool);
-        let prefetch = settings.prefetch.get();
-        let room =
-            self.processes.iter().any(|process| process.pool == request.pool && process.has_room(prefetch));
-        let (depth, bytes) = self.depth[usize::from(request.pool.0)];
-        let full = depth >= settings.queue.max_requests || bytes + request.bytes > settings.queue.max_bytes;
-        assert!(full && !room, "{serial}: refused although there was room");
-    }
-
     /// Everything that an entry point had to do is done.
     pub(crate) fn after(&mut self, core: &Core<u64, u64>) {
-        if let Expected::Admission(serial) = self.expected
-            && self.peek(serial).place == Place::Limbo
-        {
-            self.place(serial, Place::Waiting);
-            let settings = self.pool_settings(self.peek(serial).pool);
-            let (depth, bytes) = self.depth[usize::from(self.peek(serial).pool.0)];
-            assert!(depth <= settings.queue.max_requests, "{serial}: the queue is bounded");
-            assert!(bytes <= settings.queue.max_bytes, "{serial}: in bytes too");
-        }
-        if let Expected::Answer { serial, kind } = self.expected {
-            let place = self.peek(serial).place;
-            if kind == AnswerKind::Ok {
-                assert!(matches!(place, Place::Done(_)), "{serial}: a written answer is lost");
-            }
-            // A cancelled answer that nobody asked for is a violation: the process is killed, and holds it still.
-            if kind == AnswerKind::Cancelled && matches!(place, Place::Held(_)) {
-                panic!("{serial}: the world cancels only what was cancelled");
-            }
-        }
-        self.expected = Expected::Nothing;
+        self.note_asked();
+        self.check_expected();
         for serial in std::mem::take(&mut self.must_end) {
-            assert!(matches!(self.peek(serial).place, Place::Done(_)), "{serial}: cancelled is final");
+            assert!(self.peek(serial).is_done(), "{serial}: cancelled is final");
         }
         for serial in std::mem::take(&mut self.limbo) {
             assert!(self.peek(serial).place != Place::Limbo, "{serial} hangs in the air");
         }
-        if let Some((bound, serial)) = self.bounds.first() {
-            assert!(self.now <= *bound, "{serial} has no outcome by its deadline and kill_timeout");
-        }
+        assert!(self.must_tell_failed.is_empty(), "{:?} were not told", self.must_tell_failed);
+        assert!(!self.operated, "an order was not told");
+        self.check_bounds();
+        self.check_limits();
         self.check_waiting();
+        self.check_workers();
+        self.check_recycling();
+        self.check_pools();
         self.check_processes();
+        self.end_entry();
         assert_eq!(core.is_draining(), self.draining);
         if self.draining {
             self.check_draining();
         }
     }
 
+    fn check_expected(&mut self) {
+        if let Some((serial, attempt)) = self.answered.take() {
+            assert!(self.peek(serial).ended >= attempt, "{serial}: its attempt was answered and is not over");
+        }
+        match self.expected {
+            Expected::Admission(serial, admission) => self.check_admission(serial, admission),
+            Expected::Answer { serial, kind } => {
+                let request = self.peek(serial);
+                if kind == AnswerKind::Ok {
+                    assert!(request.is_done(), "{serial}: a written answer is lost");
+                }
+            }
+            Expected::Refusal => panic!("an old answer was not refused"),
+            Expected::Forward { serial, what } => panic!("{serial}: its client was not told {what:?}"),
+            Expected::Nothing => {}
+        }
+        self.expected = Expected::Nothing;
+    }
+
+    fn check_admission(&mut self, serial: u64, admission: Admission) {
+        if admission == Admission::Waits && self.peek(serial).place == Place::Limbo {
+            self.place(serial, Place::Waiting);
+            return;
+        }
+        let place = self.peek(serial).place;
+        let fits = match admission {
+            Admission::Dispatched => matches!(place, Place::Held(_)),
+            Admission::Refused(_) => matches!(place, Place::Done(_)),
+            Admission::Waits => false,
+        };
+        assert!(fits, "{serial}: {admission:?} was due, not {place:?}");
+    }
+
+    /// What lasts for one entry point is over.
+    fn end_entry(&mut self) {
+        self.ok_from = None;
+        for (pool, key) in std::mem::take(&mut self.stable) {
+            // It may have been ended by something else that was due at the same time.
+            let stands = self.look(key).is_some_and(|process| !process.is_ending());
+            self.worker(key.worker).row_unsure |= !stands;
+            let place = self.look_pool(pool);
+            assert!(!stands || !place.is_half_open(), "{pool:?} should have come back, because of {key}");
+        }
+        for process in &mut self.processes {
+            process.may_be_restarted = false;
+            process.just_doomed = false;
+            for slot in process.slots.iter_mut().filter(|slot| slot.retired) {
+                slot.line.clear();
+            }
+            process.killed_by_hand &= !process.exited;
+            let leaves = process.is_ending() && (process.leaving.is_empty() || !process.is_cancelling());
+            if leaves || process.signal_facts > 0 {
+                process.stable_at = None;
+            }
+        }
+        for pool in &mut self.pools {
+            assert!(!pool.must_trip, "a pool should have tripped");
+            assert!(!pool.must_recover || pool.changed, "a pool should have come back");
+            pool.must_recover = false;
+            pool.changed = false;
+        }
+    }
+
     /// A shutdown leaves open only what executes, or has stopped past a limit.
     fn check_draining(&self) {
         let executing = self.processes.iter().flat_map(|process| {
-            let front = process.line.front().filter(|held| held.started).map(|held| held.serial);
-            process.stopped.iter().copied().chain(front)
+            process.stopped.iter().copied().chain(process.executing().map(|held| held.serial))
         });
         let executing: Vec<u64> = executing.collect();
         for serial in &self.open {
@@ -120,38 +114,60 @@ impl Shadow {
         }
     }
 
-    /// Nobody waits who could run.
-    fn check_waiting(&self) {
-        for (place, waiting) in self.waiting.iter().enumerate() {
-            let pool = PoolId(u16::try_from(place).unwrap());
-            let Some(first) = waiting.first() else { continue };
-            let prefetch = self.pool_settings(pool).prefetch.get();
-            let mut free =
-                self.processes.iter().filter(|other| other.pool == pool && other.has_room(prefetch));
-            let Some(room) = free.next() else { continue };
-            assert!(free.next().is_none(), "{first} waits while two processes have room");
-            for serial in waiting {
-                let shuns = self.peek(*serial).last_worker == Some(room.key.worker);
-                let start_timeout = self.pool_settings(pool).start_timeout;
-                let others = self.processes.iter().any(|other: &Process| {
-                    let late = !other.spawned && self.now >= other.ordered_at + start_timeout;
-                    other.pool == pool && other.key.worker != room.key.worker && (other.is_up() || late)
-                });
-                assert!(shuns && others, "{serial} waits while {} has room", room.key);
+    /// A worker has a process, or waits for its next one, or is not to have any.
+    fn check_workers(&self) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            let pool = self.worker_pools[index];
+            let parked = worker.disabled || self.is_closing(pool) || !self.look_pool(pool).is_closed();
+            let waits = worker.backoff_until.is_some();
+            assert!(worker.present.is_some() || waits || parked, "worker {index} is forgotten");
+            assert!(worker.must_back_off.is_none() || parked, "worker {index} does not back off");
+            let wanted = worker.present.is_none() || worker.due.is_some();
+            assert!(wanted || !waits, "worker {index} waits for nothing");
+        }
+    }
+
+    fn check_pools(&self) {
+        for (place, pool) in self.pools.iter().enumerate() {
+            let id = PoolId(u16::try_from(place).unwrap());
+            if pool.is_open() {
+                for serial in pool.waiting.iter().chain(self.backoffs.iter().map(|(_, serial)| serial)) {
+                    let request = self.peek(*serial);
+                    let failed = request.last_end == Some(AttemptEnd::Failed);
+                    assert!(request.pool != id || failed, "{serial} waits for a tripped pool");
+                }
+            }
+            if let super::pool::Trip::Open(until) = pool.trip {
+                assert!(until > self.time_told, "{id:?}: its chance does not come");
+            }
+            if pool.is_half_open() && !self.is_closing(id) {
+                self.check_chance(id);
             }
         }
+    }
+
+    /// A pool that has its chance has somebody to take it with.
+    fn check_chance(&self, id: PoolId) {
+        let idle = self.workers_of(id).into_iter().any(|worker| {
+            let worker = &self.workers[usize::from(worker.0)];
+            worker.present.is_none() && !worker.disabled
+        });
+        let lives = self.processes.iter().any(|other| other.pool == id && !other.concluded);
+        assert!(lives || !idle, "{id:?} has its chance and nobody to take it");
     }
 
     /// Nobody is left with the dead; nobody lives on after SIGKILL for longer than `kill_timeout`.
     fn check_processes(&self) {
         for process in &self.processes {
+            assert!(process.ordered, "{}: the shell was not told to start it", process.key);
             assert_eq!(process.signals.len(), process.signal_facts, "{}: signals are told", process.key);
-            if process.concluded {
-                for held in &process.line {
-                    let place = self.peek(held.serial).place;
-                    assert_ne!(place, Place::Held(process.key), "{} is left with the dead", held.serial);
+            for slot in process.slots.iter().filter(|slot| process.concluded || slot.retired) {
+                for held in &slot.line {
+                    let left = self.peek(held.serial).is_held_by(process.key);
+                    assert!(!left, "{} is left with the dead of {}", held.serial, process.key);
                 }
             }
+            self.check_rungs(process);
             let kill_timeout = self.pool_settings(process.pool).kill_timeout;
             if let Some(at) = process.killed_at
                 && !process.exited
@@ -162,27 +178,15 @@ impl Shadow {
         }
     }
 
-    /// The core's own view agrees.
-    pub(crate) fn compare(&self, view: &BrokerView) {
-        assert_eq!(view.open_requests, self.open.len());
-        assert_eq!(view.draining, self.draining);
-        for pool in &view.pools {
-            let (depth, bytes) = self.depth[usize::from(pool.pool.0)];
-            assert_eq!((pool.queue_depth, pool.queue_bytes), (depth, bytes), "{:?}", pool.pool);
-        }
-        for worker in &view.workers {
-            let Some(key) = worker.process else { continue };
-            let process = self.processes.iter().find(|process| process.key == key).expect("a known process");
-            assert_eq!(worker.held, process.line.len(), "{key} holds");
-        }
-    }
-
     /// The account is balanced: as many outcomes as requests, each told once.
     pub(crate) fn assert_empty(&self) {
         assert!(self.finished && self.announced);
         assert_eq!(self.open.len(), 0);
         assert_eq!(self.received, self.ended, "requests in, outcomes out");
         assert_eq!(self.ended, self.outcomes_told + self.outcomes_of_the_gone, "each told once");
-        assert_eq!(self.depth, vec![(0, 0); self.depth.len()]);
+        assert!(self.deadlines.is_empty() && self.backoffs.is_empty());
+        for pool in &self.pools {
+            assert_eq!(pool.depth, (0, 0));
+        }
     }
 }

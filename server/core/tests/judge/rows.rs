@@ -1,0 +1,263 @@
+//! Rows 2 to 8, each against its neighbours: a process that had been ready.
+
+use lifeboat_core::evidence::{ConnectionEnd, IntentKind, OomEvidence, WaitStatus};
+use lifeboat_core::judge::Case;
+use lifeboat_core::reason::Confidence::{Inferred, Proven, Unknown};
+use lifeboat_core::reason::{CrashReason, KillReason};
+
+use crate::{
+    ATTEMPT, BROKEN, CLOSED, DEADLINE, KILL, OPERATOR, READY, SHUTDOWN, TERM, check, code, crash, decided,
+    own, planned, sig,
+};
+
+#[test]
+fn row_2_signals_of_its_own_and_their_neighbours() {
+    check(&[
+        (
+            "segfault with core",
+            Case { wait: WaitStatus::Signaled { signal: 11, core_dumped: true }, ..READY },
+            crash(CrashReason::Signal { signal: 11, core_dumped: true }, Proven),
+        ),
+        ("abort", Case { wait: sig(6), ..READY }, crash(own(6), Proven)),
+        ("SIGXCPU", Case { wait: sig(24), ..READY }, crash(CrashReason::CpuLimit, Proven)),
+        ("SIGXFSZ", Case { wait: sig(25), ..READY }, crash(CrashReason::FileSizeLimit, Proven)),
+        ("SIGSYS", Case { wait: sig(31), ..READY }, crash(CrashReason::SandboxViolation, Proven)),
+        ("2 beats 3", Case { wait: sig(11), slots_failed: Some("all"), ..READY }, crash(own(11), Proven)),
+        (
+            "2 beats 4",
+            Case { wait: sig(11), intent: decided(DEADLINE, KILL), ..READY },
+            crash(own(11), Proven),
+        ),
+        (
+            "2 beats 5",
+            Case { wait: sig(11), intent: decided(SHUTDOWN, TERM), ..READY },
+            crash(own(11), Proven),
+        ),
+    ]);
+}
+
+#[test]
+fn row_3_slots_failed_and_its_neighbours() {
+    let exhausted = || crash(CrashReason::SlotsExhausted("all".into()), Proven);
+    let said = Case { slots_failed: Some("all"), ..READY };
+    let bad = ConnectionEnd::Violation("garbage".into());
+    check(&[
+        ("exits", Case { wait: code(1), ..said }, exhausted()),
+        (
+            "stays and is killed",
+            Case { wait: sig(9), intent: decided(IntentKind::SlotsFailed, KILL), ..said },
+            exhausted(),
+        ),
+        ("3 beats 4, kill", Case { wait: sig(9), intent: decided(DEADLINE, KILL), ..said }, exhausted()),
+        ("3 beats 4, violation", Case { wait: code(1), connection: Some(&bad), ..said }, exhausted()),
+        ("3 beats 5", Case { wait: code(0), intent: decided(SHUTDOWN, None), ..said }, exhausted()),
+    ]);
+}
+
+#[test]
+fn row_4_our_kills_and_their_neighbours() {
+    let killed = |why| crash(CrashReason::Killed(why), Proven);
+    let connection = |sent| decided(IntentKind::Connection, sent);
+    let bad = ConnectionEnd::Violation("garbage".into());
+    let violation = || crash(CrashReason::ProtocolViolation("garbage".into()), Proven);
+    check(&[
+        (
+            "deadline",
+            Case { wait: sig(9), intent: decided(DEADLINE, KILL), ..READY },
+            killed(KillReason::Deadline),
+        ),
+        (
+            "an exit beside a kill that asked for nothing",
+            Case { wait: code(0), intent: decided(DEADLINE, KILL), ..READY },
+            crash(CrashReason::Exit { code: 0 }, Proven),
+        ),
+        (
+            "SIGTERM",
+            Case { wait: sig(15), intent: decided(ATTEMPT, TERM), ..READY },
+            killed(KillReason::AttemptTimeout),
+        ),
+        (
+            "leaves after SIGTERM",
+            Case { wait: code(0), intent: decided(ATTEMPT, TERM), ..READY },
+            killed(KillReason::AttemptTimeout),
+        ),
+        (
+            "leaves after the cancel frame",
+            Case { wait: code(7), intent: decided(ATTEMPT, None), ..READY },
+            killed(KillReason::AttemptTimeout),
+        ),
+        (
+            "SIGKILL that we did not send beats nothing",
+            Case { wait: sig(9), intent: decided(ATTEMPT, TERM), ..READY },
+            crash(CrashReason::KilledFromOutside, Proven),
+        ),
+        (
+            "OOM while we were asking",
+            Case { wait: sig(9), intent: decided(ATTEMPT, TERM), oom: OomEvidence::OwnCounterRose, ..READY },
+            crash(CrashReason::Oom, Proven),
+        ),
+        (
+            "4 beats 6: our SIGKILL though the counter rose",
+            Case { wait: sig(9), intent: decided(DEADLINE, KILL), oom: OomEvidence::OwnCounterRose, ..READY },
+            killed(KillReason::Deadline),
+        ),
+        (
+            "no status after our kill",
+            Case { intent: decided(DEADLINE, KILL), ..READY },
+            crash(CrashReason::Killed(KillReason::Deadline), Inferred),
+        ),
+        (
+            "unresponsive",
+            Case { wait: sig(9), intent: decided(IntentKind::Unresponsive, KILL), ..READY },
+            crash(CrashReason::Unresponsive, Proven),
+        ),
+        (
+            "violation, killed",
+            Case { wait: sig(9), intent: connection(KILL), connection: Some(&bad), ..READY },
+            violation(),
+        ),
+        (
+            "violation, then its own exit",
+            Case { wait: code(1), intent: connection(KILL), connection: Some(&bad), ..READY },
+            violation(),
+        ),
+        (
+            "a violation beats a planned stop",
+            Case { wait: code(0), intent: decided(SHUTDOWN, TERM), connection: Some(&bad), ..READY },
+            violation(),
+        ),
+        (
+            "a kill for another reason came before the violation",
+            Case { wait: sig(9), intent: decided(DEADLINE, KILL), connection: Some(&bad), ..READY },
+            killed(KillReason::Deadline),
+        ),
+        (
+            "closed and stayed",
+            Case { wait: sig(9), intent: connection(KILL), connection: CLOSED, ..READY },
+            crash(CrashReason::ConnectionClosed, Proven),
+        ),
+        (
+            "broke and stayed",
+            Case { wait: sig(9), intent: connection(KILL), connection: BROKEN, ..READY },
+            crash(CrashReason::ConnectionError { errno: 104 }, Proven),
+        ),
+        (
+            "it was dying by somebody else's SIGKILL before ours",
+            Case { wait: sig(9), intent: decided(DEADLINE, KILL), exiting_before_kill: true, ..READY },
+            crash(CrashReason::KilledFromOutside, Proven),
+        ),
+        (
+            "its memory was gone before we lost patience with its connection",
+            Case {
+                wait: sig(9),
+                intent: connection(KILL),
+                connection: CLOSED,
+                exiting_before_kill: true,
+                oom: OomEvidence::OwnCounterRose,
+                ..READY
+            },
+            crash(CrashReason::Oom, Proven),
+        ),
+        (
+            "our SIGTERM ended it before our SIGKILL",
+            Case { wait: sig(15), intent: decided(ATTEMPT, KILL), exiting_before_kill: true, ..READY },
+            killed(KillReason::AttemptTimeout),
+        ),
+        (
+            "a person's kill",
+            Case { wait: sig(9), intent: decided(OPERATOR, KILL), ..READY },
+            killed(KillReason::Operator),
+        ),
+        (
+            "it left by itself beside a person's kill",
+            Case { wait: code(0), intent: decided(OPERATOR, KILL), ..READY },
+            crash(CrashReason::Exit { code: 0 }, Proven),
+        ),
+        (
+            "a stall: it leaves after the cancel frame",
+            Case {
+                wait: code(0),
+                intent: decided(IntentKind::Kill(KillReason::ProgressStall), None),
+                ..READY
+            },
+            killed(KillReason::ProgressStall),
+        ),
+        (
+            "unresponsive, and it was dying already",
+            Case {
+                wait: sig(9),
+                intent: decided(IntentKind::Unresponsive, KILL),
+                exiting_before_kill: true,
+                ..READY
+            },
+            crash(CrashReason::KilledFromOutside, Proven),
+        ),
+        (
+            "unresponsive, and it leaves by itself",
+            Case { wait: code(4), intent: decided(IntentKind::Unresponsive, KILL), ..READY },
+            crash(CrashReason::Exit { code: 4 }, Proven),
+        ),
+        (
+            "no status after it was unresponsive",
+            Case { intent: decided(IntentKind::Unresponsive, KILL), ..READY },
+            crash(CrashReason::Unresponsive, Inferred),
+        ),
+        (
+            "closed and left by itself",
+            Case { wait: code(3), intent: connection(KILL), connection: CLOSED, ..READY },
+            crash(CrashReason::Exit { code: 3 }, Proven),
+        ),
+    ]);
+}
+
+#[test]
+fn row_5_planned_stops_and_their_neighbours() {
+    let stop = |sent| Case { intent: decided(SHUTDOWN, sent), ..READY };
+    check(&[
+        ("leaves", Case { wait: code(0), ..stop(None) }, planned(Proven)),
+        ("leaves with a code", Case { wait: code(9), ..stop(None) }, planned(Proven)),
+        ("our SIGTERM", Case { wait: sig(15), ..stop(TERM) }, planned(Proven)),
+        ("somebody else's SIGTERM at the same time", Case { wait: sig(15), ..stop(None) }, planned(Proven)),
+        ("our SIGKILL", Case { wait: sig(9), ..stop(KILL) }, planned(Proven)),
+        ("no status", stop(KILL), planned(Inferred)),
+        (
+            "5 yields to 6: it was dying by somebody else's SIGKILL before ours",
+            Case { wait: sig(9), exiting_before_kill: true, ..stop(KILL) },
+            crash(CrashReason::KilledFromOutside, Proven),
+        ),
+        (
+            "5 yields to 6: SIGKILL that we did not send",
+            Case { wait: sig(9), ..stop(TERM) },
+            crash(CrashReason::KilledFromOutside, Proven),
+        ),
+    ]);
+}
+
+#[test]
+fn rows_6_to_8_unprovoked() {
+    let outside = |confidence| crash(CrashReason::KilledFromOutside, confidence);
+    let oom = |oom| Case { wait: sig(9), oom, ..READY };
+    let stopped = |signal| crash(CrashReason::StoppedFromOutside { signal }, Proven);
+    check(&[
+        ("own counter", oom(OomEvidence::OwnCounterRose), crash(CrashReason::Oom, Proven)),
+        ("shared counter", oom(OomEvidence::SharedCounterRose), crash(CrashReason::Oom, Inferred)),
+        ("no counter rose", oom(OomEvidence::NotSeen), outside(Proven)),
+        ("nobody watched", oom(OomEvidence::NotWatched), outside(Inferred)),
+        ("SIGTERM", Case { wait: sig(15), ..READY }, stopped(15)),
+        ("SIGINT", Case { wait: sig(2), ..READY }, stopped(2)),
+        ("SIGHUP", Case { wait: sig(1), ..READY }, stopped(1)),
+        (
+            "a counter says nothing about SIGTERM",
+            Case { wait: sig(15), oom: OomEvidence::OwnCounterRose, ..READY },
+            stopped(15),
+        ),
+        ("exit 0", Case { wait: code(0), ..READY }, crash(CrashReason::Exit { code: 0 }, Proven)),
+        ("exit 101", Case { wait: code(101), ..READY }, crash(CrashReason::Exit { code: 101 }, Proven)),
+        ("no status", READY, crash(CrashReason::Exit { code: -1 }, Unknown)),
+        (
+            "no status, broken connection",
+            Case { connection: BROKEN, ..READY },
+            crash(CrashReason::ConnectionError { errno: 104 }, Unknown),
+        ),
+    ]);
+}

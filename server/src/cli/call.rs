@@ -1,0 +1,173 @@
+//! `lifeboat call`: one request, from JSON and back.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::time::Duration;
+
+use lifeboat_client::{AttemptReport, Bytes, CallError, Event, Partial, Progress, RawEventStream, Reply};
+use lifeboat_protocol::{decode_body, encode_body};
+use serde_json::{Value as Json, json};
+
+use super::exit::Exit;
+use super::json;
+use super::remote::{self, Remote, RemoteError};
+use super::serve::complain;
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What JSON cannot say is written as an object with one key: bytes as {\"$bytes\": \"BASE64\"}, a tagged value as
+{\"$tag\": [NUMBER, VALUE]}, a map with keys that are no texts as {\"$map\": [[KEY, VALUE], ...]}, and numbers that are
+not finite as {\"$float\": \"NaN\"}.")]
+pub struct CallArgs {
+    /// The method's name
+    method: String,
+    /// The request: JSON, @FILE with JSON in it, or - for stdin; null if left out
+    #[arg(value_name = "JSON|@FILE|-")]
+    request: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+    /// Give up after this long, retries included; shorter than the configured deadline or without effect
+    #[arg(long, short = 't', value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Print one JSON object per line while it runs: progress, partial, attempt_failed, then ok or error
+    #[arg(long)]
+    stream: bool,
+}
+
+/// Runs the command: 0 if the outcome is ok, 1 if it is another one, 2 if what is to be sent is no JSON.
+pub(super) fn run(args: &CallArgs) -> Exit {
+    let body = match read_request(args.request.as_deref()) {
+        Ok(body) => body,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    remote::run(async {
+        let boat = args.remote.connect().await?;
+        let mut request = boat.request_raw(args.method.clone(), body);
+        if let Some(timeout) = args.timeout {
+            request = request.timeout(timeout);
+        }
+        if args.stream { stream(request.stream()).await } else { answer(request.await) }
+    })
+}
+
+fn read_request(given: Option<&str>) -> Result<Vec<u8>, RemoteError> {
+    let text = match given {
+        None => "null".to_owned(),
+        Some("-") => {
+            let mut text = String::new();
+            let read = io::stdin().lock().read_to_string(&mut text);
+            read.map_err(|error| RemoteError::Value(format!("cannot read the request from stdin: {error}")))?;
+            text
+        }
+        Some(given) => match given.strip_prefix('@') {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                RemoteError::Value(format!("cannot read the request from {path}: {error}"))
+            })?,
+            None => given.to_owned(),
+        },
+    };
+    let json: Json = serde_json::from_str(&text)
+        .map_err(|error| RemoteError::Value(format!("the request is no JSON: {error}")))?;
+    let cbor = json::to_cbor(json).map_err(|error| RemoteError::Value(format!("the request: {error}")))?;
+    encode_body(&cbor).map_err(|error| RemoteError::Value(format!("the request: {error}")))
+}
+
+fn answer(end: Result<Reply<Bytes>, CallError>) -> Result<Exit, RemoteError> {
+    match end {
+        Ok(reply) => {
+            remote::print_json(&shown(&reply)?)?;
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            complain(&told(&error));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+async fn stream(mut events: RawEventStream) -> Result<Exit, RemoteError> {
+    while let Some(event) = events.next().await {
+        let line = match event {
+            Event::Progress(progress) => json!({ "progress": progress_json(&progress) }),
+            Event::Partial(partial) => partial_json(&partial)?,
+            Event::AttemptFailed(attempt) => json!({ "attempt_failed": attempt_json(&attempt) }),
+            Event::Done(Ok(reply)) => {
+                let attempts = reply.attempts();
+                remote::print_json(&json!({ "ok": shown(&reply)?, "attempts": attempts }))?;
+                return Ok(Exit::Done);
+            }
+            Event::Done(Err(error)) => {
+                remote::print_json(&json!({ "error": error_json(&error) }))?;
+                complain(&told(&error));
+                return Ok(Exit::Failed);
+            }
+            other => {
+                // A kind of event that this program does not know yet.
+                tracing::debug!(event = ?other, "passed over");
+                continue;
+            }
+        };
+        remote::print_json(&line)?;
+    }
+    Ok(Exit::Failed)
+}
+
+fn shown(body: &[u8]) -> Result<Json, RemoteError> {
+    let value: ciborium::Value = decode_body(body)
+        .map_err(|error| RemoteError::Value(format!("the reply is no CBOR that can be shown: {error}")))?;
+    Ok(json::from_cbor(value))
+}
+
+fn partial_json(partial: &Partial) -> Result<Json, RemoteError> {
+    Ok(json!({ "partial": shown(partial.bytes())?, "attempt": partial.attempt() }))
+}
+
+fn progress_json(progress: &Progress) -> Json {
+    json!({
+        "attempt": progress.attempt,
+        "done": progress.done.map(lifeboat_protocol::Amount::as_f64),
+        "total": progress.total.map(lifeboat_protocol::Amount::as_f64),
+        "text": progress.text,
+        "skipped": progress.skipped,
+    })
+}
+
+fn attempt_json(attempt: &AttemptReport) -> Json {
+    json!({
+        "number": attempt.number,
+        "worker": attempt.worker,
+        "incarnation": attempt.incarnation,
+        "pid": attempt.pid,
+        "end": attempt.end.to_string(),
+        "reason": attempt.reason.as_ref().map(ToString::to_string),
+    })
+}
+
+fn error_json(error: &CallError) -> Json {
+    json!({
+        "message": told(error),
+        "may_have_executed": error.may_have_executed(),
+        "is_retryable": error.is_retryable(),
+        "attempts": error.attempts().iter().map(attempt_json).collect::<Vec<_>>(),
+    })
+}
+
+/// An error with what is behind it, and with the attempts that were made.
+fn told(error: &CallError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            // Writing to a text cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

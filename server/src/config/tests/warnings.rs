@@ -1,0 +1,159 @@
+//! What is allowed but probably not meant: the exact words, and that nobody else is warned.
+
+use super::{EXAMPLE, SMALL, parse};
+
+/// Each warning with its place, `line:column message`.
+fn warnings(text: &str) -> Vec<String> {
+    let config = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let shown = |place: String| place.trim_start_matches("lifeboat.toml:").to_owned();
+    config.warnings.iter().map(|each| format!("{} {}", shown(each.place.to_string()), each.message)).collect()
+}
+
+/// A pool with these lines, the first of them on line 3, and a method with those.
+fn with(pool: &str, method: &str) -> Vec<String> {
+    warnings(&format!("[pools.p]\ncommand = [\"true\"]\n{pool}\n[pools.p.methods.m]\n{method}\n"))
+}
+
+#[track_caller]
+fn one(found: &[String], expected: &str) {
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn what_is_usual_is_not_warned_about() {
+    assert_eq!(warnings(EXAMPLE), [""; 0]);
+    assert_eq!(warnings(SMALL), [""; 0]);
+    for pool in [
+        "on_busy = \"reject\"",
+        "on_busy = \"queue\"\nqueue = { max_requests = 3 }",
+        "heartbeat = { interval = \"1s\" }",
+        "recycle = { age = \"2h\", idle = \"1h\", requests = 1 }",
+        "recycle = { age = \"10s\" }",
+        "restart = { initial = \"5s\", max = \"5s\" }",
+        "restart = { max_restarts = \"unlimited\", window = \"1ms\" }",
+        "workers = 3\nrestart = { initial = \"1ms\", max = \"10ms\" }",
+    ] {
+        assert_eq!(with(pool, ""), [""; 0], "{pool}");
+    }
+    assert_eq!(with("", "queue_timeout = \"1s\""), [""; 0]);
+    // Whoever leaves the heartbeat alone need not think of it.
+    assert_eq!(with("", "deadline = \"1s\""), [""; 0]);
+}
+
+#[test]
+fn the_network_and_large_bodies() {
+    let text =
+        format!("[broker]\nhttp = \"0.0.0.0:9464\"\n{SMALL}[pools.images.queue]\nmax_bytes = \"1MiB\"\n");
+    let found = warnings(&text);
+    let starts = [
+        "2:8 `broker.http` is reachable from other machines (0.0.0.0:9464)",
+        "7:13 `pools.images.queue.max_bytes` (1MiB) is smaller than `broker.max_body` (16MiB, the default)",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (warning, start) in found.iter().zip(starts) {
+        assert!(warning.starts_with(start), "{warning}");
+    }
+}
+
+#[test]
+fn retries_of_what_cannot_happen() {
+    one(
+        &with("", "retry = { on = [\"stall\"] }"),
+        "5:1 `pools.p.methods.m.retry.on` names \"stall\", but there is neither `progress_timeout` nor \
+         `output_timeout`: only a client's own can be retried",
+    );
+    one(
+        &with("", "retry = { on = [\"timeout\"] }"),
+        "5:1 `pools.p.methods.m.retry.on` names \"timeout\", but there is no `attempt_timeout`: only a client's own \
+         can be retried",
+    );
+    assert_eq!(with("", "retry = { on = [\"stall\"] }\nprogress_timeout = \"1s\""), [""; 0]);
+    assert_eq!(with("", "retry = { on = [\"stall\"] }\noutput_timeout = \"1s\""), [""; 0]);
+    let inherited = "[pools.p]\ncommand = [\"true\"]\ndefaults.retry = { on = [\"stall\"] }\nmethods = { a = {}, b = {} }\n";
+    assert_eq!(warnings(inherited).len(), 1, "once for the pool");
+}
+
+#[test]
+fn a_pool_that_rejects_has_nobody_waiting() {
+    let reject = "on_busy = \"reject\"\n";
+    let found = with(&format!("{reject}queue = {{ max_requests = 3, max_bytes = \"1MiB\" }}"), "");
+    let rest = "bounds nothing where `pools.p.on_busy` is \"reject\": no new request waits, and those that come back \
+                are never refused";
+    let expected = [
+        format!("4:26 `pools.p.queue.max_requests` (3) {rest}"),
+        format!("4:41 `pools.p.queue.max_bytes` (1MiB) {rest}"),
+    ];
+    assert_eq!(found, expected);
+    one(
+        &with(reject, "queue_timeout = \"1s\""),
+        "6:17 `pools.p.methods.m.queue_timeout` (1s) can never fire where `pools.p.on_busy` is \"reject\": no new \
+         request waits, and those that come back wait for their deadline alone",
+    );
+    let any = format!("{reject}accept_any_method = true\ndefaults.queue_timeout = \"1s\"");
+    assert_eq!(
+        with(&any, "queue_timeout = \"unlimited\"").len(),
+        1,
+        "the methods that nobody names count too"
+    );
+}
+
+#[test]
+fn a_heartbeat_that_outlasts_every_request() {
+    let beat = "heartbeat = { interval = \"20s\", missed = 15 }";
+    let rest = "is 5m, and no method of the pool has a `deadline` beyond";
+    one(
+        &with(beat, ""),
+        &format!(
+            "3:26 `pools.p.heartbeat.interval` (20s) times `pools.p.heartbeat.missed` (15) {rest} 5m: a process that \
+             hangs in a request is always ended by that first"
+        ),
+    );
+    let found = with("heartbeat = { missed = 150 }", "deadline = \"5m\"");
+    assert!(found[0].starts_with("3:24 `pools.p.heartbeat.interval` (2s, the default) times "), "{found:?}");
+    assert_eq!(with(beat, "deadline = \"5m 1ms\""), [""; 0]);
+    // One method is enough, and so are those that nobody names.
+    assert_eq!(with(&format!("{beat}\nmethods.n = {{ deadline = \"1h\" }}"), ""), [""; 0]);
+    let any = format!("{beat}\naccept_any_method = true\ndefaults.deadline = \"1h\"");
+    assert_eq!(with(&any, "deadline = \"1s\""), [""; 0]);
+}
+
+#[test]
+fn recycling_that_comes_too_early() {
+    one(
+        &with("recycle = { age = \"1h\", idle = \"1h\" }", ""),
+        "3:32 `pools.p.recycle.age` (1h) is not longer than `pools.p.recycle.idle` (1h): every process is replaced \
+         for its age before it can be idle for that long",
+    );
+    one(
+        &with("recycle = { age = \"9s\" }", ""),
+        "3:19 `pools.p.recycle.age` (9s) is shorter than `pools.p.start_timeout` (10s, the default): a process may be \
+         due before its successor has to be ready, and the pool then replaces processes all the time",
+    );
+}
+
+#[test]
+fn a_trip_that_the_waits_prevent() {
+    let rest = "so a program that cannot start never trips the pool";
+    one(
+        &with("restart = { initial = \"30s\" }", ""),
+        &format!(
+            "3:23 `pools.p.restart.max_restarts` (10, the default) can never be counted within \
+             `pools.p.restart.window` (1m, the default): the waits between processes let `pools.p.workers` (1, the \
+             default) die at most 3 times in that time, {rest}"
+        ),
+    );
+    let fixed = "restart = { initial = \"30s\", max = \"30s\", max_restarts =";
+    assert_eq!(with(&format!("workers = 2\n{fixed} 6 }}"), ""), [""; 0]);
+    let found = with(&format!("workers = 2\n{fixed} 7 }}"), "");
+    assert!(
+        found[0].starts_with("4:58 `pools.p.restart.max_restarts` (7) can never be counted"),
+        "{found:?}"
+    );
+    assert!(found[0].contains("let `pools.p.workers` (2) die at most 6 times"), "{found:?}");
+    // Within the default window and waits: 1 death at once, then after 50 ms, 100 ms, ... 12.8 s, 15 s, 15 s.
+    assert_eq!(with("restart = { max_restarts = 12 }", ""), [""; 0]);
+    let found = with("restart = { max_restarts = 13 }", "");
+    assert!(found[0].contains("die at most 12 times"), "{found:?}");
+    let found = with("workers = 4096\nrestart = { max_restarts = 100000 }", "");
+    assert!(found[0].contains("die at most 49152 times"), "{found:?}");
+}

@@ -1,0 +1,63 @@
+//! Operations of a client on the broker itself: shown at once, or ordered of the core.
+//!
+//! Who may connect may operate: the listener has checked the peer's user.
+
+use lifeboat_core::event::Event;
+use lifeboat_core::ids::ClientId;
+use lifeboat_protocol::{MessageType, Operate, Operated, Route, RouteFlags, TimeLeft, put_control};
+
+use super::table::Peer;
+use super::translate::{Asked, operate};
+use super::{Links, table::Table};
+use crate::engine::Engine;
+use crate::engine::ports::ProcessPort;
+
+impl<P: ProcessPort> Engine<Links, P> {
+    /// Answers an operation, and has the core told if something is to be done.
+    pub(super) fn operate(&mut self, client: ClientId, tag: u64, asked: &Operate) {
+        let now = self.now();
+        let table = &self.links.table;
+        let answer = match operate(self.core(), now, asked, &|id| pid(table, id)) {
+            Asked::Shown(answer) => answer,
+            Asked::Ordered(operation, target, answer) => {
+                let by = pid(table, client);
+                let what = asked.target.as_deref().unwrap_or_default();
+                tracing::info!(pid = by, "a client orders: {} {what}", operation.label());
+                self.handle(Event::Operated { operation, target });
+                answer
+            }
+        };
+        self.links.tell_operated(client, tag, answer);
+    }
+}
+
+fn pid(table: &Table, client: ClientId) -> Option<u32> {
+    table.look_up_client(client).and_then(|client| client.pid)
+}
+
+impl Links {
+    /// Rows that would not fit the client's limit are left out, and that is said.
+    fn tell_operated(&mut self, client: ClientId, tag: u64, mut answer: Operated) {
+        let route = Route { id: tag, attempt: 0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        let most = self.table.client(client).map_or(0, |client| client.max_frame);
+        let frame = loop {
+            let mut frame = Vec::new();
+            if let Err(error) = put_control(&mut frame, MessageType::Operated, Some(route), &answer) {
+                tracing::error!(%error, "the answer to an operation could not be encoded; its client is closed");
+                self.abandon(Peer::Client(client));
+                return;
+            }
+            let rows = [answer.requests.len(), answer.workers.len(), answer.affected.len()];
+            if frame.len() <= most || rows.iter().all(|rows| *rows == 0) {
+                break frame;
+            }
+            answer.requests.truncate(answer.requests.len() / 2);
+            answer.workers.truncate(answer.workers.len() / 2);
+            answer.affected.truncate(answer.affected.len() / 2);
+            answer.more = true;
+        };
+        self.write(Peer::Client(client), |connection, _| {
+            connection.outbox.tail().extend_from_slice(&frame);
+        });
+    }
+}

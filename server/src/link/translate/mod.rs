@@ -1,0 +1,197 @@
+//! Wire to core and back: the one place that knows both.
+//!
+//! Pure functions over frames, events and settlements. It must never touch a socket or decide an outcome.
+
+mod rows;
+mod told;
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use lifeboat_core::event::{Answer, ClientLimits, Event};
+use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
+use lifeboat_core::settings::{RetryOn, Settings};
+use lifeboat_protocol as wire;
+use lifeboat_protocol::{
+    BodyError, Ext, ExtError, Header, Message, Panicked, Route, WorkersFailed, decode_body,
+};
+use thiserror::Error;
+
+pub(super) use self::rows::{Asked, operate};
+pub(super) use self::told::{attempt_body, error_body};
+use super::intake::Inbound;
+use super::payload::{AnswerForm, AnswerPayload, RequestPayload};
+use super::words::cut;
+
+/// The name under which a pool that accepts any method has its policy and its metrics.
+pub(super) const OTHER_METHOD: &str = "_other";
+
+/// A message that a worker may not send, or not like this. Its text is the reason told with the process's end.
+#[derive(Debug, Error)]
+pub(super) enum WorkerMessageError {
+    /// The header cannot be read.
+    #[error(transparent)]
+    Header(#[from] wire::HeaderError),
+    /// The body cannot be read.
+    #[error("the body of a {what} message cannot be read: {source}")]
+    Body { what: wire::MessageType, source: BodyError },
+    /// The message is for the other direction.
+    #[error("a worker may not send a {0} message")]
+    Direction(wire::MessageType),
+    /// It refused the broker.
+    #[error("the worker refused the broker: {0}")]
+    Refused(String),
+}
+
+/// Which method of the configuration a name means.
+pub(super) struct MethodTable {
+    by_name: HashMap<Box<str>, MethodId>,
+    any: Option<MethodId>,
+}
+
+impl MethodTable {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut table = Self { by_name: HashMap::new(), any: None };
+        for (index, method) in (0..).zip(&settings.methods) {
+            if method.name == OTHER_METHOD {
+                table.any = Some(MethodId(index));
+            } else {
+                table.by_name.insert(method.name.as_str().into(), MethodId(index));
+            }
+        }
+        table
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<MethodId> {
+        self.by_name.get(name).copied().or(self.any)
+    }
+}
+
+/// What a client asks for with a request.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) limits: ClientLimits,
+    pub(super) stream: bool,
+    pub(super) restartable: bool,
+}
+
+/// What a client asks for with a request.
+pub(super) fn wishes(route: Route, ext: Option<&[u8]>) -> Result<Wishes, ExtError> {
+    let timeout = route.time_left.as_duration();
+    let Some(ext) = ext else {
+        return Ok(Wishes {
+            limits: ClientLimits { timeout, ..ClientLimits::default() },
+            ..Wishes::default()
+        });
+    };
+    let ext = Ext::decode(ext)?;
+    let retry = ext.retry.unwrap_or_default();
+    let length = |millis: Option<u64>| millis.map(Duration::from_millis);
+    Ok(Wishes {
+        limits: ClientLimits {
+            timeout,
+            queue_timeout: length(ext.limits.queue_timeout_ms),
+            attempt_timeout: length(ext.limits.attempt_timeout_ms),
+            progress_timeout: length(ext.limits.progress_timeout_ms),
+            output_timeout: length(ext.limits.output_timeout_ms),
+            max_attempts: retry.max_attempts.and_then(NonZeroU16::new),
+            retry_on: (!retry.on.is_empty()).then(|| retry_on(&retry.on)),
+        },
+        stream: ext.stream,
+        restartable: ext.restartable,
+    })
+}
+
+/// The ends that a client wants to be retried. One that this broker does not know is never met, so never retried.
+fn retry_on(wishes: &[String]) -> RetryOn {
+    let has = |end: &str| wishes.iter().any(|wish| wish == end);
+    RetryOn { crash: has("crash"), stall: has("stall"), timeout: has("timeout"), failed: has("failed") }
+}
+
+/// What a worker's message tells the core.
+pub(super) fn worker_event(
+    process: ProcessKey,
+    message: &Message<'_>,
+    inbound: &Inbound,
+) -> Result<Event<RequestPayload, AnswerPayload>, WorkerMessageError> {
+    let answered = |route: Route, answer| Event::Answered {
+        process,
+        request: RequestId(route.id),
+        attempt: AttemptNumber(route.attempt),
+        answer,
+    };
+    let frame = || AnswerPayload(AnswerForm::Frame(inbound.clone()));
+    match message.header {
+        Header::Answer { route } => Ok(answered(route, Answer::Ok(frame()))),
+        Header::Failure { route } => {
+            let failure: wire::Failure = worker_body(message)?;
+            let retryable = failure.retryable;
+            let answer = AnswerPayload(AnswerForm::Failure(Box::new(failure)));
+            Ok(answered(route, Answer::Failed { answer, retryable }))
+        }
+        Header::Panicked { route } => {
+            let Panicked { message, location } = worker_body(message)?;
+            Ok(answered(route, Answer::Panicked { message: cut(message), location: location.map(cut) }))
+        }
+        Header::Cancelled { route } => Ok(answered(route, Answer::Cancelled)),
+        Header::Progress { route } => {
+            let (request, attempt) = (RequestId(route.id), AttemptNumber(route.attempt));
+            Ok(Event::ProgressReceived { process, request, attempt, note: frame() })
+        }
+        Header::Partial { route } => {
+            let (request, attempt) = (RequestId(route.id), AttemptNumber(route.attempt));
+            Ok(Event::PartReceived { process, request, attempt, part: frame() })
+        }
+        Header::Heartbeat => Ok(Event::HeartbeatReceived { process }),
+        Header::WorkersFailed => {
+            let failed: WorkersFailed = worker_body(message)?;
+            Ok(Event::WorkersFailed { process, reasons: cut(failed.reasons.join("; ")) })
+        }
+        Header::Refused => {
+            let refused: wire::Refused = worker_body(message)?;
+            let refusal = format!("{}: {}", refused.code.as_str(), refused.message);
+            Err(WorkerMessageError::Refused(cut(refusal)))
+        }
+        Header::Hello
+        | Header::Request { .. }
+        | Header::Error { .. }
+        | Header::Cancel { .. }
+        | Header::Drain
+        | Header::AttemptFailed { .. }
+        | Header::Operate { .. }
+        | Header::Operated { .. } => Err(WorkerMessageError::Direction(message.header.message_type())),
+    }
+}
+
+fn worker_body<T: serde::de::DeserializeOwned>(message: &Message<'_>) -> Result<T, WorkerMessageError> {
+    decode_body(message.body)
+        .map_err(|source| WorkerMessageError::Body { what: message.header.message_type(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::settings::RetryOn;
+    use lifeboat_protocol::{Ext, RetryExt, Route, RouteFlags, TimeLeft};
+
+    use super::wishes;
+
+    fn retry_wish(on: &[&str]) -> Option<RetryOn> {
+        let on = on.iter().map(|word| (*word).to_owned()).collect();
+        let ext = Ext { retry: Some(RetryExt { max_attempts: Some(2), on }), ..Ext::default() };
+        let mut bytes = Vec::new();
+        ext.encode_into(&mut bytes);
+        let route = Route { id: 1, attempt: 0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        wishes(route, Some(&bytes)).unwrap().limits.retry_on
+    }
+
+    #[test]
+    fn a_client_names_what_it_wants_to_be_retried() {
+        assert_eq!(retry_wish(&[]), None, "no wish");
+        let on = RetryOn { crash: true, failed: true, ..RetryOn::NOTHING };
+        assert_eq!(retry_wish(&["failed", "crash", "eclipse"]), Some(on));
+        let all = RetryOn { crash: true, stall: true, timeout: true, failed: true };
+        assert_eq!(retry_wish(&["crash", "stall", "timeout", "failed"]), Some(all));
+        assert_eq!(retry_wish(&["eclipse"]), Some(RetryOn::NOTHING), "unknown words alone want no retry");
+    }
+}

@@ -1,0 +1,89 @@
+//! The steps of a worker's and a pool's life that are no end.
+
+use std::time::Duration;
+
+use lifeboat_core::event::{Operation, Target};
+use lifeboat_core::fact::Death;
+use lifeboat_core::ids::{PoolId, ProcessKey, WorkerId};
+use lifeboat_core::reason::StopReason;
+use lifeboat_core::time::Timestamp;
+use tracing::field::display as shown;
+use tracing::{debug, info, warn};
+
+use super::repeats::{Kind, Scope};
+use super::{Log, life};
+use crate::observe::describe::{describe, last_line};
+
+impl Log {
+    /// A worker that ends over and over also becomes ready over and over: its readiness is as quiet as its ends.
+    pub(super) fn ready(&self, process: ProcessKey, pid: u32, took: Duration, now: Timestamp) {
+        let (worker, incarnation) = life(&self.names, process);
+        if self.repeats.is_repeating(Scope::Worker(process.worker), now) {
+            debug!(worker, incarnation, pid, ?took, "worker ready");
+        } else {
+            info!(worker, incarnation, pid, ?took, "worker ready");
+        }
+    }
+
+    pub(super) fn backing_off(&self, worker: WorkerId, wait: Duration, unproductive: u32, now: Timestamp) {
+        let name = self.names.worker(worker);
+        if self.repeats.is_repeating(Scope::Worker(worker), now) {
+            debug!(worker = name, ?wait, unproductive, "worker waits before its next incarnation");
+        } else {
+            info!(worker = name, ?wait, unproductive, "worker waits before its next incarnation");
+        }
+    }
+
+    pub(super) fn recycle_due(&mut self, process: ProcessKey, reason: StopReason, now: Timestamp) {
+        if self.repeats.admit(Scope::Worker(process.worker), Kind::RecycleDue(reason), now) {
+            let (worker, incarnation) = life(&self.names, process);
+            info!(worker, incarnation, reason = reason.label(), "worker due for recycling");
+        }
+    }
+
+    pub(super) fn tripped(
+        &mut self,
+        pool: PoolId,
+        unproductive: u32,
+        because: &Death,
+        wait: Duration,
+        now: Timestamp,
+    ) {
+        if self.repeats.admit(Scope::Pool(pool), Kind::Tripped, now) {
+            warn!(
+                pool = self.names.pool(pool),
+                unproductive,
+                worker = self.names.worker(because.process.worker),
+                reason = because.reason.label(),
+                detail = Some(describe(&because.reason)).filter(|detail| !detail.is_empty()).map(shown),
+                next_try_in = ?wait,
+                stderr = last_line(&because.evidence.stderr_tail).map(shown),
+                "pool tripped: it refuses requests until a process serves again"
+            );
+        }
+    }
+
+    pub(super) fn probed(&self, pool: PoolId, now: Timestamp) {
+        let name = self.names.pool(pool);
+        if self.repeats.is_repeating(Scope::Pool(pool), now) {
+            debug!(pool = name, "tripped pool is tried again");
+        } else {
+            info!(pool = name, "tripped pool is tried again");
+        }
+    }
+
+    pub(super) fn recovered(&mut self, pool: PoolId, now: Timestamp) {
+        if self.repeats.admit(Scope::Pool(pool), Kind::Recovered, now) {
+            info!(pool = self.names.pool(pool), "pool serves again");
+        }
+    }
+
+    /// What a person did is always told.
+    pub(super) fn operated(&self, operation: Operation, target: Target) {
+        let (pool, worker) = match target {
+            Target::Pool(pool) => (Some(self.names.pool(pool)), None),
+            Target::Worker(worker) => (None, Some(self.names.worker(worker))),
+        };
+        info!(operation = operation.label(), pool, worker, "ordered by a person");
+    }
+}
