@@ -96,16 +96,7 @@ async fn stream(mut events: RawEventStream) -> Result<Exit, RemoteError> {
             Event::Progress(progress) => json!({ "progress": progress_json(&progress) }),
             Event::Partial(partial) => partial_json(&partial)?,
             Event::AttemptFailed(attempt) => json!({ "attempt_failed": attempt_json(&attempt) }),
-            Event::Done(Ok(reply)) => {
-                let attempts = reply.attempts();
-                remote::print_json(&json!({ "ok": shown(&reply)?, "attempts": attempts }))?;
-                return Ok(Exit::Done);
-            }
-            Event::Done(Err(error)) => {
-                remote::print_json(&json!({ "error": error_json(&error) }))?;
-                complain(&told(&error));
-                return Ok(Exit::Failed);
-            }
+            Event::Done(end) => return last_line(end),
             other => {
                 // A kind of event that this program does not know yet.
                 tracing::debug!(event = ?other, "passed over");
@@ -115,6 +106,21 @@ async fn stream(mut events: RawEventStream) -> Result<Exit, RemoteError> {
         remote::print_json(&line)?;
     }
     Ok(Exit::Failed)
+}
+
+fn last_line(end: Result<Reply<Bytes>, CallError>) -> Result<Exit, RemoteError> {
+    match end {
+        Ok(reply) => {
+            let attempts = reply.attempts();
+            remote::print_json(&json!({ "ok": shown(&reply)?, "attempts": attempts }))?;
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            remote::print_json(&json!({ "error": error_json(&error) }))?;
+            complain(&told(&error));
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 fn shown(body: &[u8]) -> Result<Json, RemoteError> {
