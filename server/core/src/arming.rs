@@ -8,7 +8,7 @@ use crate::ids::{AttemptNumber, RequestId};
 use crate::request::Limit;
 use crate::settings::MethodSettings;
 use crate::timers::{ClassId, Timer, TimerOwner, Timers};
-use crate::view::TimerKind;
+use crate::view::{OUTPUT_LAG, TimerKind};
 
 /// The timeout classes of a method's limits.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +100,9 @@ impl<Q, A> Core<Q, A> {
             self.timers.arm(Timer { at: now + length, kind: TimerKind::ProgressTimeout, owner });
         }
         if let Some(length) = limits.output {
-            record.armed.output = Some(now + length);
-            self.timers.arm(Timer { at: now + length, kind: TimerKind::OutputTimeout, owner });
+            let at = now + length + OUTPUT_LAG;
+            record.armed.output = Some(at);
+            self.timers.arm(Timer { at, kind: TimerKind::OutputTimeout, owner });
         }
         let Limit { length: Some(length), by_class } = limits.attempt else { return };
         record.armed.attempt = true;

@@ -14,7 +14,7 @@ use crate::request::RequestPhase;
 use crate::slot::Settled;
 use crate::time::Timestamp;
 use crate::timers::{Timer, TimerOwner};
-use crate::view::TimerKind;
+use crate::view::{OUTPUT_LAG, TimerKind};
 
 impl<Q, A> Core<Q, A> {
     /// Routes a timer that is due to its owner.
@@ -138,7 +138,7 @@ impl<Q, A> Core<Q, A> {
         record.armed.output = None;
         let limit = record.limits.output.unwrap_or_default();
         let (started_at, phase) = (record.started_at, record.phase);
-        let due = started_at.max(self.last_output(phase)) + limit;
+        let due = started_at.max(self.last_output(phase)) + limit + OUTPUT_LAG;
         if due > now {
             self.requests.open_record(id).armed.output = Some(due);
             let owner = TimerOwner::Request(id, attempt);

@@ -309,6 +309,11 @@ pub enum TimerKind {
     DrainTimeout,
 }
 
+/// What is written may be told this much later: an output limit waits for it, so that it never fires early.
+///
+/// Source: the promise of the process plane's `OutputSeen`.
+pub const OUTPUT_LAG: Duration = Duration::from_millis(10);
+
 /// The time after the end of a connection in which the process's own exit is waited for.
 ///
 /// Source: measured; a worker that closed its socket and cleaned up for 5 ms keeps its own exit code 50 times of 50

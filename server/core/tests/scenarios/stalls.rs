@@ -6,6 +6,7 @@ use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::AttemptNumber;
 use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, OutcomeKind, TimeoutWhich};
 use lifeboat_core::settings::{RetryOn, Settings};
+use lifeboat_core::view::OUTPUT_LAG;
 
 use crate::boat::{Boat, Told, exit, life, ms, plain, retry, signal, slotted};
 
@@ -94,7 +95,7 @@ fn the_start_counts_as_output_and_so_does_a_part() {
     boat.part(tag, 1);
     boat.pass(ms(1500));
     boat.progress(tag, 1);
-    boat.pass(ms(499));
+    boat.pass(ms(499) + OUTPUT_LAG);
     assert!(limits_passed(&boat).is_empty());
     boat.pass(ms(1));
     assert_eq!(limits_passed(&boat), [TimeoutWhich::Output], "2 s after the part: progress is no output");
@@ -114,7 +115,7 @@ fn output_of_the_process_counts_for_all_its_attempts() {
     boat.request();
     boat.pass(ms(500));
     boat.tell(Event::OutputSeen { process: life(0, 1) });
-    boat.pass(ms(1999));
+    boat.pass(ms(1999) + OUTPUT_LAG);
     assert!(limits_passed(&boat).is_empty());
     boat.pass(ms(1));
     assert_eq!(limits_passed(&boat), [TimeoutWhich::Output; 2]);
@@ -128,7 +129,7 @@ fn output_from_before_the_attempt_does_not_shorten_it() {
     boat.tell(Event::OutputSeen { process: life(0, 1) });
     boat.pass(ms(1900));
     boat.request();
-    boat.pass(ms(1999));
+    boat.pass(ms(1999) + OUTPUT_LAG);
     assert!(limits_passed(&boat).is_empty());
     boat.pass(ms(1));
     assert_eq!(limits_passed(&boat), [TimeoutWhich::Output]);

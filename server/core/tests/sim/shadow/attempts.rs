@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lifeboat_core::ids::{AttemptNumber, ProcessKey};
 use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, TimeoutWhich};
+use lifeboat_core::view::OUTPUT_LAG;
 
 use super::request::Place;
 use super::{AnswerKind, Expected, Shadow};
@@ -85,7 +86,8 @@ impl Shadow {
             TimeoutWhich::Attempt => (request.started_at, request.attempt_limit),
             TimeoutWhich::Progress => (request.progress_at, request.progress_limit),
             TimeoutWhich::Output => {
-                (output_at.map_or(request.started_at, |at| at.max(request.started_at)), request.output_limit)
+                let from = output_at.map_or(request.started_at, |at| at.max(request.started_at));
+                (from, request.output_limit.map(|limit| limit + OUTPUT_LAG))
             }
         };
         let limit = limit.unwrap_or_else(|| panic!("{serial} has no limit of its {which:?}"));

@@ -2,7 +2,7 @@
 
 use lifeboat_core::ids::ProcessKey;
 use lifeboat_core::time::Timestamp;
-use lifeboat_core::view::EXIT_GRACE;
+use lifeboat_core::view::{EXIT_GRACE, OUTPUT_LAG};
 
 use super::Shadow;
 use super::process::{Held, Process};
@@ -72,7 +72,10 @@ impl Shadow {
         assert!(!over(started, request.attempt_limit), "{serial}: its attempt takes too long");
         assert!(!over(request.progress_at, request.progress_limit), "{serial} stalls");
         let wrote = process.output_at.max(started);
-        assert!(!over(wrote, request.output_limit), "{serial}: its process writes nothing");
+        assert!(
+            !over(wrote, request.output_limit.map(|limit| limit + OUTPUT_LAG)),
+            "{serial}: its process writes nothing"
+        );
     }
 
     /// The drain timeout has asked what runs to stop.
