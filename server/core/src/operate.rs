@@ -62,12 +62,12 @@ impl<Q, A> Core<Q, A> {
     }
 
     fn restart_worker(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        worker.disabled = false;
-        let (present, pool) = (worker.present, worker.pool);
+        let (present, pool) = (self.workers[index].present, self.workers[index].pool);
+        // A drained pool is restarted as a whole: a worker of it stays as it is.
         if self.is_closing(pool) {
             return;
         }
+        self.workers[index].disabled = false;
         self.cancel_restart(index);
         self.workers[index].unproductive = 0;
         self.workers[index].failed_successors = 0;

@@ -96,6 +96,15 @@ fn a_drained_pool_finishes_what_it_holds_and_takes_nothing_new() {
 }
 
 #[test]
+fn a_worker_of_a_drained_pool_is_not_restarted_alone() {
+    let mut boat = Boat::afloat(plain(1));
+    boat.operate(Drain, POOL);
+    boat.dies(life(0, 1), exit(0));
+    boat.operate(Restart, worker(0));
+    assert_eq!((states(&boat), boat.spawned()), (vec![WorkerState::Disabled], vec![]));
+}
+
+#[test]
 fn a_crash_in_a_drained_pool_is_closed_and_not_retried() {
     let mut boat = Boat::afloat(slotted(retrying(2, 3), 1, 2));
     let tags = [(); 3].map(|()| boat.request());

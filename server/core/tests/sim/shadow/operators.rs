@@ -65,12 +65,11 @@ impl Shadow {
 
     /// Nobody backs off any longer; who serves is replaced.
     fn restart(&mut self, id: WorkerId) {
-        let worker = self.worker(id);
-        worker.disabled = false;
         if self.is_closing(self.worker_pools[usize::from(id.0)]) {
             return;
         }
         let worker = self.worker(id);
+        worker.disabled = false;
         worker.backoff_until = None;
         worker.row = 0;
         worker.successor_row = 0;
