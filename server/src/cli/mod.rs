@@ -103,6 +103,8 @@ fn check_config(path: &std::path::Path) -> Exit {
             serve::complain(&error.to_string());
             Exit::Usage
         }
+        // Whoever stopped reading has seen enough.
+        Err(check::CheckError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error @ check::CheckError::Output(_)) => {
             serve::complain(&error.to_string());
             Exit::Failed
