@@ -11,15 +11,17 @@ use crate::evidence::Evidence;
 use crate::fact::{Death, Fact, RetryCause};
 use crate::ids::RequestId;
 use crate::judge::{End, Verdict};
-use crate::process::Concluded;
 use crate::reason::{AttemptEnd, Confidence, CrashReason, StopReason, TimeoutWhich};
 use crate::retry::Trigger;
 use crate::settle::Retriable;
 use crate::slot::Held;
 
 impl<Q, A> Core<Q, A> {
-    /// Tells the verdict and settles everything that the process held. Once per process.
-    pub(crate) fn conclude(&mut self, berth: usize, verdict: Verdict, evidence: Evidence) {
+    /// Tells the verdict, weighs it and settles everything that the process held. Once per process. Tells whether its
+    /// worker's next process is ordered at once.
+    ///
+    /// A death that trips its pool does so before it is settled: nothing is granted that would be refused.
+    pub(crate) fn conclude(&mut self, berth: usize, verdict: Verdict, evidence: Evidence) -> bool {
         let process = self.process(berth);
         let awaiting = std::mem::take(&mut process.awaiting_death);
         let line: Vec<Held> =
@@ -35,8 +37,7 @@ impl<Q, A> Core<Q, A> {
                 None
             }
         };
-        self.process(berth).concluded =
-            Some(death.as_ref().map_or(Concluded::Planned, |death| Concluded::Crashed(Arc::clone(death))));
+        let fit = death.as_ref().is_none_or(|death| self.weigh(berth, death));
         for held in awaiting {
             self.settle_timed_out(held, death.as_ref());
         }
@@ -47,6 +48,7 @@ impl<Q, A> Core<Q, A> {
                 self.requeue_free(held.request);
             }
         }
+        fit
     }
 
     fn stopped(&mut self, berth: usize, reason: StopReason, evidence: Evidence) {

@@ -111,8 +111,9 @@ impl<Q, A> Core<Q, A> {
         process.note_sign(now);
         self.set_phase(berth, Phase::Collecting, None);
         let end = End::Crash(CrashReason::SpawnFailed(error));
-        self.conclude(berth, Verdict { end, confidence: Confidence::Proven }, Evidence::default());
-        self.release(berth);
+        let verdict = Verdict { end, confidence: Confidence::Proven };
+        let fit = self.conclude(berth, verdict, Evidence::default());
+        self.release(berth, fit);
     }
 
     /// The evidence is complete and the tree is dead: the process is judged.
@@ -140,8 +141,8 @@ impl<Q, A> Core<Q, A> {
             oom: evidence.oom,
         });
         self.tell_leaks(key, &evidence);
-        self.conclude(berth, verdict, *evidence);
-        self.release(berth);
+        let fit = self.conclude(berth, verdict, *evidence);
+        self.release(berth, fit);
     }
 
     fn tell_leaks(&mut self, process: ProcessKey, evidence: &Evidence) {
@@ -153,14 +154,14 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Nothing more is wanted of a worker's process, which was concluded.
-    fn release(&mut self, berth: usize) {
+    fn release(&mut self, berth: usize, fit: bool) {
         let key = self.process(berth).key;
         self.out.act(Action::Release { process: key });
-        self.bury(berth);
+        self.bury(berth, fit);
     }
 
-    /// Takes a concluded process from its berth; its worker goes on.
-    fn bury(&mut self, berth: usize) {
+    /// Takes a concluded process from its berth; its worker goes on, at once if the process was `fit`.
+    fn bury(&mut self, berth: usize, fit: bool) {
         self.processes -= 1;
         let process = self.berths[berth].process.take().expect("the caller concluded this berth's process");
         let was_ready = process.ready_at.is_some();
@@ -168,12 +169,10 @@ impl<Q, A> Core<Q, A> {
         if let Some((at, kind)) = process.timer {
             self.timers.cancel(Timer { at, kind, owner: TimerOwner::Process(process.key) });
         }
-        let concluded = process.concluded.clone();
         if process.phase == Phase::Ending(Rung::Killed) {
             self.unkillable.insert(process.key, process);
         }
         self.mark_dirty(pool);
-        let fit = concluded.is_none_or(|concluded| self.weigh_end(berth, &concluded));
         self.go_on(berth, was_ready, fit);
         self.go_on_probing(pool);
     }
@@ -188,8 +187,8 @@ impl<Q, A> Core<Q, A> {
         }
         let reason = CrashReason::Killed(KillReason::Unkillable);
         let verdict = Verdict { end: End::Crash(reason), confidence: Confidence::Proven };
-        self.conclude(berth, verdict, Evidence::default());
-        self.bury(berth);
+        let fit = self.conclude(berth, verdict, Evidence::default());
+        self.bury(berth, fit);
     }
 
     /// Bounds the wait for the evidence by the deadline of what was executing, where that has passed.

@@ -1,6 +1,7 @@
 //! What observers count, log, trace and keep. Nothing is counted in two places: metrics, logs, spans and reports are
 //! all fed by these.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,12 +148,12 @@ pub enum Fact {
         /// Why.
         reason: StopReason,
     },
-    /// Too many unproductive incarnations: the pool refuses requests.
+    /// Unproductive incarnations, too many of them: the pool refuses requests.
     PoolTripped {
         /// The pool.
         pool: PoolId,
-        /// How many there were within the window.
-        unproductive: u32,
+        /// How many are too many.
+        why: TripWhy,
         /// The last of them.
         because: Arc<Death>,
         /// When it is given its next chance, from now.
@@ -294,5 +295,29 @@ impl RetryCause {
     #[must_use]
     pub const fn label_at(index: usize) -> &'static str {
         if index < CrashReason::LABELS.len() { CrashReason::LABELS[index] } else { "failed" }
+    }
+}
+
+/// Why a pool tripped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TripWhy {
+    /// So many unproductive incarnations within the window.
+    TooMany(u32),
+    /// None of its workers serves, and each is worn out: its waits have grown to the longest, or it alone had too many.
+    /// The last to end had so many unproductive incarnations in a row.
+    WornOut(u32),
+    /// It was tripped, had its chance, and that ended unproductive as well.
+    ChanceLost,
+}
+
+impl fmt::Display for TripWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany(count) => write!(f, "{count} unproductive incarnations within the window"),
+            Self::WornOut(row) => {
+                write!(f, "no worker serves, and the last had {row} unproductive incarnations in a row")
+            }
+            Self::ChanceLost => f.write_str("its chance was lost"),
+        }
     }
 }

@@ -3,11 +3,9 @@
 //! It owns the process's phase, its slots with the requests they hold and everything that has been seen of its end. It
 //! must never decide: dispatch, ladder and death do.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::evidence::{ConnectionEnd, Intent, Rungs};
-use crate::fact::Death;
 use crate::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 use crate::phase::Phase;
 use crate::reason::StopReason;
@@ -63,17 +61,6 @@ pub(crate) struct Process {
     pub(crate) newest: Option<RequestId>,
     /// The request that was the last thing ordered to be written to it; `None` if that was a cancel or drain frame.
     pub(crate) last_sent: Option<RequestId>,
-    /// It was judged.
-    pub(crate) concluded: Option<Concluded>,
-}
-
-/// What the verdict over a process was.
-#[derive(Clone, Debug)]
-pub(crate) enum Concluded {
-    /// It ended as planned.
-    Planned,
-    /// It ended outside the plan.
-    Crashed(Arc<Death>),
 }
 
 impl Process {
@@ -105,7 +92,6 @@ impl Process {
             served: 0,
             newest: None,
             last_sent: None,
-            concluded: None,
         }
     }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::settings::RestartSettings;
 
+/// How many unproductive incarnations in a row a worker needs at least to be worn out.
+const FEWEST_WORN: u32 = 3;
+
 /// The wait after the `unproductive`-th unproductive incarnation in a row (from 1).
 ///
 /// Doubles from `initial` up to `max`; half of it is fixed and half is random (`fraction` is in 0 to 1), so that
@@ -17,8 +20,23 @@ pub fn wait(settings: &RestartSettings, unproductive: u32, fraction: f64) -> Dur
     if settings.initial >= settings.max {
         return settings.max;
     }
+    jittered(ceiling(settings, unproductive), fraction)
+}
+
+fn ceiling(settings: &RestartSettings, unproductive: u32) -> Duration {
     let doublings = unproductive.saturating_sub(1).min(31);
-    jittered(settings.initial.saturating_mul(1 << doublings).min(settings.max), fraction)
+    settings.initial.saturating_mul(1 << doublings).min(settings.max)
+}
+
+/// Whether so many unproductive incarnations in a row leave no hope: the waits have grown to the longest, or the row
+/// alone is one that trips the pool. A few never do: a fixed delay is the longest from the beginning, and one accident
+/// says nothing. Nobody is worn out where `max_restarts` has no limit.
+#[must_use]
+pub fn is_worn_out(settings: &RestartSettings, unproductive: u32) -> bool {
+    settings.max_restarts.is_some_and(|most| {
+        unproductive >= most.get()
+            || unproductive >= FEWEST_WORN && ceiling(settings, unproductive) >= settings.max
+    })
 }
 
 /// The wait of a tripped pool before its next chance: `max`, spread like any other, also where `initial` is zero and
@@ -35,9 +53,10 @@ fn jittered(ceiling: Duration, fraction: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use super::wait;
+    use super::{is_worn_out, wait};
     use crate::settings::RestartSettings;
 
     const SETTINGS: RestartSettings = RestartSettings {
@@ -59,6 +78,17 @@ mod tests {
     fn never_less_than_half() {
         assert_eq!(wait(&SETTINGS, 1, 0.0), Duration::from_millis(50));
         assert_eq!(wait(&SETTINGS, 1, 0.5), Duration::from_millis(75));
+    }
+
+    #[test]
+    fn worn_out_when_the_waits_grow_no_more_or_the_row_is_long() {
+        assert!(!is_worn_out(&SETTINGS, u32::MAX), "nothing trips it");
+        let settings = RestartSettings { max_restarts: NonZeroU32::new(20), ..SETTINGS };
+        let from = |settings: RestartSettings| (1..).find(|row| is_worn_out(&settings, *row));
+        assert_eq!(from(settings), Some(10));
+        assert_eq!(from(RestartSettings { initial: settings.max, ..settings }), Some(3));
+        assert_eq!(from(RestartSettings { initial: Duration::ZERO, ..settings }), Some(20));
+        assert_eq!(from(RestartSettings { max_restarts: NonZeroU32::new(2), ..settings }), Some(2));
     }
 
     #[test]

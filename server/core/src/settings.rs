@@ -84,7 +84,8 @@ pub struct RestartSettings {
     pub max: Duration,
     /// An incarnation that stayed ready this long is productive even without an answer; default 30 s.
     pub stable_after: Duration,
-    /// So many unproductive incarnations within `window` trip the pool; `None` is never; default 20.
+    /// So many unproductive incarnations within `window` trip the pool, and so do fewer where no worker serves and each
+    /// waits its longest; `None` is never; default 20.
     pub max_restarts: Option<NonZeroU32>,
     /// The window of `max_restarts`; default 60 s.
     pub window: Duration,

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use crate::action::Outcome;
 use crate::breaker::BreakerState;
 use crate::core::Core;
-use crate::fact::{Death, Fact};
-use crate::ids::{PoolId, RequestId};
+use crate::fact::{Death, Fact, TripWhy};
+use crate::ids::{PoolId, RequestId, WorkerId};
 use crate::phase::Phase;
-use crate::process::Concluded;
 use crate::reason::{AttemptEnd, KillReason, RejectWhy, TimeoutWhich};
 use crate::restart;
 use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
+use crate::worker::Worker;
 
 impl<Q, A> Core<Q, A> {
     /// An incarnation ended unproductive: one too many trips the pool, and any one does so while it has its chance.
@@ -25,16 +25,33 @@ impl<Q, A> Core<Q, A> {
         let settings = self.settings.pool(pool).restart;
         let breaker = &mut self.pools[usize::from(pool.0)].breaker;
         let too_many = breaker.note(Arc::clone(death), &settings, now);
-        let unproductive = breaker.count();
-        match breaker.state {
-            BreakerState::Closed if too_many => self.trip(pool, unproductive, death),
-            BreakerState::HalfOpen => self.trip(pool, unproductive, death),
-            BreakerState::Closed | BreakerState::Open { .. } => {}
+        let count = breaker.count();
+        let why = match breaker.state {
+            BreakerState::Open { .. } => None,
+            BreakerState::HalfOpen => Some(TripWhy::ChanceLost),
+            BreakerState::Closed if too_many => Some(TripWhy::TooMany(count)),
+            BreakerState::Closed => self.worn_out(pool, death.process.worker),
+        };
+        if let Some(why) = why {
+            self.trip(pool, why, death);
         }
     }
 
+    /// Whether no worker of the pool serves and each one in service is worn out: few workers, or slow ones, never have
+    /// too many unproductive incarnations within the window. `last` has one more of them than was counted.
+    fn worn_out(&self, pool: PoolId, last: WorkerId) -> Option<TripWhy> {
+        let settings = self.settings.pool(pool).restart;
+        let row = |worker: &Worker| worker.unproductive.saturating_add(u32::from(worker.id == last));
+        let workers = self.pools[usize::from(pool.0)].workers().map(|id| &self.workers[usize::from(id.0)]);
+        let mut in_service = workers.filter(|worker| !worker.disabled).peekable();
+        let hopeless = in_service.peek().is_some()
+            && in_service.all(|worker| restart::is_worn_out(&settings, row(worker)))
+            && !self.serves_anyone(pool);
+        hopeless.then(|| TripWhy::WornOut(row(&self.workers[usize::from(last.0)])))
+    }
+
     /// The pool refuses requests until its next chance.
-    fn trip(&mut self, pool: PoolId, unproductive: u32, because: &Arc<Death>) {
+    fn trip(&mut self, pool: PoolId, why: TripWhy, because: &Arc<Death>) {
         let restart = self.settings.pool(pool).restart;
         let wait = restart::longest_wait(&restart, self.rng.f64());
         let until = self.now + wait;
@@ -46,7 +63,7 @@ impl<Q, A> Core<Q, A> {
             self.cancel_restart(usize::from(worker.0));
         }
         let because = Arc::clone(because);
-        self.out.tell(Fact::PoolTripped { pool, unproductive, because, wait });
+        self.out.tell(Fact::PoolTripped { pool, why, because, wait });
         for id in self.pools[usize::from(pool.0)].queue.everyone(&self.requests) {
             if let Some(outcome) = self.outcome_while_tripped(id) {
                 self.end_request(id, outcome);
@@ -133,7 +150,7 @@ impl<Q, A> Core<Q, A> {
         if place.up > 0 || self.is_closing(pool) {
             return;
         }
-        let idle = |worker: &crate::ids::WorkerId| {
+        let idle = |worker: &WorkerId| {
             let worker = &self.workers[usize::from(worker.0)];
             !worker.disabled && self.berths[worker.present].process.is_none()
         };
@@ -183,21 +200,23 @@ impl<Q, A> Core<Q, A> {
 
     /// The death to be told with a request that ended without an attempt: why its pool does not serve it.
     pub(crate) fn unfit_because(&self, pool: PoolId) -> Option<Arc<Death>> {
-        let place = &self.pools[usize::from(pool.0)];
-        let serves = self.berths[place.berths()].iter().filter_map(|berth| berth.process.as_ref());
-        let serves = serves
-            .map(|process| process.phase)
-            .any(|phase| matches!(phase, Phase::Serving | Phase::Cancelling));
-        if serves && place.breaker.is_closed() { None } else { place.breaker.because.clone() }
+        let breaker = &self.pools[usize::from(pool.0)].breaker;
+        if breaker.is_closed() && self.serves_anyone(pool) { None } else { breaker.because.clone() }
     }
 
-    /// What a judged process's end means for its worker and its pool's breaker. Tells whether the worker's next process
-    /// is ordered at once: the end was planned, or a person's wish, or the process had been productive.
+    /// Whether a process of the pool serves.
+    fn serves_anyone(&self, pool: PoolId) -> bool {
+        let berths = &self.berths[self.pools[usize::from(pool.0)].berths()];
+        let mut processes = berths.iter().filter_map(|berth| berth.process.as_ref());
+        processes.any(|process| matches!(process.phase, Phase::Serving | Phase::Cancelling))
+    }
+
+    /// What an unplanned end means for its worker and its pool's breaker. Tells whether the worker's next process is
+    /// ordered at once: the end was a person's wish, or the process had been productive.
     ///
     /// A successor that fails, or an old process that dies while it retires, leaves the worker with the one that serves:
     /// its pool is no less fit for it.
-    pub(crate) fn weigh_end(&mut self, berth: usize, concluded: &Concluded) -> bool {
-        let Concluded::Crashed(death) = concluded else { return true };
+    pub(crate) fn weigh(&mut self, berth: usize, death: &Arc<Death>) -> bool {
         let is_present = self.worker(berth).present == berth;
         if death.productive {
             if is_present {

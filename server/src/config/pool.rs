@@ -135,7 +135,7 @@ fn read_tables(
     command: &mut command::Read,
 ) -> PoolSettings {
     let queue = pool_tables::read_queue(reader, section, broker, &keys.on_busy);
-    let restart = pool_tables::read_restart(reader, section, &keys.workers);
+    let restart = pool_tables::read_restart(reader, section);
     let memory = pool_tables::read_limits(reader, section);
     let (recycle, memory_high) = pool_tables::read_recycle(reader, section, &memory, &keys.start_timeout);
     command.command.memory_limit = memory.value;

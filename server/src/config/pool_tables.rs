@@ -5,7 +5,6 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use lifeboat_core::restart;
 use lifeboat_core::settings::{OnBusy, QueueSettings, RecycleSettings, RestartSettings};
 
 use super::broker::{self, MOST_OPEN_REQUESTS};
@@ -26,8 +25,6 @@ const DEFAULT_RESTART_INITIAL: Duration = Duration::from_millis(100);
 const DEFAULT_RESTART_MAX: Duration = Duration::from_secs(30);
 const DEFAULT_STABLE_AFTER: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_RESTARTS: u32 = 20;
-/// A lone worker's waits leave no room for more within the default window.
-const DEFAULT_MAX_RESTARTS_ALONE: u32 = 10;
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 
 /// Each of them is remembered for as long as the window.
@@ -88,68 +85,23 @@ fn bounds_nothing<T>(reader: &mut Reader<'_>, bound: &Set<T>, on_busy: &Set<OnBu
     }
 }
 
-pub(super) fn read_restart(
-    reader: &mut Reader<'_>,
-    pool: &mut Section,
-    workers: &Set<u32>,
-) -> RestartSettings {
+pub(super) fn read_restart(reader: &mut Reader<'_>, pool: &mut Section) -> RestartSettings {
     let mut section = reader.section(pool, "restart");
     let initial = reader.value(&mut section, "initial", &Time::TIMEOUT, DEFAULT_RESTART_INITIAL);
     let max = reader.value(&mut section, "max", &Time::TIMEOUT, DEFAULT_RESTART_MAX);
     let stable_after = reader.value(&mut section, "stable_after", &Time::TIMEOUT, DEFAULT_STABLE_AFTER);
     let restarts = Limit(Count { least: 1, most: MOST_RESTARTS });
-    let default = if workers.value == 1 { DEFAULT_MAX_RESTARTS_ALONE } else { DEFAULT_MAX_RESTARTS };
-    let max_restarts = reader.value(&mut section, "max_restarts", &restarts, Some(default));
+    let max_restarts = reader.value(&mut section, "max_restarts", &restarts, Some(DEFAULT_MAX_RESTARTS));
     let window = reader.value(&mut section, "window", &Time::TIMEOUT, DEFAULT_WINDOW);
     reader.finish(section, |_| None);
     order::at_most(reader, &initial, &max, "is longer than");
-    let settings = RestartSettings {
+    RestartSettings {
         initial: initial.value,
         max: max.value,
         stable_after: stable_after.value,
         max_restarts: max_restarts.value.and_then(NonZeroU32::new),
         window: window.value,
-    };
-    let written = [&max_restarts.origin, &window.origin, &max.origin, &initial.origin, &workers.origin];
-    check_trip(reader, &settings, (&max_restarts, &window), workers, &written);
-    settings
-}
-
-/// Warns of a trip that not even a program can cause that dies at each start: the waits keep it from that.
-fn check_trip(
-    reader: &mut Reader<'_>,
-    settings: &RestartSettings,
-    (max_restarts, window): (&Set<Option<u32>>, &Set<Duration>),
-    workers: &Set<u32>,
-    written: &[&Origin],
-) {
-    let Some(most) = max_restarts.value else { return };
-    let possible = most_deaths(settings, workers.value, most);
-    if possible < most {
-        let message = format!(
-            "`{}` ({}) can never be counted within `{}` ({}): the waits between processes let `{}` ({}) die at most \
-             {possible} times in that time, so a program that cannot start never trips the pool",
-            max_restarts.key,
-            max_restarts.told(),
-            window.key,
-            window.told(),
-            workers.key,
-            workers.told(),
-        );
-        reader.warn_at_first(written, message);
     }
-}
-
-/// How often the workers of a pool can die within the window, at most `enough`: each process at its very start, and
-/// with the shortest waits.
-fn most_deaths(settings: &RestartSettings, workers: u32, enough: u32) -> u32 {
-    let mut each = 1;
-    let mut at = restart::wait(settings, each, 0.0);
-    while at <= settings.window && each.saturating_mul(workers) < enough {
-        each += 1;
-        at += restart::wait(settings, each, 0.0);
-    }
-    each.saturating_mul(workers).min(enough)
 }
 
 /// Reads `limits`; the memory limit is the result.

@@ -21,8 +21,14 @@ impl<P: ProcessPort> Engine<Links, P> {
             Asked::Shown(answer) => answer,
             Asked::Ordered(operation, target, answer) => {
                 let by = pid(table, client);
-                let what = asked.target.as_deref().unwrap_or_default();
-                tracing::info!(pid = by, "a client orders: {} {what}", operation.label());
+                let target_name = asked.target.as_deref().unwrap_or_default();
+                // Logged here and not where facts are: only here is it known who orders.
+                tracing::info!(
+                    pid = by,
+                    operation = operation.label(),
+                    target = target_name,
+                    "ordered by a person"
+                );
                 self.handle(Event::Operated { operation, target });
                 answer
             }

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use lifeboat_core::action::Outcome;
-use lifeboat_core::event::{Answer, Event};
-use lifeboat_core::fact::Fact;
-use lifeboat_core::ids::ClientTag;
+use lifeboat_core::event::{Answer, Event, Operation, Target};
+use lifeboat_core::evidence::ConnectionEnd;
+use lifeboat_core::fact::{Fact, TripWhy};
+use lifeboat_core::ids::{ClientTag, WorkerId};
 use lifeboat_core::reason::{CrashReason, OutcomeKind, RejectWhy, TimeoutWhich};
 use lifeboat_core::settings::{RetryOn, Settings};
 use lifeboat_core::view::PoolState;
@@ -69,7 +70,7 @@ fn one_too_many_within_the_window_trips_the_pool() {
     assert_eq!((boat.state(), boat.kind(waits)), (PoolState::Serving, None));
     boat.dies_before_ready(0, 3);
     assert_eq!(boat.state(), PoolState::Tripped);
-    assert_eq!(boat.count(|fact| matches!(fact, Fact::PoolTripped { unproductive: 3, .. })), 1);
+    assert_eq!(boat.count(|fact| matches!(fact, Fact::PoolTripped { why: TripWhy::TooMany(3), .. })), 1);
     assert!(
         boat.wait() >= ms(500) && boat.wait() <= ms(1000),
         "half of the longest wait, and all of it at most"
@@ -92,14 +93,8 @@ fn one_too_many_within_the_window_trips_the_pool() {
 
 #[test]
 fn what_is_older_than_the_window_does_not_count() {
-    let mut settings = touchy(plain(1));
-    settings.pools[0].restart.window = ms(250);
-    let mut boat = Boat::launch(settings);
-    for incarnation in 1..10 {
-        boat.dies_before_ready(0, incarnation);
-        boat.pass(ms(1000));
-    }
-    assert_eq!(boat.state(), PoolState::Serving);
+    let mut boat = Boat::launch(forgetful(1));
+    nearly_wears_out(&mut boat, 0, 1);
 }
 
 #[test]
@@ -110,6 +105,97 @@ fn a_pool_without_a_number_never_trips() {
         boat.pass(ms(1000));
     }
     assert_eq!(boat.state(), PoolState::Serving);
+}
+
+/// A pool that never has too many within its window.
+fn forgetful(workers: u16) -> Settings {
+    let mut settings = touchy(plain(workers));
+    settings.pools[0].restart.window = ms(1);
+    settings.pools[0].restart.max_restarts = NonZeroU32::new(20);
+    settings
+}
+
+/// Four times in a row; the wait after the fifth is the longest one of this boat.
+fn nearly_wears_out(boat: &mut Boat, worker: u16, first: u32) {
+    for incarnation in first..first + 4 {
+        boat.dies_before_ready(worker, incarnation);
+        boat.pass(ms(1000));
+    }
+    assert_eq!(boat.state(), PoolState::Serving);
+}
+
+fn worn_out(fact: &Fact) -> bool {
+    matches!(fact, Fact::PoolTripped { why: TripWhy::WornOut(5), .. })
+}
+
+#[test]
+fn a_lone_worker_that_waits_its_longest_trips_the_pool() {
+    let mut boat = Boat::launch(forgetful(1));
+    let waits = boat.request();
+    nearly_wears_out(&mut boat, 0, 1);
+    boat.dies_before_ready(0, 5);
+    assert_eq!((boat.state(), boat.count(worn_out)), (PoolState::Tripped, 1));
+    assert_eq!(boat.rejected_why(waits), RejectWhy::Tripped);
+}
+
+#[test]
+fn who_never_waits_trips_the_pool_by_its_row() {
+    let mut settings = forgetful(1);
+    settings.pools[0].restart.initial = Duration::ZERO;
+    settings.pools[0].restart.max_restarts = NonZeroU32::new(3);
+    let mut boat = Boat::launch(settings);
+    for incarnation in 1..3 {
+        boat.dies_before_ready(0, incarnation);
+        boat.pass(ms(1000));
+    }
+    assert_eq!(boat.state(), PoolState::Serving);
+    boat.dies_before_ready(0, 3);
+    assert_eq!(boat.state(), PoolState::Tripped);
+}
+
+#[test]
+fn who_waits_its_longest_trips_nothing_while_another_one_serves() {
+    let mut boat = Boat::afloat(forgetful(2));
+    boat.dies(life(0, 1), exit(1));
+    boat.pass(ms(100));
+    for incarnation in 2..10 {
+        boat.dies_before_ready(0, incarnation);
+        boat.pass(ms(1000));
+    }
+    assert_eq!(boat.state(), PoolState::Serving);
+    boat.dies(life(WORKER_1, 1), exit(1));
+    nearly_wears_out(&mut boat, WORKER_1, 2);
+    boat.dies_before_ready(WORKER_1, 6);
+    assert_eq!((boat.state(), boat.count(worn_out)), (PoolState::Tripped, 1));
+}
+
+#[test]
+fn a_worker_out_of_service_is_not_waited_for() {
+    let mut boat = Boat::launch(forgetful(2));
+    boat.operate(Operation::Drain, Target::Worker(WorkerId(WORKER_1)));
+    nearly_wears_out(&mut boat, 0, 1);
+    boat.dies_before_ready(0, 5);
+    assert_eq!((boat.state(), boat.count(worn_out)), (PoolState::Tripped, 1));
+}
+
+#[test]
+fn nor_does_a_pool_trip_that_has_nobody_in_service() {
+    let mut boat = Boat::afloat(forgetful(1));
+    boat.tell(Event::ConnectionEnded { process: life(0, 1), how: ConnectionEnd::Closed });
+    boat.operate(Operation::Drain, Target::Worker(WorkerId(0)));
+    boat.dies(life(0, 1), signal(11));
+    assert_eq!((boat.crashes().len(), boat.state()), (1, PoolState::Serving));
+}
+
+#[test]
+fn the_death_that_trips_a_pool_grants_no_retry() {
+    let mut settings = touchy(retrying(1, 3));
+    settings.pools[0].restart.max_restarts = NonZeroU32::new(1);
+    let mut boat = Boat::afloat(settings);
+    let tag = boat.request();
+    boat.dies(life(0, 1), signal(11));
+    assert_eq!((boat.kind(tag), boat.state()), (Some(OutcomeKind::Crashed), PoolState::Tripped));
+    assert_eq!(boat.count(|fact| matches!(fact, Fact::Retried { .. })), 0, "what would be refused");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 59] = [
+const WORTH_MEETING: [&str; 60] = [
     "a slot retired, its process goes on",
     "a successor failed",
     "another slot than the first",
@@ -81,6 +81,7 @@ const WORTH_MEETING: [&str; 59] = [
     "unkillable died",
     "unread after its limit",
     "unread behind a later frame",
+    "worn out",
     "worker drained",
     "worker killed",
     "worker restarted",

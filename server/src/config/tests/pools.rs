@@ -44,8 +44,7 @@ fn heartbeats_are_on_unless_they_are_off() {
 #[test]
 fn how_many_deaths_trip_a_pool() {
     let trips = |lines| pool(lines).restart.max_restarts.map(NonZeroU32::get);
-    assert_eq!(trips(""), Some(10));
-    assert_eq!(trips("workers = 2"), Some(20));
+    assert_eq!(trips(""), Some(20));
     assert_eq!(trips("workers = 4096"), Some(20));
     assert_eq!(trips("restart = { max_restarts = 3 }"), Some(3));
     assert_eq!(trips("restart = { max_restarts = \"unlimited\" }"), None);

@@ -130,30 +130,3 @@ fn recycling_that_comes_too_early() {
          due before its successor has to be ready, and the pool then replaces processes all the time",
     );
 }
-
-#[test]
-fn a_trip_that_the_waits_prevent() {
-    let rest = "so a program that cannot start never trips the pool";
-    one(
-        &with("restart = { initial = \"30s\" }", ""),
-        &format!(
-            "3:23 `pools.p.restart.max_restarts` (10, the default) can never be counted within \
-             `pools.p.restart.window` (1m, the default): the waits between processes let `pools.p.workers` (1, the \
-             default) die at most 3 times in that time, {rest}"
-        ),
-    );
-    let fixed = "restart = { initial = \"30s\", max = \"30s\", max_restarts =";
-    assert_eq!(with(&format!("workers = 2\n{fixed} 6 }}"), ""), [""; 0]);
-    let found = with(&format!("workers = 2\n{fixed} 7 }}"), "");
-    assert!(
-        found[0].starts_with("4:58 `pools.p.restart.max_restarts` (7) can never be counted"),
-        "{found:?}"
-    );
-    assert!(found[0].contains("let `pools.p.workers` (2) die at most 6 times"), "{found:?}");
-    // Within the default window and waits: 1 death at once, then after 50 ms, 100 ms, ... 12.8 s, 15 s, 15 s.
-    assert_eq!(with("restart = { max_restarts = 12 }", ""), [""; 0]);
-    let found = with("restart = { max_restarts = 13 }", "");
-    assert!(found[0].contains("die at most 12 times"), "{found:?}");
-    let found = with("workers = 4096\nrestart = { max_restarts = 100000 }", "");
-    assert!(found[0].contains("die at most 49152 times"), "{found:?}");
-}

@@ -49,6 +49,8 @@ impl Log {
             | Fact::LimitPassed { .. }
             | Fact::RequeuedFree { .. }
             | Fact::AnswerRefused { .. } => trace!(?fact, "request"),
+            // Logged where it is known who ordered it.
+            Fact::Operated { .. } => trace!(?fact, "operated"),
             Fact::WorkerReady { .. }
             | Fact::Signalled { .. }
             | Fact::WorkerCrashed(_)
@@ -59,7 +61,6 @@ impl Log {
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }
             | Fact::PoolRecovered { .. }
-            | Fact::Operated { .. }
             | Fact::DescendantsLeaked { .. }
             | Fact::UnkillableDied { .. }
             | Fact::DrainBegan => self.write_notable(fact, now),
@@ -85,12 +86,11 @@ impl Log {
                 self.backing_off(*worker, *wait, *unproductive, now);
             }
             Fact::RecycleDue { process, reason, .. } => self.recycle_due(*process, *reason, now),
-            Fact::PoolTripped { pool, unproductive, because, wait } => {
-                self.tripped(*pool, *unproductive, because, *wait, now);
+            Fact::PoolTripped { pool, why, because, wait } => {
+                self.tripped(*pool, *why, because, *wait, now);
             }
             Fact::PoolProbed { pool } => self.probed(*pool, now),
             Fact::PoolRecovered { pool } => self.recovered(*pool, now),
-            Fact::Operated { operation, target } => self.operated(*operation, *target),
             Fact::DrainBegan => self.draining(),
             Fact::RequestEnded(_)
             | Fact::AttemptEnded { .. }
@@ -99,6 +99,7 @@ impl Log {
             | Fact::LimitPassed { .. }
             | Fact::RequeuedFree { .. }
             | Fact::AnswerRefused { .. }
+            | Fact::Operated { .. }
             | Fact::WorkerStarting { .. } => {}
         }
     }

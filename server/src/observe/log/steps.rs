@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use lifeboat_core::event::{Operation, Target};
-use lifeboat_core::fact::Death;
+use lifeboat_core::fact::{Death, TripWhy};
 use lifeboat_core::ids::{PoolId, ProcessKey, WorkerId};
 use lifeboat_core::reason::StopReason;
 use lifeboat_core::time::Timestamp;
@@ -44,7 +43,7 @@ impl Log {
     pub(super) fn tripped(
         &mut self,
         pool: PoolId,
-        unproductive: u32,
+        why: TripWhy,
         because: &Death,
         wait: Duration,
         now: Timestamp,
@@ -52,7 +51,7 @@ impl Log {
         if self.repeats.admit(Scope::Pool(pool), Kind::Tripped, now) {
             warn!(
                 pool = self.names.pool(pool),
-                unproductive,
+                %why,
                 worker = self.names.worker(because.process.worker),
                 reason = because.reason.label(),
                 detail = Some(describe(&because.reason)).filter(|detail| !detail.is_empty()).map(shown),
@@ -76,14 +75,5 @@ impl Log {
         if self.repeats.admit(Scope::Pool(pool), Kind::Recovered, now) {
             info!(pool = self.names.pool(pool), "pool serves again");
         }
-    }
-
-    /// What a person did is always told.
-    pub(super) fn operated(&self, operation: Operation, target: Target) {
-        let (pool, worker) = match target {
-            Target::Pool(pool) => (Some(self.names.pool(pool)), None),
-            Target::Worker(worker) => (None, Some(self.names.worker(worker))),
-        };
-        info!(operation = operation.label(), pool, worker, "ordered by a person");
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of a worker's and a pool's life are told, and none of them can flood the log.
 
-use lifeboat_core::event::{Operation, Target};
+use lifeboat_core::fact::TripWhy;
 use lifeboat_core::ids::SlotId;
 use lifeboat_core::reason::StopReason;
 
@@ -19,7 +19,7 @@ fn stopped(incarnation: u32, reason: StopReason) -> Fact {
 
 fn tripped() -> Fact {
     let because = Arc::new(death(1, 20, CrashReason::Exit { code: 3 }));
-    Fact::PoolTripped { pool: IMAGES, unproductive: 20, because, wait: Duration::from_secs(30) }
+    Fact::PoolTripped { pool: IMAGES, why: TripWhy::TooMany(20), because, wait: Duration::from_secs(30) }
 }
 
 fn retired(left: u16) -> Fact {
@@ -63,22 +63,16 @@ fn the_steps_of_a_worker() {
 
 #[test]
 fn the_steps_of_a_pool() {
-    let lines = lines_of(&[
-        tripped(),
-        Fact::PoolProbed { pool: IMAGES },
-        Fact::PoolRecovered { pool: IMAGES },
-        Fact::Operated { operation: Operation::Drain, target: Target::Pool(TEXT) },
-        Fact::Operated { operation: Operation::Kill, target: Target::Worker(WorkerId(1)) },
-    ]);
+    let lines =
+        lines_of(&[tripped(), Fact::PoolProbed { pool: IMAGES }, Fact::PoolRecovered { pool: IMAGES }]);
     assert_eq!(
         lines,
         [
-            "WARN pool tripped: it refuses requests until a process serves again pool=\"images\" unproductive=20 \
-             worker=\"images-1\" reason=\"exit\" detail=exit code 3 next_try_in=30s stderr=last words",
+            "WARN pool tripped: it refuses requests until a process serves again pool=\"images\" \
+             why=20 unproductive incarnations within the window worker=\"images-1\" reason=\"exit\" \
+             detail=exit code 3 next_try_in=30s stderr=last words",
             "INFO tripped pool is tried again pool=\"images\"",
             "INFO pool serves again pool=\"images\"",
-            "INFO ordered by a person operation=\"drain\" pool=\"text\"",
-            "INFO ordered by a person operation=\"kill\" worker=\"images-1\"",
         ]
     );
 }
@@ -128,10 +122,4 @@ fn what_repeats_is_counted_and_told() {
     assert_eq!(count("worker waits"), 4);
     assert_eq!(count("tripped pool is tried"), 4);
     assert_eq!(lines.len(), 6 * 5 + 5 + 4 + 4 + 6 + 1, "{lines:#?}");
-}
-
-#[test]
-fn what_a_person_does_is_always_told() {
-    let operated = Fact::Operated { operation: Operation::Restart, target: Target::Pool(IMAGES) };
-    assert_eq!(lines_of(&vec![operated; 50]).len(), 50);
 }

@@ -1,5 +1,7 @@
 //! `/readyz` says whether every pool serves, and if not, why and what comes next.
 
+use lifeboat_core::fact::TripWhy;
+
 use super::super::Readiness;
 use super::*;
 
@@ -45,7 +47,7 @@ fn a_tripped_pool_says_why_and_when_it_is_tried_again() {
     view.workers[0].state = WorkerState::Backoff;
     let mut observer = observer();
     let wait = Duration::from_millis(12_500);
-    let tripped = Fact::PoolTripped { pool: IMAGES, unproductive: 20, because, wait };
+    let tripped = Fact::PoolTripped { pool: IMAGES, why: TripWhy::TooMany(20), because, wait };
     observer.record(&tripped, Timestamp::from_millis(2_900));
     let last = "the last to die was images-1: signal (signal SIGSEGV, core dumped), last words \"no \u{fffd}[31mmodel\"";
     let expected = format!(

@@ -43,7 +43,9 @@ impl Shadow {
                 assert_eq!(usize::from(*left), others, "{}: slots that are left", process.key);
             }
             Fact::RecycleDue { process, reason, .. } => self.recycle_due(*process, *reason, coverage),
-            Fact::PoolTripped { pool, wait, because, .. } => self.tripped(*pool, *wait, because, coverage),
+            Fact::PoolTripped { pool, why, wait, because } => {
+                self.tripped(*pool, *why, *wait, because, coverage);
+            }
             Fact::PoolProbed { pool } => self.probed(*pool),
             Fact::PoolRecovered { pool } => self.recovered(*pool, coverage),
             Fact::Operated { .. } => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use lifeboat_core::fact::TripWhy;
 use lifeboat_core::ids::ClientId;
 use lifeboat_core::time::Timestamp;
 
@@ -47,7 +48,7 @@ pub(super) struct Pool {
     pub(super) changed: bool,
     /// When unproductive incarnations ended, since it last came back.
     pub(super) unproductive: VecDeque<Timestamp>,
-    pub(super) must_trip: bool,
+    pub(super) must_trip: Option<TripWhy>,
     pub(super) must_recover: bool,
     /// The request that was let in for the chance.
     pub(super) probe: Option<u64>,
@@ -97,7 +98,7 @@ impl Pool {
         self.trip = trip;
         self.changed = true;
         self.probe = None;
-        self.must_trip = false;
+        self.must_trip = None;
         self.must_recover = false;
     }
 
@@ -108,8 +109,9 @@ impl Pool {
     }
 
     /// How many incarnations within the window were unproductive.
-    pub(super) fn note_unproductive(&mut self, now: Timestamp, window: Duration) -> usize {
+    pub(super) fn note_unproductive(&mut self, now: Timestamp, window: Duration) -> u32 {
         self.unproductive.push_back(now);
-        self.unproductive.iter().filter(|at| now - **at <= window).count()
+        let within = self.unproductive.iter().filter(|at| now - **at <= window);
+        u32::try_from(within.count()).unwrap()
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_core::fact::Death;
+use lifeboat_core::fact::{Death, TripWhy};
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_core::reason::{CrashReason, KillReason, StopReason};
 use lifeboat_core::restart;
 
 use super::pool::Trip;
+use super::process::Process;
 use super::{Shadow, Wait};
 use crate::sim::coverage::Coverage;
 
@@ -32,30 +33,51 @@ impl Shadow {
             self.worker(key.worker).must_back_off = (successor && due && closed).then_some(Wait::Longer);
             return;
         }
+        let worn_out = self.worn_out(death.pool, key);
         let pool = self.pool(death.pool);
         let count = pool.note_unproductive(now, settings.window);
-        let most = settings.max_restarts.map(|most| most.get() as usize);
-        pool.must_trip = match pool.trip {
-            Trip::Closed => most.is_some_and(|most| count >= most),
-            Trip::HalfOpen(_) => true,
-            Trip::Open(_) => false,
+        pool.must_trip = match (pool.trip, settings.max_restarts) {
+            (Trip::HalfOpen(_), _) => Some(TripWhy::ChanceLost),
+            (Trip::Closed, Some(most)) if count >= most.get() => Some(TripWhy::TooMany(most.get())),
+            (Trip::Closed, Some(_)) => worn_out,
+            (Trip::Closed, None) | (Trip::Open(_), _) => None,
         };
-        if pool.is_half_open() {
-            coverage.see("opened again");
+        match pool.must_trip {
+            Some(TripWhy::ChanceLost) => coverage.see("opened again"),
+            Some(TripWhy::WornOut(_)) => coverage.see("worn out"),
+            Some(TripWhy::TooMany(_)) | None => {}
         }
         self.worker(key.worker).must_back_off = (closed && !disabled).then_some(Wait::Longer);
+    }
+
+    /// All workers wait their longest, three times in a row at least, or had too many each; and nobody serves.
+    fn worn_out(&self, id: PoolId, last: ProcessKey) -> Option<TripWhy> {
+        let settings = self.settings.pool(id).restart;
+        let most = settings.max_restarts?.get();
+        let in_service: Vec<u32> = (self.workers_of(id).into_iter())
+            .filter(|worker| !self.workers[usize::from(worker.0)].disabled)
+            .map(|worker| self.workers[usize::from(worker.0)].row + u32::from(worker == last.worker))
+            .collect();
+        let waits_longest = |row| row >= 3 && restart::wait(&settings, row, 1.0) == settings.max;
+        let hopeless = in_service.iter().all(|row| *row >= most || waits_longest(*row));
+        let serves = |other: &Process| other.pool == id && other.is_ready() && !other.is_ending();
+        if in_service.is_empty() || !hopeless || self.processes.iter().any(serves) {
+            return None;
+        }
+        Some(TripWhy::WornOut(self.workers[usize::from(last.worker.0)].row + 1))
     }
 
     pub(super) fn tripped(
         &mut self,
         id: PoolId,
+        why: TripWhy,
         wait: Duration,
         because: &Arc<Death>,
         coverage: &mut Coverage,
     ) {
         let now = self.now;
         let settings = self.settings.pool(id).restart;
-        assert!(self.look_pool(id).must_trip, "{id:?} has no reason to trip");
+        assert_eq!(self.look_pool(id).must_trip, Some(why), "{id:?} has no such reason to trip");
         assert_eq!((because.pool, because.productive), (id, false), "{id:?} trips for its own");
         let (least, most) = (restart::longest_wait(&settings, 0.0), restart::longest_wait(&settings, 1.0));
         assert!(least <= wait && wait <= most && most == settings.max, "{id:?}: waits for {wait:?}");
@@ -158,7 +180,7 @@ impl Shadow {
         }
     }
 
-    fn check_not_due(&self, process: &super::process::Process, pool: PoolId) {
+    fn check_not_due(&self, process: &Process, pool: PoolId) {
         let (key, told, recycle) = (process.key, self.time_told, self.pool_settings(pool).recycle);
         let Some(ready_at) = process.ready_at.filter(|_| !process.is_ending()) else { return };
         assert!(!process.memory_high, "{key} uses too much memory and is not replaced");

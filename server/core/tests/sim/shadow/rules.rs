@@ -95,7 +95,7 @@ impl Shadow {
             }
         }
         for pool in &mut self.pools {
-            assert!(!pool.must_trip, "a pool should have tripped");
+            assert_eq!(pool.must_trip, None, "a pool should have tripped");
             assert!(!pool.must_recover || pool.changed, "a pool should have come back");
             pool.must_recover = false;
             pool.changed = false;
