@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::fact::{Death, Fact, TripWhy};
 use crate::ids::{PoolId, RequestId, WorkerId};
 use crate::phase::Phase;
+use crate::process::Process;
 use crate::reason::{AttemptEnd, KillReason, RejectWhy, TimeoutWhich};
 use crate::restart;
 use crate::timers::{Timer, TimerOwner};
@@ -204,10 +205,11 @@ impl<Q, A> Core<Q, A> {
         if breaker.is_closed() && self.serves_anyone(pool) { None } else { breaker.because.clone() }
     }
 
-    /// Whether a process of the pool serves.
+    /// Whether a process of the pool serves and is to go on.
     fn serves_anyone(&self, pool: PoolId) -> bool {
         let berths = &self.berths[self.pools[usize::from(pool.0)].berths()];
-        let mut processes = berths.iter().filter_map(|berth| berth.process.as_ref());
+        let stays = |process: &&Process| process.leaving.is_none();
+        let mut processes = berths.iter().filter_map(|berth| berth.process.as_ref()).filter(stays);
         processes.any(|process| matches!(process.phase, Phase::Serving | Phase::Cancelling))
     }
 
