@@ -10,6 +10,7 @@ use crate::fact::Fact;
 use crate::ids::{Incarnation, ProcessKey};
 use crate::phase::{Phase, Rung};
 use crate::process::Process;
+use crate::reason::StopReason;
 use crate::restart;
 use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
@@ -69,6 +70,9 @@ impl<Q, A> Core<Q, A> {
         self.mark_dirty(pool);
         self.out.tell(Fact::WorkerReady { pool, process: key, pid, took });
         self.take_over(berth);
+        if self.process(berth).memory_high {
+            self.recycle(berth, StopReason::RecycleMemory);
+        }
     }
 
     /// Starts the timers of a ready process.

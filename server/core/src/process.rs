@@ -43,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) connection: Option<ConnectionEnd>,
     /// Its slots have failed, for these reasons.
     pub(crate) slots_failed: Option<String>,
+    /// It uses more memory than a healthy one should keep.
+    pub(crate) memory_high: bool,
     /// A handler panicked and left no slot: the failure is counted already.
     pub(crate) panicked: bool,
     pub(crate) ordered_at: Timestamp,
@@ -81,6 +83,7 @@ impl Process {
             drained: false,
             connection: None,
             slots_failed: None,
+            memory_high: false,
             panicked: false,
             ordered_at: now,
             ready_at: None,

@@ -31,9 +31,11 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// A process uses more memory than a healthy one should keep.
+    /// A process uses more memory than a healthy one should keep. That is told once: of one that is not ready yet it
+    /// counts when it is.
     pub(crate) fn memory_high(&mut self, key: ProcessKey) {
         if let Some(berth) = self.find_process(key) {
+            self.process(berth).memory_high = true;
             self.recycle(berth, StopReason::RecycleMemory);
         }
     }

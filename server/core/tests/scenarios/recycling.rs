@@ -35,6 +35,20 @@ fn in_change(settings: Settings) -> (Boat, lifeboat_core::ids::ClientTag) {
 }
 
 #[test]
+fn memory_that_was_too_much_before_it_was_ready_counts_when_it_is() {
+    let mut boat = Boat::launch(plain(1));
+    boat.tell(Event::Spawned { process: life(0, 1), pid: 1 });
+    boat.tell(Event::MemoryHigh { process: life(0, 1) });
+    assert!(due(&boat).is_empty());
+    boat.tell(Event::Ready { process: life(0, 1), heartbeats: false });
+    assert_eq!(due(&boat), [(life(0, 1), StopReason::RecycleMemory)]);
+    boat.tell(Event::Spawned { process: life(0, 2), pid: 2 });
+    boat.tell(Event::MemoryHigh { process: life(0, 2) });
+    boat.tell(Event::Ready { process: life(0, 2), heartbeats: false });
+    assert_eq!(due(&boat).last(), Some(&(life(0, 2), StopReason::RecycleMemory)), "its successor as well");
+}
+
+#[test]
 fn after_its_number_of_answers() {
     let mut boat = Boat::afloat(after(2, plain(1)));
     let first = boat.request();
@@ -133,7 +147,7 @@ fn one_worker_of_a_pool_at_a_time() {
     for worker in 0..3 {
         assert!(boat.was_drained(life(worker, 1)));
     }
-    assert!(boat.core.ready(boat.now));
+    assert!(boat.core.ready());
 }
 
 #[test]

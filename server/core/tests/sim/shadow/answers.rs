@@ -24,9 +24,10 @@ impl Shadow {
     }
 
     pub(super) fn memory_high(&mut self, key: ProcessKey) {
-        let present = self.worker(key.worker).present == Some(key);
-        if let Some(process) = self.process(key).filter(|process| process.is_ready()) {
-            process.memory_high |= present && !process.is_ending();
+        let worker = self.worker(key.worker);
+        let stays = worker.present == Some(key) || worker.successor == Some(key);
+        if let Some(process) = self.process(key) {
+            process.memory_high |= stays && !process.is_ending();
         }
     }
 

@@ -137,6 +137,7 @@ impl Shadow {
                 worker.row
             }
             Some(Wait::AsBefore) => worker.row,
+            None if worker.row_unsure => worker.row,
             None => panic!("{id:?} has no reason to wait"),
         };
         // Whether it became stable before it ended is anybody's guess: the row goes on, or begins anew.
