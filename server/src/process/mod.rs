@@ -11,7 +11,8 @@
 //! What a worker finds: stdin is `/dev/null`, descriptor 3 its end of a stream socketpair, stdout and stderr are
 //! pipes that the plane reads, no other descriptor. It leads a session, starts with default signal dispositions
 //! and an empty mask, dumps no core unless asked to (`RLIMIT_CORE` is 1), sees nothing of the variables that a
-//! service manager addresses to the broker (`NOTIFY_SOCKET`, `LISTEN_*`, `WATCHDOG_*`), and has these, which its
+//! service manager addresses to the broker (`NOTIFY_SOCKET`, `LISTEN_*`, `WATCHDOG_*`) nor of those that replace values
+//! of its configuration (`LIFEBOAT__*`), and has these, which its
 //! descendants inherit and by which they are found again:
 //!
 //! | variable | value |

@@ -3,6 +3,7 @@
 //! It must stay on the `posix_spawn` path of the standard library: `pre_exec`, `uid`, `gid` and the like would make
 //! the broker fork, at a cost that grows with its memory (50 ms at 1 GB, and every page copied afterwards).
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -28,6 +29,17 @@ const NOT_FOR_WORKERS: [&str; 7] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
+
+/// Variables that replace values of the broker's configuration: other pools' secrets may be among them.
+const CONFIGURATION_PREFIX: &[u8] = b"LIFEBOAT__";
+
+/// Variables of the broker's environment that no worker gets.
+fn not_for_workers() -> impl Iterator<Item = OsString> {
+    let configuration = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_encoded_bytes().starts_with(CONFIGURATION_PREFIX));
+    NOT_FOR_WORKERS.into_iter().map(OsString::from).chain(configuration)
+}
 
 /// A process that was started.
 #[derive(Debug)]
@@ -102,7 +114,7 @@ pub(super) fn start(
         .stdin(Stdio::from(worker_socket))
         .stdout(Stdio::from(worker_stdout))
         .stderr(Stdio::from(worker_stderr));
-    for name in NOT_FOR_WORKERS {
+    for name in not_for_workers() {
         command.env_remove(name);
     }
     let child = command.spawn().map_err(|source| SpawnError::Spawn { shim: shim.to_owned(), source })?;

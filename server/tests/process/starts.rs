@@ -138,9 +138,10 @@ fn its_limit_on_open_files_is_the_one_asked_for() {
 }
 
 #[test]
-fn what_the_service_manager_tells_the_broker_is_not_told_to_it() {
-    let test = "starts::what_the_service_manager_tells_the_broker_is_not_told_to_it";
+fn what_is_told_the_broker_alone_is_not_told_to_it() {
+    let test = "starts::what_is_told_the_broker_alone_is_not_told_to_it";
     let told = [
+        "LIFEBOAT__POOLS__OTHER__ENV__TOKEN=secret",
         "LISTEN_FDNAMES=a",
         "LISTEN_FDS=0",
         "LISTEN_PID=1",
