@@ -133,15 +133,7 @@ pub(super) fn read_recycle(
     if let (Some(shorter), Some(longer)) = (age.value, idle.value)
         && shorter <= longer
     {
-        let message = format!(
-            "`{}` ({}) is not longer than `{}` ({}): every process is replaced for its age before it can be idle for \
-             that long",
-            age.key,
-            age.told(),
-            idle.key,
-            idle.told()
-        );
-        reader.warn(&idle.origin, message);
+        order::disordered(reader, &idle, &age, "can never be reached before", None);
     }
     if age.value.is_some_and(|age| age < start_timeout.value) {
         let message = format!(

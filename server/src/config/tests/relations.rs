@@ -63,6 +63,10 @@ fn limits_that_can_never_fire() {
         "3:22 `pools.p.recycle.memory` (2GiB) can never fire before `pools.p.limits.memory` (1GiB)",
     );
     one(
+        &pool("recycle = { age = \"1h\", idle = \"1h\" }"),
+        "3:32 `pools.p.recycle.idle` (1h) can never be reached before `pools.p.recycle.age` (1h)",
+    );
+    one(
         &format!("{}[broker]\nmax_open_requests = 10", pool("queue = { max_requests = 11 }")),
         "3:26 `pools.p.queue.max_requests` (11) can never be reached, being more than `broker.max_open_requests` (10)",
     );

@@ -120,11 +120,6 @@ fn a_heartbeat_that_outlasts_every_request() {
 #[test]
 fn recycling_that_comes_too_early() {
     one(
-        &with("recycle = { age = \"1h\", idle = \"1h\" }", ""),
-        "3:32 `pools.p.recycle.age` (1h) is not longer than `pools.p.recycle.idle` (1h): every process is replaced \
-         for its age before it can be idle for that long",
-    );
-    one(
         &with("recycle = { age = \"9s\" }", ""),
         "3:19 `pools.p.recycle.age` (9s) is shorter than `pools.p.start_timeout` (10s, the default): a process may be \
          due before its successor has to be ready, and the pool then replaces processes all the time",
