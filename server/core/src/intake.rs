@@ -134,7 +134,7 @@ impl<Q, A> Core<Q, A> {
             (RejectWhy::QueueFull | RejectWhy::AllWorkersBusy, Some(pool)) => {
                 self.pools[usize::from(pool.0)].retry_after()
             }
-            (RejectWhy::Tripped, Some(pool)) => self.tripped_for(pool),
+            (RejectWhy::Tripped, Some(pool)) => Some(self.next_chance(pool)),
             _ => None,
         };
         let because = pool.filter(|_| why == RejectWhy::Tripped).and_then(|pool| self.unfit_because(pool));

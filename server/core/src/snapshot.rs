@@ -6,7 +6,7 @@
 use crate::berth::{berths_of, other};
 use crate::breaker::BreakerState;
 use crate::core::Core;
-use crate::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
+use crate::ids::{AttemptNumber, MethodId, ProcessKey, RequestId, WorkerId};
 use crate::phase::{Phase, Rung};
 use crate::pool::Pool;
 use crate::process::Process;
@@ -53,16 +53,16 @@ impl<Q, A> Core<Q, A> {
         held.map(|held| (held.request, held.attempt, held.method)).collect()
     }
 
-    /// Whether requests can be accepted: no shutdown has begun, every pool has a process that is ready and none is
-    /// tripped. Being busy is not unready.
+    /// Whether requests can be accepted: no shutdown has begun, every pool has a worker that is ready, and none is
+    /// tripped or drained. Being busy is not unready.
     #[must_use]
-    pub fn ready(&self, _now: Timestamp) -> bool {
-        let serves = |berth| {
-            let process: Option<&Process> = self.berthed(berth);
-            process.is_some_and(|process| matches!(process.phase, Phase::Serving | Phase::Cancelling))
+    pub fn ready(&self) -> bool {
+        let is_ready = |id: WorkerId| {
+            let worker = &self.workers[usize::from(id.0)];
+            state(worker, self.berthed(worker.present), self.is_draining()).is_ready()
         };
-        let fit = |pool: &Pool| !pool.drained && pool.breaker.is_closed() && pool.berths().any(serves);
-        !self.is_draining() && self.pools.iter().all(fit)
+        let serves = |pool: &Pool| !pool.drained && pool.breaker.is_closed() && pool.workers().any(is_ready);
+        !self.is_draining() && self.pools.iter().all(serves)
     }
 
     fn pool_view(&self, pool: &Pool) -> PoolView {

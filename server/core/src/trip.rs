@@ -5,6 +5,7 @@
 //! what runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::action::Outcome;
 use crate::breaker::BreakerState;
@@ -92,11 +93,17 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// When a tripped pool has its next chance.
-    pub(crate) fn tripped_for(&self, pool: PoolId) -> Option<std::time::Duration> {
+    pub(crate) fn tripped_for(&self, pool: PoolId) -> Option<Duration> {
         match self.pools[usize::from(pool.0)].breaker.state {
             BreakerState::Open { until } => Some(until - self.now),
             BreakerState::Closed | BreakerState::HalfOpen => None,
         }
+    }
+
+    /// When a request that is refused by a tripped pool may be sent again. While the pool has its chance nobody knows
+    /// how that ends: after the time in which its process has to be ready it should have shown something.
+    pub(crate) fn next_chance(&self, pool: PoolId) -> Duration {
+        self.tripped_for(pool).unwrap_or_else(|| self.settings.pool(pool).start_timeout)
     }
 
     /// Whether a new request may be accepted, as far as the breaker is concerned.

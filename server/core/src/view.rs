@@ -255,6 +255,15 @@ impl WorkerState {
         Self::Disabled,
     ];
 
+    /// Whether the worker executes requests now or as soon as it is free. Being busy is not unready.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        match self {
+            Self::Ready | Self::Busy | Self::Degraded => true,
+            Self::Starting | Self::Stopping | Self::Backoff | Self::Disabled => false,
+        }
+    }
+
     /// The label used in metrics and health.
     #[must_use]
     pub const fn label(self) -> &'static str {

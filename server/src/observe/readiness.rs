@@ -41,15 +41,7 @@ impl Readiness {
 /// The pool takes requests and has a worker that is ready.
 pub(super) fn serves(pool: PoolId, view: &BrokerView, names: &Names) -> bool {
     let is_open = pool_view(pool, view).is_none_or(|pool| pool.state == PoolState::Serving);
-    is_open && workers(pool, view, names).iter().any(|worker| is_ready(worker.state))
-}
-
-/// A worker in this state executes requests now or as soon as it is free.
-const fn is_ready(state: WorkerState) -> bool {
-    match state {
-        WorkerState::Ready | WorkerState::Busy | WorkerState::Degraded => true,
-        WorkerState::Starting | WorkerState::Stopping | WorkerState::Backoff | WorkerState::Disabled => false,
-    }
+    is_open && workers(pool, view, names).iter().any(|worker| worker.state.is_ready())
 }
 
 fn pool_view(pool: PoolId, view: &BrokerView) -> Option<&PoolView> {

@@ -21,9 +21,9 @@ fn a_chance_is_one_process_and_one_request_at_a_time() {
     boat.pass(boat.wait());
     assert_eq!(boat.spawned(), [life(0, 3)]);
     let early = boat.request();
-    assert_eq!((boat.rejected_why(early), boat.retry_after(early)), (RejectWhy::Tripped, None));
+    assert_eq!((boat.rejected_why(early), boat.retry_after(early)), (RejectWhy::Tripped, Some(ms(2000))));
     boat.becomes_ready(life(0, 3));
-    assert!(!boat.core.ready(boat.now), "it has not shown anything yet");
+    assert!(!boat.core.ready(), "it has not shown anything yet");
     let [first, second] = [(); 2].map(|()| boat.request());
     assert!(boat.was_sent(first));
     assert_eq!(boat.rejected_why(second), RejectWhy::Tripped);
@@ -32,7 +32,7 @@ fn a_chance_is_one_process_and_one_request_at_a_time() {
     let third = boat.request();
     boat.ok(third);
     assert_eq!(boat.state(), PoolState::Serving);
-    assert!(boat.core.ready(boat.now));
+    assert!(boat.core.ready());
     assert_eq!(boat.count(|fact| matches!(fact, Fact::PoolRecovered { .. })), 1);
 }
 

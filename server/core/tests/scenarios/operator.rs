@@ -92,7 +92,7 @@ fn a_drained_pool_finishes_what_it_holds_and_takes_nothing_new() {
     assert!(boat.spawned().is_empty());
     assert_eq!(boat.core.view(boat.now).pools[0].state, PoolState::Drained);
     assert_eq!(states(&boat), [WorkerState::Disabled]);
-    assert!(!boat.core.ready(boat.now) && !boat.core.is_draining());
+    assert!(!boat.core.ready() && !boat.core.is_draining());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_drained_worker_is_out_of_service_and_the_others_serve_on() {
     boat.dies(life(0, 1), exit(0));
     boat.pass(ms(1000));
     assert_eq!(states(&boat), [WorkerState::Disabled, WorkerState::Busy]);
-    assert!(boat.spawned().is_empty() && boat.core.ready(boat.now));
+    assert!(boat.spawned().is_empty() && boat.core.ready());
     boat.ok(next);
     assert!(boat.was_sent(waits));
     boat.operate(Restart, worker(0));

@@ -105,13 +105,13 @@ fn readiness_wants_a_ready_process_in_every_pool() {
     second.name = "sounds".into();
     settings.pools.push(second);
     let mut boat = Boat::launch(settings);
-    assert!(!boat.core.ready(boat.now));
+    assert!(!boat.core.ready());
     boat.becomes_ready(life(1, 1));
-    assert!(!boat.core.ready(boat.now), "the other pool has none");
+    assert!(!boat.core.ready(), "the other pool has none");
     boat.becomes_ready(life(2, 1));
-    assert!(boat.core.ready(boat.now));
+    assert!(boat.core.ready());
     boat.request();
-    assert!(boat.core.ready(boat.now), "being busy is not unready");
+    assert!(boat.core.ready(), "being busy is not unready");
     assert_eq!(boat.core.worker_name(life(2, 1).worker), "sounds-0");
     let states: Vec<WorkerState> =
         boat.core.view(boat.now).workers.iter().map(|worker| worker.state).collect();

@@ -83,7 +83,7 @@ fn one_too_many_within_the_window_trips_the_pool() {
     boat.pass(ms(10));
     let refused = boat.request();
     assert_eq!(boat.retry_after(refused), Some(boat.wait() - (boat.now - asked)));
-    assert!(!boat.core.ready(boat.now));
+    assert!(!boat.core.ready());
     boat.orders.clear();
     boat.pass(boat.wait() - ms(11));
     assert!(boat.spawned().is_empty(), "nobody is respawned");

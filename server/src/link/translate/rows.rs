@@ -102,7 +102,7 @@ fn health<Q, A>(core: &Core<Q, A>, now: Timestamp) -> Operated {
     let view = core.view(now);
     Operated {
         pools: pools(core, &view),
-        ready: Some(core.ready(now)),
+        ready: Some(core.ready()),
         draining: Some(view.draining),
         ..Operated::done()
     }
