@@ -49,6 +49,8 @@ pub(super) struct Pool {
     /// When unproductive incarnations ended, since it last came back.
     pub(super) unproductive: VecDeque<Timestamp>,
     pub(super) must_trip: Option<TripWhy>,
+    /// It trips if a worker was not stable before it ended, and nobody knows.
+    pub(super) may_wear_out: bool,
     pub(super) must_recover: bool,
     /// The request that was let in for the chance.
     pub(super) probe: Option<u64>,

@@ -33,8 +33,10 @@ impl Shadow {
             self.worker(key.worker).must_back_off = (successor && due && closed).then_some(Wait::Longer);
             return;
         }
-        let worn_out = self.worn_out(death.pool, key);
+        let worn_out = self.worn_out(death.pool, key, false);
+        let may_be = self.worn_out(death.pool, key, true).is_some();
         let pool = self.pool(death.pool);
+        pool.may_wear_out = may_be && pool.is_closed();
         let count = pool.note_unproductive(now, settings.window);
         pool.must_trip = match (pool.trip, settings.max_restarts) {
             (Trip::HalfOpen(_), _) => Some(TripWhy::ChanceLost),
@@ -50,18 +52,20 @@ impl Shadow {
         self.worker(key.worker).must_back_off = (closed && !disabled).then_some(Wait::Longer);
     }
 
-    /// All workers wait their longest, three times in a row at least, or had too many each; and nobody serves.
-    fn worn_out(&self, id: PoolId, last: ProcessKey) -> Option<TripWhy> {
+    /// All workers wait their longest, three times in a row at least, or had too many each; and nobody serves. Whether
+    /// those of whom that is not sure count is up to the caller.
+    fn worn_out(&self, id: PoolId, last: ProcessKey, unsure: bool) -> Option<TripWhy> {
         let settings = self.settings.pool(id).restart;
         let most = settings.max_restarts?.get();
         let in_service: Vec<u32> = (self.workers_of(id).into_iter())
             .filter(|worker| !self.workers[usize::from(worker.0)].disabled)
+            .filter(|worker| !(unsure && self.workers[usize::from(worker.0)].row_unsure))
             .map(|worker| self.workers[usize::from(worker.0)].row + u32::from(worker == last.worker))
             .collect();
         let waits_longest = |row| row >= 3 && restart::wait(&settings, row, 1.0) == settings.max;
         let hopeless = in_service.iter().all(|row| *row >= most || waits_longest(*row));
         let serves = |other: &Process| other.pool == id && other.is_ready() && !other.is_ending();
-        if in_service.is_empty() || !hopeless || self.processes.iter().any(serves) {
+        if in_service.is_empty() && !unsure || !hopeless || self.processes.iter().any(serves) {
             return None;
         }
         Some(TripWhy::WornOut(self.workers[usize::from(last.worker.0)].row + 1))
@@ -77,7 +81,9 @@ impl Shadow {
     ) {
         let now = self.now;
         let settings = self.settings.pool(id).restart;
-        assert_eq!(self.look_pool(id).must_trip, Some(why), "{id:?} has no such reason to trip");
+        let pool = self.look_pool(id);
+        let may_trip = pool.may_wear_out && matches!(why, TripWhy::WornOut(_));
+        assert!(pool.must_trip == Some(why) || may_trip, "{id:?} has no such reason to trip: {why:?}");
         assert_eq!((because.pool, because.productive), (id, false), "{id:?} trips for its own");
         let (least, most) = (restart::longest_wait(&settings, 0.0), restart::longest_wait(&settings, 1.0));
         assert!(least <= wait && wait <= most && most == settings.max, "{id:?}: waits for {wait:?}");
