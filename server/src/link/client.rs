@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
+use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
     BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Operate, Refused, RefusedCode,
     Role, Service, VERSIONS, agree_version, decode, decode_body, put_control,
@@ -81,15 +82,16 @@ impl ClientError {
 /// Takes a connection in and has it served, unless there are as many as there may be. Those that have not said hello yet
 /// count as well: otherwise they would take the descriptors that workers need.
 pub(super) fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: OwnedFd, pid: Option<u32>) {
-    let links = &mut engine.borrow_mut().links;
-    let limit = links.settings.max_clients;
-    if links.table.client_count() >= limit {
-        return turn_away(&fd, &ClientError::TooMany { limit });
+    let mut borrowed = engine.borrow_mut();
+    let limit = borrowed.links.settings.max_clients;
+    if borrowed.links.table.client_count() >= limit {
+        drop(borrowed);
+        return turn_away(engine, &fd, &ClientError::TooMany { limit });
     }
     match Socket::new(fd) {
         Ok(socket) => {
             let socket = Rc::new(socket);
-            let id = links.insert_client(Rc::clone(&socket), pid);
+            let id = borrowed.links.insert_client(Rc::clone(&socket), pid);
             tokio::task::spawn_local(serve(Rc::clone(engine), id, socket));
         }
         Err(error) => tracing::warn!(%error, "a client's socket cannot be watched; it is closed"),
@@ -97,8 +99,11 @@ pub(super) fn admit<P: ProcessPort + 'static>(engine: &SharedEngine<P>, fd: Owne
 }
 
 /// Tells a connection that is not taken in why, as far as it listens.
-pub(super) fn turn_away(fd: &OwnedFd, error: &ClientError) {
-    tracing::warn!(code = error.code().as_str(), "a client is refused: {error}");
+pub(super) fn turn_away<P: ProcessPort>(engine: &SharedEngine<P>, fd: &OwnedFd, error: &ClientError) {
+    let mut engine = engine.borrow_mut();
+    engine.wake();
+    let now = engine.now();
+    engine.links.log_refusal(error, now);
     let mut out = Vec::new();
     let refused = Refused::new(error.code(), error.to_string());
     match put_control(&mut out, MessageType::Refused, None, &refused) {
@@ -115,7 +120,11 @@ async fn serve<P: ProcessPort + 'static>(engine: SharedEngine<P>, id: ClientId, 
     match tokio::time::timeout(HELLO_TIMEOUT, read(&engine, id, &socket, Until::Greeted)).await {
         Ok(Turn::Greeted) => drop(read(&engine, id, &socket, Until::Over).await),
         Ok(Turn::Over) => {}
-        Err(_) => engine.borrow_mut().links.refuse(id, &ClientError::HelloTimeout),
+        Err(_) => {
+            let mut engine = engine.borrow_mut();
+            engine.wake();
+            engine.refuse_client(id, &ClientError::HelloTimeout);
+        }
     }
     let mut engine = engine.borrow_mut();
     engine.wake();
@@ -181,9 +190,15 @@ impl Links {
         })
     }
 
+    fn log_refusal(&mut self, error: &ClientError, now: Timestamp) {
+        if let Some(unsaid) = self.refusals.say(now) {
+            let unsaid = (unsaid > 0).then_some(unsaid);
+            tracing::warn!(code = error.code().as_str(), unsaid, "a client is refused: {error}");
+        }
+    }
+
     /// Tells a client why it is refused, as far as it listens, and closes.
     fn refuse(&mut self, id: ClientId, error: &ClientError) {
-        tracing::warn!(code = error.code().as_str(), "a client is refused: {error}");
         let refused = Refused::new(error.code(), error.to_string());
         let Some(client) = self.table.client(id) else { return };
         let connection = &mut client.connection;
@@ -205,6 +220,12 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
     }
 
+    fn refuse_client(&mut self, id: ClientId, error: &ClientError) {
+        let now = self.now();
+        self.links.log_refusal(error, now);
+        self.links.refuse(id, error);
+    }
+
     fn read_client(&mut self, id: ClientId) -> Received {
         if self.links.table.client(id).is_none_or(|client| client.closing) {
             return Received::Eof;
@@ -215,7 +236,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         if let Received::Short(_) | Received::Full(_) = received
             && let Err(error) = self.take_requests(id)
         {
-            self.links.refuse(id, &error);
+            self.refuse_client(id, &error);
             return Received::Eof;
         }
         received

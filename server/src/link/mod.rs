@@ -17,6 +17,7 @@ mod operate;
 mod outbox;
 mod payload;
 mod peer;
+mod refusals;
 mod socket;
 mod table;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use self::connection::Connection;
 use self::intake::{Inbound, Scratch};
 use self::payload::{AnswerForm, BufferPool};
 pub use self::payload::{AnswerPayload, PooledBuffer, RequestPayload};
+use self::refusals::Refusals;
 use self::socket::Received;
 pub use self::socket::SEND_BUFFER;
 use self::table::{Peer, Table};
@@ -79,6 +81,7 @@ pub struct Links {
     scratch: Scratch,
     pool: Rc<BufferPool>,
     table: Table,
+    refusals: Refusals,
     draining: bool,
 }
 
@@ -93,6 +96,7 @@ impl Links {
             scratch: Scratch::new(),
             pool: Rc::default(),
             table: Table::new(workers),
+            refusals: Refusals::default(),
             draining: false,
         }
     }

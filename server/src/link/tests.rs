@@ -1,5 +1,7 @@
 //! The buffers against real sockets: whatever the sizes of reads and writes, the frames are the same.
 
+mod turns;
+
 use std::io::{IoSlice, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
