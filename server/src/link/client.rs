@@ -1,5 +1,6 @@
 //! A client's connection: its hello, its requests, its cancels, its end.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Operate, Refused, RefusedCode,
+    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode,
     Role, Service, VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use rustix::net::SendFlags;
@@ -146,6 +147,11 @@ enum Turn {
 
 async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &Socket, until: Until) -> Turn {
     loop {
+        while { engine.borrow_mut().operate_once(id) } {
+            tokio::task::yield_now().await;
+            let_it_read(engine, id).await;
+        }
+        let_it_read(engine, id).await;
         let Ok(mut guard) = socket.readable().await else { return Turn::Over };
         let (received, greeted) = {
             let mut engine = engine.borrow_mut();
@@ -160,10 +166,13 @@ async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &S
         if greeted && until == Until::Greeted {
             return Turn::Greeted;
         }
-        // Half of the allowed backlog is unread: nothing more is taken from this client until it reads.
-        while let Some(written) = { engine.borrow_mut().links.congestion(id) } {
-            written.notified().await;
-        }
+    }
+}
+
+/// While half of the allowed backlog is unread, nothing more is taken from the client until it reads.
+async fn let_it_read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId) {
+    while let Some(written) = { engine.borrow_mut().links.congestion(id) } {
+        written.notified().await;
     }
 }
 
@@ -184,6 +193,7 @@ impl Links {
             pid,
             connection: Connection::new(socket, limit),
             max_frame: limit.max_frame(),
+            asked: VecDeque::new(),
             last_tag: None,
             greeted: false,
             closing: false,
@@ -251,23 +261,31 @@ impl<P: ProcessPort> Engine<Links, P> {
                     self.handle(event);
                     self.observer().client_opened();
                 }
-                Understood::Operate(tag, asked) => self.operate(id, tag, &asked),
             }
         }
         Ok(())
+    }
+
+    /// Answers the oldest operation that the client has asked for. True if more are left, each for a turn of its own: one
+    /// may have to look at everything the broker has.
+    fn operate_once(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.links.table.client(id).filter(|client| !client.closing) else { return false };
+        let Some((tag, asked)) = client.asked.pop_front() else { return false };
+        let more = !client.asked.is_empty();
+        self.wake();
+        self.operate(id, tag, &asked);
+        more
     }
 }
 
 /// What a client's message means.
 enum Understood {
-    /// Nothing: the client is gone.
+    /// Nothing yet: an operation waits for its turn. Or the client is gone.
     Nothing,
     /// The core is to be told.
     Event(LinkEvent),
     /// The core is to be told of the client itself.
     Opened(LinkEvent),
-    /// An operation with this number.
-    Operate(u64, Operate),
 }
 
 impl ClientConnection {
@@ -317,7 +335,8 @@ impl Links {
             Header::Operate { route } => {
                 client.number(route.id)?;
                 let asked = decode_body(message.body).map_err(ClientError::Operation)?;
-                Ok(Understood::Operate(route.id, asked))
+                client.asked.push_back((route.id, asked));
+                Ok(Understood::Nothing)
             }
             Header::Hello
             | Header::Answer { .. }

@@ -1,10 +1,11 @@
 //! What the broker keeps of one connection.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use lifeboat_core::ids::{ClientId, ProcessKey};
-use lifeboat_protocol::{FrameLimit, LENGTH_PREFIX, Route, patch_route};
+use lifeboat_protocol::{FrameLimit, LENGTH_PREFIX, Operate, Route, patch_route};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -102,6 +103,8 @@ pub(super) struct ClientConnection {
     pub(super) connection: Connection,
     /// The largest frame that it accepts.
     pub(super) max_frame: usize,
+    /// Operations that it has asked for and that have not had their turn, by number.
+    pub(super) asked: VecDeque<(u64, Operate)>,
     /// The highest number the client has used for a request; the next must be higher.
     pub(super) last_tag: Option<u64>,
     /// Its hello was accepted.

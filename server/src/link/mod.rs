@@ -42,6 +42,7 @@ use serde::Serialize;
 
 use self::connection::Connection;
 use self::intake::{Inbound, Scratch};
+use self::outbox::Flushed;
 use self::payload::{AnswerForm, BufferPool};
 pub use self::payload::{AnswerPayload, PooledBuffer, RequestPayload};
 use self::refusals::Refusals;
@@ -125,19 +126,23 @@ impl Links {
         }
         let Some(connection) = self.table.connection(peer) else { return };
         // Before the append: a reader that is sent two of the largest answers at once has done nothing wrong.
-        let unread = connection.outbox.pending();
-        append(connection, &self.scratch);
         let most = self.settings.client_backlog.saturating_add(FRAME_OVERHEAD);
-        let overdue = connection.writer.is_some() && unread > most;
-        if overdue && matches!(peer, Peer::Client(_)) {
-            tracing::warn!(
-                limit = self.settings.client_backlog,
-                "a client does not read its answers; closed"
-            );
-            self.abandon(peer);
-        } else {
-            self.table.mark_dirty(peer);
+        if matches!(peer, Peer::Client(_)) && connection.outbox.pending() > most {
+            // This turn may have brought it all: what the client has had no chance to read does not count.
+            let flushed = connection.outbox.flush(&connection.socket);
+            if matches!(flushed, Flushed::Failed(_)) {
+                return self.abandon(peer);
+            }
+            if connection.outbox.pending() > most {
+                tracing::warn!(
+                    limit = self.settings.client_backlog,
+                    "a client does not read its answers; closed"
+                );
+                return self.abandon(peer);
+            }
         }
+        append(connection, &self.scratch);
+        self.table.mark_dirty(peer);
     }
 
     /// Writes a message with an encoded body to a client.

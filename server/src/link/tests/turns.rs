@@ -1,16 +1,22 @@
 //! What one turn of the data plane may take: nobody keeps the others waiting, whatever it sends.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 use lifeboat_core::evidence::StopSignal;
 use lifeboat_core::ids::{PoolId, ProcessKey};
+use lifeboat_protocol::{
+    FRAME_OVERHEAD, Hello, MessageType, Operate, Role, Route, RouteFlags, TimeLeft, put_control,
+};
 use tokio::task::{spawn_local, yield_now};
 
 use super::on_data_plane;
 use crate::engine::ports::ProcessPort;
 use crate::engine::{Clock, Engine};
+use crate::link::client;
+use crate::link::table::Peer;
 use crate::link::{LinkSettings, Links, SharedEngine, listener};
 use crate::observe::tests::{observer, settings};
 
@@ -39,6 +45,68 @@ fn engine() -> SharedEngine<NoProcesses> {
     let link = LinkSettings { max_body: 1 << 20, client_backlog: 1 << 20, max_clients: 1000 };
     let links = Links::new(link, &settings(), 3);
     Rc::new(RefCell::new(Engine::new(settings(), 1, Clock::start(), observer(), links, NoProcesses)))
+}
+
+/// A client that has said hello and asked for this many lists of the workers, all before it reads.
+async fn asking(engine: &SharedEngine<NoProcesses>, times: u64) -> UnixStream {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut sent = Vec::new();
+    let hello = Hello::new(Role::Client, 1 << 20, "test");
+    put_control(&mut sent, MessageType::Hello, None, &hello).unwrap();
+    for id in 1..=times {
+        let route = Route { id, attempt: 0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
+        let asked = Operate { operation: "workers".into(), target: None };
+        put_control(&mut sent, MessageType::Operate, Some(route), &asked).unwrap();
+    }
+    theirs.write_all(&sent).unwrap();
+    client::admit(engine, ours.into(), None);
+    theirs
+}
+
+#[test]
+fn operations_of_one_read_are_answered_one_a_turn() {
+    const ASKED: u64 = 100;
+    on_data_plane(async || {
+        let engine = engine();
+        let client = asking(&engine, ASKED).await;
+        let left = |engine: &SharedEngine<NoProcesses>| {
+            engine.borrow().links.table.clients().map(|client| client.asked.len()).sum::<usize>()
+        };
+        while left(&engine) == 0 {
+            yield_now().await;
+        }
+        let mut counts = vec![left(&engine)];
+        while counts.last() != Some(&0) {
+            yield_now().await;
+            counts.push(left(&engine));
+        }
+        assert!(counts.windows(2).all(|pair| pair[0] - pair[1] <= 1), "answered in one turn: {counts:?}");
+        drop(client);
+    });
+}
+
+#[test]
+fn a_backlog_is_bounded_within_a_turn_too() {
+    on_data_plane(async || {
+        let engine = engine();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        client::admit(&engine, ours.into(), None);
+        let mut engine = engine.borrow_mut();
+        let id = engine.links.table.clients().next().unwrap().id;
+        // All within this turn: nothing is flushed by anyone else.
+        for _ in 0..1000 {
+            engine.links.write(Peer::Client(id), |connection, _| {
+                connection.outbox.tail().extend_from_slice(&[0; 64 << 10]);
+            });
+        }
+        let client = engine.links.table.client(id).unwrap();
+        assert!(client.closing, "it has not read what it was sent");
+        let most = (1 << 20) + 2 * FRAME_OVERHEAD;
+        assert!(client.connection.outbox.pending() <= most, "{} bytes", client.connection.outbox.pending());
+        drop(theirs);
+    });
 }
 
 #[test]
