@@ -65,6 +65,11 @@ impl Socket {
         Self::classify(taken.map(|(taken, _)| taken), wanted)
     }
 
+    /// Bytes that the peer has written and that were not read yet.
+    pub(super) fn waiting(&self) -> rustix::io::Result<u64> {
+        rustix::io::ioctl_fionread(&self.fd)
+    }
+
     /// Reads once into the spare capacity of `buffer`, at most `wanted` bytes.
     pub(super) fn receive_into(&self, buffer: &mut Vec<u8>, wanted: usize) -> Received {
         let filled = buffer.len();

@@ -68,9 +68,8 @@ pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess
     }
 }
 
-/// How much is read after the exit before the rest is given up: a descendant that holds the socket could write for ever,
-/// while what the process itself wrote fits the socket's buffers.
-const MAX_LAST_WORDS: usize = 64 << 20;
+/// How much is read after the exit if the kernel does not tell how much is there: the default of what it buffers.
+const LAST_WORDS: usize = SCRATCH;
 
 /// A hello that cannot be accepted. Its text is the reason told with the process's end.
 #[derive(Debug, Error)]
@@ -171,7 +170,8 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     /// Reads what a process has written, after writing to it failed. True if its end was found and told.
     pub(super) fn read_to_the_end(&mut self, process: ProcessKey) -> bool {
-        let mut left = MAX_LAST_WORDS / SCRATCH;
+        // Each read but the last takes at least half of the read buffer.
+        let mut left = self.waiting(process) / (SCRATCH / 2) + 2;
         while left > 0 && matches!(self.read_process(process), Turn::More) {
             left -= 1;
         }
@@ -203,12 +203,21 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
     }
 
-    /// Reads what an exited process wrote before it died, without waiting: the end of file, or nothing more to read
-    /// now, both say that there is no more.
+    /// What a process has written and nobody has read. A descendant that holds the socket may write for ever: nothing that
+    /// comes later is waited for.
+    fn waiting(&mut self, process: ProcessKey) -> usize {
+        let Some(worker) = self.links.table.worker(process) else { return 0 };
+        let waiting = worker.connection.socket.waiting().ok();
+        waiting.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(LAST_WORDS)
+    }
+
+    /// Reads what an exited process wrote before it died, without waiting: what is there now, since the dead write no
+    /// more.
     ///
     /// Tells whether the last of what was written to it, or was to be, was never read.
     fn take_last_words(&mut self, process: ProcessKey) -> bool {
-        let mut left = MAX_LAST_WORDS;
+        // One more: behind the last byte it is told whether the end came with bytes unread.
+        let mut left = self.waiting(process).saturating_add(1);
         while left > 0 && self.links.table.worker(process).is_some_and(|worker| !worker.ended) {
             match self.links.read(Peer::Process(process)) {
                 Received::Short(taken) | Received::Full(taken) => {

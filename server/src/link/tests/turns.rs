@@ -56,7 +56,7 @@ async fn asking(engine: &SharedEngine<NoProcesses>, times: u64) -> UnixStream {
     put_control(&mut sent, MessageType::Hello, None, &hello).unwrap();
     for id in 1..=times {
         let route = Route { id, attempt: 0, flags: RouteFlags::NONE, time_left: TimeLeft::NONE };
-        let asked = Operate { operation: "workers".into(), target: None };
+        let asked = Operate { operation: "workers".into(), target: None, limit: None };
         put_control(&mut sent, MessageType::Operate, Some(route), &asked).unwrap();
     }
     theirs.write_all(&sent).unwrap();
