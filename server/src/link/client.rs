@@ -9,8 +9,8 @@ use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode,
-    Role, Service, VERSIONS, agree_version, decode, decode_body, put_control,
+    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode, Role,
+    Service, VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use rustix::net::SendFlags;
 use thiserror::Error;
@@ -147,7 +147,7 @@ enum Turn {
 
 async fn read<P: ProcessPort>(engine: &SharedEngine<P>, id: ClientId, socket: &Socket, until: Until) -> Turn {
     loop {
-        while { engine.borrow_mut().operate_once(id) } {
+        while engine.borrow_mut().operate_once(id) {
             tokio::task::yield_now().await;
             let_it_read(engine, id).await;
         }

@@ -1,6 +1,7 @@
 //! Writes what the turn has left in the outboxes: one gathered write per connection and turn.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use lifeboat_core::event::Event;
 use lifeboat_core::evidence::ConnectionEnd;
@@ -9,6 +10,9 @@ use super::SharedEngine;
 use super::outbox::Flushed;
 use super::table::Peer;
 use crate::engine::ports::ProcessPort;
+
+/// The wait after no descriptor was left to wait for a worker with. The lack is the broker's: the worker pays nothing.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
 /// Flushes whatever a turn has made dirty. Woken behind the tasks of the same turn, so that all their frames for one
 /// peer go out together. Runs as long as the data plane.
@@ -50,35 +54,49 @@ fn flush<P: ProcessPort + 'static>(engine: &SharedEngine<P>, peer: Peer) {
 /// Waits for the writable edge until the outbox is empty. Holds a duplicate of the descriptor while it waits, and ends
 /// with the connection.
 async fn write_when_possible<P: ProcessPort + 'static>(engine: SharedEngine<P>, peer: Peer) {
-    let writable = match engine.borrow_mut().links.table.connection(peer) {
-        Some(connection) => connection.socket.writable(),
-        None => return,
-    };
-    let writable = match writable {
-        Ok(writable) => writable,
-        Err(error) => {
-            tracing::warn!(%error, "no descriptor to wait for a slow reader with; its connection is closed");
-            engine.borrow_mut().links.abandon(peer);
-            return;
+    let writable = loop {
+        let writable = match engine.borrow_mut().links.table.connection(peer) {
+            Some(connection) => connection.socket.writable(),
+            None => return,
+        };
+        match (writable, peer) {
+            (Ok(writable), _) => break writable,
+            (Err(error), Peer::Client(_)) => {
+                tracing::warn!(%error, "no descriptor to wait for a slow reader with; its connection is closed");
+                return engine.borrow_mut().links.abandon(peer);
+            }
+            (Err(error), Peer::Process(process)) => {
+                tracing::warn!(%process, %error, "no descriptor to wait for a slow worker with; it is tried again");
+                tokio::time::sleep(EXHAUSTED_WAIT).await;
+                if write_again(&engine, peer) {
+                    return;
+                }
+            }
         }
     };
     loop {
         let Ok(mut guard) = writable.writable().await else { return };
-        let mut borrowed = engine.borrow_mut();
-        let Some(connection) = borrowed.links.table.connection(peer) else { return };
-        let flushed = connection.outbox.flush(&connection.socket);
-        connection.written.notify_one();
-        match flushed {
-            Flushed::Blocked => guard.clear_ready(),
-            Flushed::All => {
-                connection.writer = None;
-                return;
-            }
-            Flushed::Failed(_) => {
-                connection.writer = None;
-                drop(borrowed);
-                return flush(&engine, peer);
-            }
+        if write_again(&engine, peer) {
+            return;
+        }
+        guard.clear_ready();
+    }
+}
+
+/// Flushes a connection that would have blocked. True unless it still does.
+fn write_again<P: ProcessPort + 'static>(engine: &SharedEngine<P>, peer: Peer) -> bool {
+    let mut borrowed = engine.borrow_mut();
+    let Some(connection) = borrowed.links.table.connection(peer) else { return true };
+    let flushed = connection.outbox.flush(&connection.socket);
+    connection.written.notify_one();
+    match flushed {
+        Flushed::Blocked => return false,
+        Flushed::All => connection.writer = None,
+        Flushed::Failed(_) => {
+            connection.writer = None;
+            drop(borrowed);
+            flush(engine, peer);
         }
     }
+    true
 }

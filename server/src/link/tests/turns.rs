@@ -1,23 +1,27 @@
 //! What one turn of the data plane may take: nobody keeps the others waiting, whatever it sends.
 
 use std::cell::RefCell;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
+use std::time::Duration;
 
 use lifeboat_core::evidence::StopSignal;
-use lifeboat_core::ids::{PoolId, ProcessKey};
+use lifeboat_core::ids::{Incarnation, PoolId, ProcessKey, WorkerId};
 use lifeboat_protocol::{
     FRAME_OVERHEAD, Hello, MessageType, Operate, Role, Route, RouteFlags, TimeLeft, put_control,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::{spawn_local, yield_now};
 
 use super::on_data_plane;
 use crate::engine::ports::ProcessPort;
 use crate::engine::{Clock, Engine};
 use crate::link::client;
+use crate::link::connection::{Connection, WorkerConnection};
+use crate::link::socket::Socket;
 use crate::link::table::Peer;
-use crate::link::{LinkSettings, Links, SharedEngine, listener};
+use crate::link::{LinkSettings, Links, SharedEngine, flush, listener};
 use crate::observe::tests::{observer, settings};
 
 /// The engine of these tests is never started: it has no processes.
@@ -106,6 +110,70 @@ fn a_backlog_is_bounded_within_a_turn_too() {
         let most = (1 << 20) + 2 * FRAME_OVERHEAD;
         assert!(client.connection.outbox.pending() <= most, "{} bytes", client.connection.outbox.pending());
         drop(theirs);
+    });
+}
+
+/// Nothing can be opened while it lives.
+struct NoDescriptors(Rlimit);
+
+impl NoDescriptors {
+    fn left() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before.clone() }).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for NoDescriptors {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0.clone()).unwrap();
+    }
+}
+
+#[test]
+fn a_worker_is_written_to_later_when_no_descriptor_is_left() {
+    const LEN: usize = 16 << 20;
+    let process = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
+    on_data_plane(async || {
+        let engine = engine();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Rc::new(Socket::new(ours.into()).unwrap());
+        let reader = spawn_local(std::future::pending::<()>()).abort_handle();
+        let limit = engine.borrow().links.limit;
+        engine.borrow_mut().links.table.insert_worker(WorkerConnection {
+            process,
+            connection: Connection::new(socket, limit),
+            greeted: true,
+            ended: false,
+            reset: false,
+            reader,
+        });
+        let flushing = spawn_local(flush::run(Rc::clone(&engine)));
+        let exhausted = NoDescriptors::left();
+        engine.borrow_mut().links.write(Peer::Process(process), |connection, _| {
+            connection.outbox.tail().resize(LEN, 7);
+        });
+        let waits = |engine: &SharedEngine<NoProcesses>| {
+            let mut engine = engine.borrow_mut();
+            engine.links.table.worker(process).unwrap().connection.writer.is_some()
+        };
+        while !waits(&engine) {
+            yield_now().await;
+        }
+        // The writer's own turn, in which it finds no descriptor.
+        yield_now().await;
+        yield_now().await;
+        drop(exhausted);
+        let reading = std::thread::spawn(move || {
+            let mut all = vec![0; LEN];
+            theirs.read_exact(&mut all).map(|()| all)
+        });
+        while !reading.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(reading.join().unwrap().unwrap().iter().all(|byte| *byte == 7), "it reads all of it");
+        flushing.abort();
     });
 }
 
