@@ -115,6 +115,11 @@ impl Observer {
         Readiness::new(view, &self.names, &self.next_tries)
     }
 
+    /// Logs what was held back and is due by now.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        self.log.catch_up(now);
+    }
+
     /// Answers one question with the state in `view`. An asker that did not wait is no error.
     pub fn answer(&mut self, query: Query, view: &BrokerView, now: Timestamp) {
         self.log.catch_up(now);
