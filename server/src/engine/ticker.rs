@@ -10,7 +10,7 @@ use super::ports::{LinkPort, ProcessPort};
 
 /// Two wake-ups are at least this far apart, so that a burst of limits costs one.
 ///
-/// Source: limits must fire within 20 ms of their time; half of that leaves room for scheduling.
+/// Source: limits must fire within 20 ms of their time; a quarter of that leaves room for scheduling.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Wakes the engine whenever a limit is due. Runs as long as the data plane; dropping it stops the timers.
