@@ -11,7 +11,7 @@ use crate::berth::{BERTHS, Berth, berths_of};
 use crate::clients::Clients;
 use crate::event::Event;
 use crate::fact::Fact;
-use crate::ids::{MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::ids::{ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::process::Process;
@@ -209,6 +209,12 @@ impl<Q, A> Core<Q, A> {
     #[must_use]
     pub fn payload(&self, request: RequestId) -> Option<&Q> {
         self.requests.kept(request).map(|record| &record.payload)
+    }
+
+    /// Whose request it is, and the client's number for it; one that is open or has ended in the present entry point.
+    #[must_use]
+    pub fn client_of(&self, request: RequestId) -> Option<(ClientId, ClientTag)> {
+        self.requests.kept(request).map(|record| (record.client, record.tag))
     }
 
     /// The method of a request that is open or has ended in the present entry point.

@@ -225,6 +225,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         if let Some(client) = self.links.table.remove_client(id)
             && client.greeted
         {
+            self.links.withheld.retain(|(of, _)| *of != id);
             self.observer().client_closed();
             self.handle(Event::ClientClosed { client: id });
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use lifeboat_core::ids::{ClientId, ProcessKey};
-use lifeboat_protocol::{FrameLimit, LENGTH_PREFIX, Operate, Route, patch_route};
+use lifeboat_protocol::{FRAME_OVERHEAD, FrameLimit, LENGTH_PREFIX, Operate, Route, patch_route};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -111,6 +111,13 @@ pub(super) struct ClientConnection {
     pub(super) greeted: bool,
     /// It is being closed: nothing more is read from it or written to it.
     pub(super) closing: bool,
+}
+
+impl ClientConnection {
+    /// The largest body that it accepts.
+    pub(super) const fn max_body(&self) -> usize {
+        self.max_frame.saturating_sub(FRAME_OVERHEAD)
+    }
 }
 
 /// A process's connection. Dropping it ends the task that reads it.

@@ -9,6 +9,7 @@
 
 mod client;
 mod connection;
+mod fit;
 pub mod flush;
 mod intake;
 pub mod listener;
@@ -27,6 +28,7 @@ mod watch;
 mod words;
 pub mod worker;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,7 +38,8 @@ use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, Request
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, Route, RouteFlags, TimeLeft, put_control, put_empty,
+    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, ROUTE_END, Route, RouteFlags, TimeLeft, put_control,
+    put_empty,
 };
 use serde::Serialize;
 
@@ -83,6 +86,8 @@ pub struct Links {
     pool: Rc<BufferPool>,
     table: Table,
     refusals: Refusals,
+    /// Open requests of which something was not sent to the client, because it was over its limit.
+    withheld: BTreeSet<(ClientId, ClientTag)>,
     draining: bool,
 }
 
@@ -98,6 +103,7 @@ impl Links {
             pool: Rc::default(),
             table: Table::new(workers),
             refusals: Refusals::default(),
+            withheld: BTreeSet::new(),
             draining: false,
         }
     }
@@ -238,6 +244,7 @@ impl LinkPort for Links {
         late: bool,
         answer: AnswerPayload,
     ) {
+        self.forget_withheld(client, tag);
         let flags = if late { RouteFlags::LATE } else { RouteFlags::NONE };
         let route = Route { id: tag.0, attempt: attempts.0, flags, time_left: TimeLeft::NONE };
         self.write(Peer::Client(client), |connection, scratch| match &answer.0 {
@@ -252,6 +259,10 @@ impl LinkPort for Links {
         let flags = RouteFlags::NONE;
         let route = Route { id: tag.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
         if let AnswerForm::Frame(frame) = &said.0 {
+            let len = frame.bytes(&self.scratch).len().saturating_sub(ROUTE_END);
+            if !self.fits(client, tag, len) {
+                return;
+            }
             self.write(Peer::Client(client), |connection, scratch| {
                 connection.relay_answer(frame, scratch, route);
             });
@@ -272,6 +283,7 @@ impl LinkPort for Links {
             flags: RouteFlags::NONE,
             time_left: TimeLeft::NONE,
         };
+        self.forget_withheld(client, tag);
         let body = translate::attempt_body(core, accepted_at, attempt);
         self.tell_control(client, MessageType::AttemptFailed, route, &body);
     }
@@ -283,6 +295,7 @@ impl LinkPort for Links {
         tag: ClientTag,
         settlement: Settlement<AnswerPayload>,
     ) {
+        self.forget_withheld(client, tag);
         let attempts = u16::try_from(settlement.attempts.len()).unwrap_or(u16::MAX);
         let flags = if settlement.may_have_started { RouteFlags::MAY_HAVE_STARTED } else { RouteFlags::NONE };
         let route = Route { id: tag.0, attempt: attempts, flags, time_left: TimeLeft::NONE };

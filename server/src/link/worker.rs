@@ -274,7 +274,8 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
         let greeted = self.links.table.worker(process).is_some_and(|worker| worker.greeted);
         if greeted {
-            return translate::worker_event(process, &message, inbound).map_err(|error| error.to_string());
+            let event = translate::worker_event(process, &message, inbound);
+            return event.map(|event| self.fit(event, len)).map_err(|error| error.to_string());
         }
         let checked = match message.header {
             Header::Hello => decode_body(message.body).map_err(HelloError::from),

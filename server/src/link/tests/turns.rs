@@ -24,31 +24,36 @@ use crate::link::table::Peer;
 use crate::link::{LinkSettings, Links, SharedEngine, flush, listener};
 use crate::observe::tests::{observer, settings};
 
-/// The engine of these tests is never started: it has no processes.
-struct NoProcesses;
+/// What the core orders of the processes is done by the tests, or by nobody.
+pub(super) struct NoProcesses;
 
 impl ProcessPort for NoProcesses {
-    fn spawn(&mut self, _: ProcessKey, _: PoolId, _: &str) {
-        unreachable!("nothing is started");
-    }
+    fn spawn(&mut self, _: ProcessKey, _: PoolId, _: &str) {}
 
-    fn signal(&mut self, _: ProcessKey, _: StopSignal) {
-        unreachable!("nothing is started");
-    }
+    fn signal(&mut self, _: ProcessKey, _: StopSignal) {}
 
-    fn collect(&mut self, _: ProcessKey) {
-        unreachable!("nothing is started");
-    }
+    fn collect(&mut self, _: ProcessKey) {}
 
-    fn release(&mut self, _: ProcessKey) {
-        unreachable!("nothing is started");
-    }
+    fn release(&mut self, _: ProcessKey) {}
 }
 
-fn engine() -> SharedEngine<NoProcesses> {
+pub(super) fn engine() -> SharedEngine<NoProcesses> {
     let link = LinkSettings { max_body: 1 << 20, client_backlog: 1 << 20, max_clients: 1000 };
     let links = Links::new(link, &settings(), 3);
     Rc::new(RefCell::new(Engine::new(settings(), 1, Clock::start(), observer(), links, NoProcesses)))
+}
+
+/// Has a process's connection served as if it had said hello; gives the process's end.
+pub(super) fn adopted(engine: &SharedEngine<NoProcesses>, process: ProcessKey) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let socket = Rc::new(Socket::new(ours.into()).unwrap());
+    let reader = spawn_local(std::future::pending::<()>()).abort_handle();
+    let links = &mut engine.borrow_mut().links;
+    let connection = Connection::new(socket, links.limit);
+    let worker = WorkerConnection { process, connection, greeted: true, ended: false, reset: false, reader };
+    links.table.insert_worker(worker);
+    theirs
 }
 
 /// A client that has said hello and asked for this many lists of the workers, all before it reads.
@@ -136,19 +141,7 @@ fn a_worker_is_written_to_later_when_no_descriptor_is_left() {
     let process = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
     on_data_plane(async || {
         let engine = engine();
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let socket = Rc::new(Socket::new(ours.into()).unwrap());
-        let reader = spawn_local(std::future::pending::<()>()).abort_handle();
-        let limit = engine.borrow().links.limit;
-        engine.borrow_mut().links.table.insert_worker(WorkerConnection {
-            process,
-            connection: Connection::new(socket, limit),
-            greeted: true,
-            ended: false,
-            reset: false,
-            reader,
-        });
+        let mut theirs = adopted(&engine, process);
         let flushing = spawn_local(flush::run(Rc::clone(&engine)));
         let exhausted = NoDescriptors::left();
         engine.borrow_mut().links.write(Peer::Process(process), |connection, _| {
