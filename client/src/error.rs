@@ -64,7 +64,7 @@ pub enum CallError {
         report_id: Option<String>,
     },
     /// A limit passed, and the work has ended.
-    #[error("{}", timeout_text(method, *which, *limit, *unanswered))]
+    #[error("{}{}", timeout_text(method, *which, *limit, *unanswered), more_text(message.as_deref()))]
     TimedOut {
         /// The method called.
         method: String,
@@ -72,6 +72,8 @@ pub enum CallError {
         which: TimeoutWhich,
         /// The limit's length, if the broker said it.
         limit: Option<Duration>,
+        /// What the broker says beside it, for people: why a request that ended waiting was never served.
+        message: Option<String>,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
         /// What the process had put out before, where the broker tells it. What a [stream](crate#streams) has told is
@@ -85,10 +87,12 @@ pub enum CallError {
         may_have_executed: bool,
     },
     /// The request was cancelled by somebody else than this call's owner, such as an operator.
-    #[error("'{method}' was cancelled")]
+    #[error("'{method}' was cancelled{}", more_text(message.as_deref()))]
     Cancelled {
         /// The method called.
         method: String,
+        /// What the broker says beside it, for people.
+        message: Option<String>,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
@@ -111,10 +115,12 @@ pub enum CallError {
         may_have_executed: bool,
     },
     /// The broker or the pool was shut down on purpose.
-    #[error("'{method}' was ended by a planned shutdown")]
+    #[error("'{method}' was ended by a planned shutdown{}", more_text(message.as_deref()))]
     Closed {
         /// The method called.
         method: String,
+        /// What the broker says beside it, for people.
+        message: Option<String>,
         /// All attempts, oldest first.
         attempts: Vec<AttemptReport>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
@@ -299,6 +305,11 @@ fn reject_text(method: &str, why: RejectWhy, message: Option<&str>) -> String {
         Some(message) => format!("'{method}' was rejected ({why}): {message}"),
         None => format!("'{method}' was rejected ({why})"),
     }
+}
+
+/// What stands behind a text if the broker said more.
+fn more_text(message: Option<&str>) -> String {
+    message.map(|message| format!("; {message}")).unwrap_or_default()
 }
 
 fn executed_text(may_have_executed: bool) -> &'static str {

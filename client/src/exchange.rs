@@ -185,6 +185,7 @@ impl Exchange {
                 method: method(),
                 which: TimeoutWhich::Deadline,
                 limit: self.timeout,
+                message: None,
                 attempts: Vec::new(),
                 output_so_far: Vec::new(),
                 unanswered,

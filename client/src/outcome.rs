@@ -54,12 +54,15 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             method,
             which: body.which.unwrap_or(TimeoutWhich::Deadline),
             limit: body.limit_ms.map(Duration::from_millis),
+            message: body.message,
             attempts,
             output_so_far: Vec::new(),
             unanswered: false,
             may_have_executed,
         },
-        OutcomeLabel::Cancelled => CallError::Cancelled { method, attempts, may_have_executed },
+        OutcomeLabel::Cancelled => {
+            CallError::Cancelled { method, message: body.message, attempts, may_have_executed }
+        }
         OutcomeLabel::Rejected => CallError::Rejected {
             method,
             why: body.why.unwrap_or(RejectWhy::NotAllowed),
@@ -68,6 +71,8 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             attempts,
             may_have_executed,
         },
-        OutcomeLabel::Closed => CallError::Closed { method, attempts, may_have_executed },
+        OutcomeLabel::Closed => {
+            CallError::Closed { method, message: body.message, attempts, may_have_executed }
+        }
     }
 }

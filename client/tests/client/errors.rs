@@ -141,6 +141,21 @@ async fn a_timeout_that_the_broker_tells_of() {
 }
 
 #[tokio::test]
+async fn what_the_broker_says_beside_an_end_is_shown() {
+    let died = "worker images-0 ended: exit (exit code 3); its last words: no model";
+    let said = |label| ErrorBody { message: Some(died.into()), ..body(label) };
+    let waited =
+        ErrorBody { which: Some(TimeoutWhich::Queue), limit_ms: Some(300), ..said(OutcomeLabel::TimedOut) };
+    let error = outcome(0, waited).await;
+    assert_eq!(error.to_string(), format!("'resize' timed out: queue_timeout of 300ms; {died}"));
+    assert!(matches!(&error, CallError::TimedOut { message: Some(message), .. } if message == died));
+    let error = outcome(0, said(OutcomeLabel::Cancelled)).await;
+    assert_eq!(error.to_string(), format!("'resize' was cancelled; {died}"));
+    let error = outcome(0, said(OutcomeLabel::Closed)).await;
+    assert_eq!(error.to_string(), format!("'resize' was ended by a planned shutdown; {died}"));
+}
+
+#[tokio::test]
 async fn refusals_never_executed() {
     use RejectWhy::{
         AllWorkersBusy, Draining, NotAllowed, Quarantined, QueueFull, TooLarge, Tripped, UnknownMethod,
