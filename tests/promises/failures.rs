@@ -60,6 +60,8 @@ rows! {
         sdk(Deed::Allocation).crashed("signal").replaced();
     panics: "panics in its handler" =>
         sdk(Deed::Panic).crashed("slot_panicked").counted("slots_exhausted").replaced();
+    panics_in_one_of_its_slots: "panics in the handler of one of several slots" =>
+        sdk(Deed::Panic).pool("slots = 2").crashed("slot_panicked").degraded();
     is_killed: "is killed with SIGKILL by somebody else" =>
         sdk(Deed::Signal(9)).crashed("killed_from_outside").replaced();
     is_terminated: "is ended with SIGTERM by somebody else, and has no handler for it" =>
@@ -79,6 +81,13 @@ rows! {
         limited(raw(Deed::IgnoreSigterm)).replaced();
     stops_itself: "stops itself with SIGSTOP while it executes" =>
         limited(sdk(Deed::Stop)).replaced();
+    sends_no_heartbeat_any_more: "stops itself with SIGSTOP while it executes, and so sends no heartbeat any more" =>
+        sdk(Deed::Stop).pool("heartbeat = { interval = \"200ms\", missed = 3 }").crashed("unresponsive").replaced();
+    makes_no_progress: "does not say that its work goes on" =>
+        sdk(Deed::Hang).policy("progress_timeout = \"300ms\"")
+            .timed_out(TimeoutWhich::Progress, "progress_stall").replaced();
+    writes_nothing: "writes nothing to stdout or stderr" =>
+        sdk(Deed::Hang).policy("output_timeout = \"300ms\"").timed_out(TimeoutWhich::Output, "output_stall").replaced();
     never_reads: "says that it is ready and never reads its socket" =>
         limited(worker("never-read", Act::new(Deed::Echo)).mute()).replaced_after_a_wait();
     answers_late: "answers only when it is told to stop, within `cancel_grace`" =>
@@ -97,6 +106,10 @@ rows! {
             .never_ran("start_failed").starts_over();
     fails_to_start: "exits before it is ready" =>
         worker("fail-start", Act::new(Deed::Echo)).policy(DEADLINE).never_ran("start_failed").starts_over();
+    fails_to_start_too_often: "exits before it is ready, so often that its pool trips" =>
+        worker("fail-start", Act::new(Deed::Echo))
+            .restart("restart = { initial = \"1ms\", max = \"10ms\", max_restarts = 5 }")
+            .refused("start_failed").trips();
     dies_when_ready: "says that it is ready and exits at once" =>
         worker("die-when-ready", Act::new(Deed::Echo)).policy(DEADLINE).never_ran("exit").starts_over();
     speaks_another_version: "says hello in a version of the protocol that the broker does not speak" =>

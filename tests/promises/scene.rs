@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lifeboat_client::{CallError, Client};
 use lifeboat_protocol::RefusedCode;
@@ -10,12 +11,13 @@ use lifeboat_tests::act::Wait;
 use lifeboat_tests::harness::{Broker, LIMIT, RawClient};
 use tokio::task::JoinHandle;
 
-use crate::common::{echo, plain};
+use crate::common::{echo, plain, timed};
 
 /// A client's calls, one after another, for as long as something else happens.
 pub(crate) struct Beside {
     over: Arc<AtomicBool>,
-    calls: JoinHandle<Result<u64, CallError>>,
+    /// How long the slowest took.
+    calls: JoinHandle<Result<Duration, CallError>>,
 }
 
 impl Beside {
@@ -24,21 +26,22 @@ impl Beside {
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
         let calls = tokio::spawn(async move {
-            let mut answered = 0;
-            while !seen.load(Ordering::Relaxed) || answered == 0 {
-                client.request(Wait { millis: 1 }).timeout(LIMIT).await?;
-                answered += 1;
+            let mut slowest = Duration::ZERO;
+            while !seen.load(Ordering::Relaxed) || slowest.is_zero() {
+                let (answered, took) = timed(client.request(Wait { millis: 1 }).timeout(LIMIT)).await;
+                answered?;
+                slowest = slowest.max(took);
             }
-            Ok(answered)
+            Ok(slowest)
         });
         Self { over, calls }
     }
 
-    /// Ends the calls; none of them was lost.
-    pub(crate) async fn undisturbed(self) {
+    /// Ends the calls; none of them was lost. Gives how long the slowest took.
+    pub(crate) async fn undisturbed(self) -> Duration {
         self.over.store(true, Ordering::Relaxed);
-        let answered = self.calls.await.expect("no panic");
-        assert!(answered.is_ok(), "somebody else's call was lost: {answered:?}");
+        let slowest = self.calls.await.expect("no panic");
+        slowest.unwrap_or_else(|error| panic!("somebody else's call was lost: {error:?}"))
     }
 }
 

@@ -49,6 +49,22 @@ pub enum Deed {
     Memory,
     /// Writes so many MiB to stderr, then one last line, and exits with code 9.
     Flood(u32),
+    /// Waits until this file is there, whatever happens meanwhile, then does the other deed.
+    When(PathBuf, Box<Self>),
+    /// Takes so many MiB, keeps them for good, and answers.
+    Keep(usize),
+    /// Gives a sign so many times, with a pause of so many milliseconds before each, then does the other deed. SDK
+    /// workers only.
+    Signs {
+        /// Which.
+        sign: Sign,
+        /// How often.
+        times: u64,
+        /// The pause.
+        pause: u64,
+        /// What follows.
+        then: Box<Self>,
+    },
     /// Answers and does the other deed at once. Raw workers only, like all that follow.
     AnswerThen(Box<Self>),
     /// Writes so many thousandths of the answer's frame and kills itself.
@@ -69,6 +85,9 @@ pub enum Deed {
     ShutWrite(Box<Self>),
     /// Starts a child that keeps the socket open, then does the other deed.
     KeepSocket(Box<Self>),
+    /// Never comes back, heeds neither cancel nor SIGTERM, and adds a line to this file for each of them when it comes:
+    /// `cancel` or `sigterm`, and [`now`](crate::clock::now).
+    NoteRungs(PathBuf),
     /// Answers only once it was told to stop; see [`Acted::told_at`].
     AnswerLate(Told),
     /// Answers with a header and a body of so many bytes.
@@ -82,6 +101,17 @@ pub enum Deed {
     Say(Vec<u8>),
     /// Says why it failed with a text of so many bytes.
     LongWords(Words, usize),
+}
+
+/// What a worker can say while it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sign {
+    /// That the work moves: how many signs of how many.
+    Progress,
+    /// A part of the reply: the number of the sign.
+    Partial,
+    /// A line on stderr.
+    Output,
 }
 
 /// What a worker says when something failed.
@@ -139,6 +169,12 @@ impl Act {
     #[must_use]
     pub fn new(deed: Deed) -> Self {
         Self { deed, tag: 0, until_attempt: u16::MAX, trace: None, padding: 0 }
+    }
+
+    /// Does the deed once this file is there.
+    #[must_use]
+    pub fn when(file: impl Into<PathBuf>, deed: Deed) -> Self {
+        Self::new(Deed::When(file.into(), Box::new(deed)))
     }
 
     /// An echo with a tag.

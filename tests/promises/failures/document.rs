@@ -35,7 +35,8 @@ fn text(rows: &[Row]) -> String {
         format!("<!-- Written from the rows of tests/promises/failures.rs by: {COMMAND} -->\n\n{HEAD}");
     text.push_str("| The worker … | configured | its caller gets | its death is counted as | then the worker … |\n|---|---|---|---|---|\n");
     for row in rows {
-        let configured: Vec<_> = row.pool.iter().chain(&row.policy).map(|line| format!("`{line}`")).collect();
+        let configured: Vec<_> =
+            row.restart.iter().chain(&row.pool).chain(&row.policy).map(|line| format!("`{line}`")).collect();
         let reason = row.reason.map(|reason| format!("`{reason}`")).unwrap_or_default();
         writeln!(
             text,
@@ -57,6 +58,7 @@ fn caller(caller: Caller) -> String {
         Caller::Failed => "`Failed`".to_owned(),
         Caller::Crashed(label) => format!("`WorkerCrashed`, reason `{label}`"),
         Caller::TimedOut(which) => format!("`TimedOut`, `{which}`"),
+        Caller::Refused => "`Rejected`, `tripped`, and why; it never ran".to_owned(),
         Caller::NeverRan => "`TimedOut`, `deadline`; it never ran".to_owned(),
     }
 }
@@ -64,9 +66,11 @@ fn caller(caller: Caller) -> String {
 const fn fate(fate: Fate) -> &'static str {
     match fate {
         Fate::ServesOn => "serves on",
+        Fate::Degraded => "serves on with its other slots",
         Fate::Replaced => "is replaced at once",
         Fate::ReplacedAfterAWait => "is replaced after a wait",
         Fate::StartsOver => "is started again and again, with waits between",
+        Fate::Trips => "is tried again by itself, one process and one request at a time",
     }
 }
 
@@ -91,10 +95,9 @@ fn rows_have_words_of_their_own() {
     for (at, row) in rows.iter().enumerate() {
         assert!(!row.does.is_empty() && !row.does.contains('|'), "{row:?}");
         assert!(rows[..at].iter().all(|other| other.does != row.does), "two rows say: {}", row.does);
-        let dies = row.fate != Fate::ServesOn;
         assert_eq!(
             row.reason.is_some(),
-            dies,
+            row.fate.is_death(),
             "a death has a reason, and nothing else has one: {}",
             row.name
         );

@@ -1,6 +1,6 @@
 //! Drives a real broker through a row.
 
-use lifeboat_client::{CallError, Client, Reply, TimeoutWhich};
+use lifeboat_client::{CallError, Client, RejectWhy, Reply, TimeoutWhich};
 use lifeboat_tests::act::Acted;
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually, threads_of, zombies_of};
 
@@ -32,11 +32,14 @@ pub(super) async fn prove(row: Row) {
 
     check_caller(&row, result);
     match row.fate {
-        Fate::ServesOn => serves_on(&broker, &client, before.expect("it can start")).await,
+        Fate::ServesOn | Fate::Degraded => {
+            serves_on(&row, &broker, &client, before.expect("it can start")).await;
+        }
         Fate::Replaced | Fate::ReplacedAfterAWait => {
             replaced(&row, &broker, &client, before.expect("it can start")).await;
         }
         Fate::StartsOver => starts_over(&row, &broker).await,
+        Fate::Trips => trips(&row, &broker).await,
     }
     check_deaths(&row, &broker).await;
     beside.undisturbed().await;
@@ -49,7 +52,7 @@ async fn begin(row: &Row, broker: &Broker, client: &Client) -> Option<Before> {
         let acted = echo(client, 1).await;
         return Some(Before { pid: acted.pid, incarnation: acted.incarnation });
     }
-    if row.fate == Fate::StartsOver {
+    if !row.fate.serves() {
         return None;
     }
     let pid = broker.worker_pid(WORKER).await;
@@ -69,6 +72,10 @@ fn check_caller(row: &Row, result: Result<Reply<Acted>, CallError>) {
             let reason = attempts[0].reason.as_ref().map(|reason| reason.label());
             assert_eq!(reason, row.reason, "{attempts:?}");
         }
+        (Caller::Refused, Err(CallError::Rejected { why: RejectWhy::Tripped, message, attempts, .. })) => {
+            let reason = row.reason.expect("what never serves has a reason");
+            assert!(message.is_some_and(|text| text.contains(reason)) && attempts.is_empty());
+        }
         (Caller::NeverRan, Err(CallError::TimedOut { which, attempts, unanswered: false, .. })) => {
             assert_eq!((which, attempts.len()), (TimeoutWhich::Deadline, 0), "{attempts:?}");
         }
@@ -77,11 +84,13 @@ fn check_caller(row: &Row, result: Result<Reply<Acted>, CallError>) {
 }
 
 /// The same process answers.
-async fn serves_on(broker: &Broker, client: &Client, before: Before) {
+async fn serves_on(row: &Row, broker: &Broker, client: &Client, before: Before) {
     let after = echo(client, 2).await;
     assert_eq!((after.pid, after.incarnation), (before.pid, before.incarnation), "the same process");
     let kills = broker.metrics().await.sum("worker_kills_total", &[("pool", "p")]);
     assert_eq!(kills, 0.0, "nobody was killed");
+    let state = &broker.health().await["workers"][WORKER]["state"];
+    assert_eq!(state == "degraded", row.fate == Fate::Degraded, "{state}");
 }
 
 /// The next process serves, and nothing of the one before is left.
@@ -116,6 +125,14 @@ async fn starts_over(row: &Row, broker: &Broker) {
     assert!(waited(broker), "a crash loop has waits");
 }
 
+/// The same, and its pool says that it takes no requests.
+async fn trips(row: &Row, broker: &Broker) {
+    starts_over(row, broker).await;
+    assert_eq!(broker.metrics().await.count("pool_tripped", &[("pool", "p")]), 1);
+    let page = broker.page("/readyz").await.expect("/readyz answers");
+    assert!(page.status == 503 && page.body.contains("pool p is tripped"), "{}", page.body);
+}
+
 /// Whether the worker has waited before a next process.
 fn waited(broker: &Broker) -> bool {
     let worker = format!("worker=\"{WORKER}\"");
@@ -132,7 +149,7 @@ async fn check_deaths(row: &Row, broker: &Broker) {
         None => assert!(deaths.is_empty(), "{deaths:?}"),
         Some(reason) => {
             assert_eq!(deaths.keys().collect::<Vec<_>>(), [reason]);
-            assert!(deaths[reason] <= 1.0 || row.fate == Fate::StartsOver, "counted once: {deaths:?}");
+            assert!(deaths[reason] <= 1.0 || !row.fate.serves(), "counted once: {deaths:?}");
         }
     }
 }

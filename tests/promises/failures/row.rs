@@ -19,6 +19,8 @@ pub(super) enum Caller {
     TimedOut(TimeoutWhich),
     /// `TimedOut` at the deadline, without an attempt.
     NeverRan,
+    /// `Rejected`, because the pool has tripped.
+    Refused,
 }
 
 /// What becomes of the worker.
@@ -26,13 +28,35 @@ pub(super) enum Caller {
 pub(super) enum Fate {
     /// The same process answers the next request.
     ServesOn,
+    /// The same, with a slot less.
+    Degraded,
     /// The process is dead, its tree too, and the next one came at once.
     Replaced,
     /// The same, after a wait: the process had not served before.
     ReplacedAfterAWait,
     /// It never serves: it is started again and again, with waits between.
     StartsOver,
+    /// It never serves, and its pool has tripped.
+    Trips,
 }
+
+impl Fate {
+    /// Whether the process dies.
+    pub(super) const fn is_death(self) -> bool {
+        match self {
+            Self::ServesOn | Self::Degraded => false,
+            Self::Replaced | Self::ReplacedAfterAWait | Self::StartsOver | Self::Trips => true,
+        }
+    }
+
+    /// Whether there is a process at all that serves.
+    pub(super) const fn serves(self) -> bool {
+        !matches!(self, Self::StartsOver | Self::Trips)
+    }
+}
+
+/// How processes come back: at once, nearly, and for ever.
+const RESTART: &str = r#"restart = { initial = "1ms", max = "10ms", max_restarts = "unlimited" }"#;
 
 /// One way to misbehave.
 #[derive(Clone, Debug)]
@@ -45,6 +69,8 @@ pub(super) struct Row {
     pub(super) command: String,
     /// The pool's `cancel_grace` and `stop_grace`: short, since the tests wait for them.
     graces: (&'static str, &'static str),
+    /// How processes come back, where the row depends on it.
+    pub(super) restart: Option<&'static str>,
     /// Further lines of the pool.
     pub(super) pool: Vec<&'static str>,
     /// Lines of the method.
@@ -67,6 +93,7 @@ pub(super) fn worker(kind: &str, act: Act) -> Row {
         does: "",
         command: format!("{words:?}"),
         graces: ("100ms", "100ms"),
+        restart: None,
         pool: Vec::new(),
         policy: Vec::new(),
         act,
@@ -101,6 +128,11 @@ impl Row {
     /// With graces that the row depends on.
     pub(super) fn graces(self, cancel: &'static str, stop: &'static str) -> Self {
         Self { graces: (cancel, stop), ..self }
+    }
+
+    /// With a way to come back that the row depends on.
+    pub(super) fn restart(self, line: &'static str) -> Self {
+        Self { restart: Some(line), ..self }
     }
 
     /// With a line of the pool.
@@ -144,6 +176,10 @@ impl Row {
         Self { caller: Caller::NeverRan, reason: Some(reason), ..self.mute() }
     }
 
+    pub(super) fn refused(self, reason: &'static str) -> Self {
+        Self { caller: Caller::Refused, reason: Some(reason), ..self.mute() }
+    }
+
     /// The process's death is counted under another label than the attempt's.
     pub(super) fn counted(self, reason: &'static str) -> Self {
         Self { reason: Some(reason), ..self }
@@ -151,6 +187,15 @@ impl Row {
 
     pub(super) fn serves_on(self) -> Self {
         Self { fate: Fate::ServesOn, ..self }
+    }
+
+    /// The process does not die of it.
+    pub(super) fn degraded(self) -> Self {
+        Self { reason: None, fate: Fate::Degraded, ..self }
+    }
+
+    pub(super) fn trips(self) -> Self {
+        Self { fate: Fate::Trips, ..self }
     }
 
     pub(super) fn replaced(self) -> Self {
@@ -172,7 +217,7 @@ impl Row {
             r#"
 [pools.p]
 command = {}
-restart = {{ initial = "1ms", max = "10ms", max_restarts = "unlimited" }}
+{}
 cancel_grace = "{cancel_grace}"
 stop_grace = "{stop_grace}"
 {}
@@ -183,6 +228,7 @@ command = ["misbehave", "sdk"]
 [pools.beside.methods.wait]
 "#,
             self.command,
+            self.restart.unwrap_or(RESTART),
             self.pool.join("\n"),
             self.policy.join("\n")
         )

@@ -1,18 +1,11 @@
 //! Answers only once it was told to stop, which is after its limit. The answer says when it was told.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
-
 use lifeboat_protocol::{Header, Route, decode};
 
+use super::ignore_sigterm;
 use super::raw::Link;
 use crate::act::{Act, Told};
 use crate::clock::now;
-
-/// How often a worker that waits for SIGTERM looks.
-const LOOK: Duration = Duration::from_millis(1);
 
 pub(super) fn commit(link: &mut Link, act: &Act, route: Route, told: Told) {
     match told {
@@ -22,14 +15,7 @@ pub(super) fn commit(link: &mut Link, act: &Act, route: Route, told: Told) {
             let cancelled = matches!(header, Header::Cancel { route: it } if it.id == route.id);
             assert!(cancelled, "nothing but a cancel was due: {header:?}");
         }
-        Told::Sigterm => {
-            let terminated = Arc::new(AtomicBool::new(false));
-            signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))
-                .expect("SIGTERM can be caught");
-            while !terminated.load(Ordering::SeqCst) {
-                thread::sleep(LOOK);
-            }
-        }
+        Told::Sigterm => ignore_sigterm::wait(&ignore_sigterm::begin()),
     }
     let answer = link.answer(act, route, Some(now()));
     link.write(&answer);

@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How often one who waits for SIGTERM looks.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A raw worker that heeds neither a drain nor SIGTERM.
 pub(super) fn run() -> ExitCode {
@@ -10,10 +15,19 @@ pub(super) fn run() -> ExitCode {
     super::raw::serve(true)
 }
 
-/// Ignores SIGTERM from now on.
-pub(super) fn begin() {
-    let never_read = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGTERM, never_read).expect("SIGTERM can be caught");
+/// Ignores SIGTERM from now on. Gives what tells that one has come.
+pub(super) fn begin() -> Arc<AtomicBool> {
+    let has_come = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&has_come))
+        .expect("SIGTERM can be caught");
+    has_come
+}
+
+/// Waits until one has come.
+pub(super) fn wait(has_come: &AtomicBool) {
+    while !has_come.load(Ordering::SeqCst) {
+        thread::sleep(LOOK);
+    }
 }
 
 pub(super) fn commit() -> ! {

@@ -24,6 +24,7 @@ mod garbage;
 mod half_answer;
 mod hang;
 mod ignore_sigterm;
+mod keep;
 mod keep_socket;
 mod litter;
 mod long_words;
@@ -32,6 +33,7 @@ mod memory;
 mod mirror;
 mod never_read;
 mod never_ready;
+mod note_rungs;
 mod overflow;
 mod oversized;
 mod panic;
@@ -43,8 +45,10 @@ mod segfault;
 mod shut_read;
 mod shut_write;
 mod signal;
+mod signs;
 mod slow_start;
 mod stop_itself;
+mod when;
 
 use std::process::ExitCode;
 
@@ -115,8 +119,14 @@ fn commit(deed: &Deed) {
         Deed::Memory => memory::commit(),
         Deed::Flood(mib) => flood::commit(*mib),
         Deed::EchoAfter(millis) => echo::after(*millis),
+        Deed::When(file, then) => {
+            when::wait(file);
+            commit(then);
+        }
+        Deed::Keep(mib) => keep::commit(*mib),
         Deed::Echo
         | Deed::Fail { .. }
+        | Deed::Signs { .. }
         | Deed::AnswerThen(_)
         | Deed::HalfAnswer(_)
         | Deed::Garbage
@@ -127,6 +137,7 @@ fn commit(deed: &Deed) {
         | Deed::ShutRead(_)
         | Deed::ShutWrite(_)
         | Deed::KeepSocket(_)
+        | Deed::NoteRungs(_)
         | Deed::AnswerLate(_)
         | Deed::AnswerOfSize { .. }
         | Deed::Say(_)

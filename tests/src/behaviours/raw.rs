@@ -14,7 +14,7 @@ use lifeboat_protocol::{
 use super::sdk::leave_trace;
 use super::{
     answer_late, answer_of_size, answer_stranger, answer_then, answer_twice, close_and_live, commit, echo,
-    garbage, half_answer, keep_socket, long_words, oversized, say, shut_read, shut_write,
+    garbage, half_answer, keep_socket, long_words, note_rungs, oversized, say, shut_read, shut_write,
 };
 use crate::act::{Act, Acted, Deed, Wait};
 
@@ -109,6 +109,7 @@ impl Link {
             Deed::AnswerTwice => answer_twice::commit(self, answer),
             Deed::AnswerStranger => answer_stranger::commit(self, act, route),
             Deed::CloseAndLive => close_and_live::commit(self),
+            Deed::NoteRungs(file) => note_rungs::commit(self, file),
             Deed::AnswerLate(told) => answer_late::commit(self, act, route, *told),
             Deed::AnswerOfSize { header, body } => answer_of_size::commit(self, route, *header, *body),
             Deed::Say(bytes) => say::commit(self, bytes),
@@ -143,6 +144,9 @@ impl Link {
             | Deed::Regroup(_)
             | Deed::Allocation
             | Deed::Memory
+            | Deed::When(..)
+            | Deed::Keep(_)
+            | Deed::Signs { .. }
             | Deed::Flood(_) => {
                 commit(deed);
                 self.write(answer);

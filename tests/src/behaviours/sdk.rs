@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lifeboat_worker::prelude::*;
 
-use super::{commit, echo, fail};
+use super::{commit, echo, fail, signs};
 use crate::act::{Act, Acted, Deed, Wait};
 
 pub(super) fn run() -> ExitCode {
@@ -20,7 +20,12 @@ fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
         if let Deed::Fail { retryable } = act.deed {
             return Err(fail::error(retryable));
         }
-        commit(&act.deed);
+        if let Deed::Signs { sign, times, pause, then } = &act.deed {
+            signs::give(&context, *sign, *times, *pause)?;
+            commit(then);
+        } else {
+            commit(&act.deed);
+        }
     }
     Ok(echo::answer(&act, context.worker(), context.incarnation(), context.attempt()))
 }
