@@ -3,21 +3,19 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
-use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    BodyError, ExtError, FrameError, Header, HeaderError, Hello, MessageType, Refused, RefusedCode, Role,
-    Service, VERSIONS, agree_version, decode, decode_body, put_control,
+    Header, Hello, MessageType, Refused, Role, Service, VERSIONS, agree_version, decode, decode_body,
+    put_control,
 };
 use rustix::net::SendFlags;
-use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::connection::{ClientConnection, Connection};
 use super::intake::Inbound;
+use super::refusals::{ClientError, HELLO_TIMEOUT};
 use super::socket::{Received, Socket};
 use super::table::Peer;
 use super::translate::Wishes;
@@ -25,60 +23,8 @@ use super::{LinkEvent, Links, SharedEngine, translate};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
 
-/// How long a client may take to say hello. A client does it at once; one that does not is not a client.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Requests that one connection is told it may have open. The core's own bound is over all clients.
 const MAX_IN_FLIGHT: u32 = 65_536;
-
-/// What a client may not send. Its text is sent to the client, then the connection is closed.
-#[derive(Debug, Error)]
-pub(super) enum ClientError {
-    #[error("{0}")]
-    Frame(#[from] FrameError),
-    #[error("{0}")]
-    Header(#[from] HeaderError),
-    #[error("the body of the hello cannot be read: {0}")]
-    Hello(#[from] BodyError),
-    #[error("the body of an operation cannot be read: {0}")]
-    Operation(#[source] BodyError),
-    #[error("the extension map of request {id} cannot be read: {source}")]
-    Ext { id: u64, source: ExtError },
-    #[error("the first message must be a hello")]
-    NoHello,
-    #[error("no hello within {HELLO_TIMEOUT:?}")]
-    HelloTimeout,
-    #[error("a client may not send a {0} message here")]
-    Unexpected(MessageType),
-    #[error("this socket is for clients; a {0:?} may not connect here")]
-    Role(Role),
-    #[error("the client speaks protocol versions {theirs:?}, this broker {VERSIONS:?}; use a matching SDK")]
-    Version { theirs: Vec<u16> },
-    #[error("request id {id} does not exceed {last}, the highest before it; ids must increase")]
-    DuplicateId { id: u64, last: u64 },
-    #[error("a body of {len} bytes is over the limit of {limit}; raise max_body or send less")]
-    BodyTooLarge { len: usize, limit: usize },
-    #[error("the broker has {limit} clients, as many as it takes; close some or raise its descriptor limit")]
-    TooMany { limit: usize },
-    #[error("user {uid} may not connect here; a broker serves its own user and root")]
-    User { uid: u32 },
-}
-
-impl ClientError {
-    const fn code(&self) -> RefusedCode {
-        match self {
-            Self::Frame(error) => error.refused_code(),
-            Self::Header(error) => error.refused_code(),
-            Self::Hello(_) | Self::Operation(_) | Self::Ext { .. } => RefusedCode::Malformed,
-            Self::NoHello | Self::HelloTimeout | Self::Unexpected(_) => RefusedCode::Unexpected,
-            Self::Role(_) | Self::User { .. } => RefusedCode::NotAllowed,
-            Self::Version { .. } => RefusedCode::UnsupportedVersion,
-            Self::DuplicateId { .. } => RefusedCode::DuplicateId,
-            Self::BodyTooLarge { .. } => RefusedCode::TooLarge,
-            Self::TooMany { .. } => RefusedCode::TooManyConnections,
-        }
-    }
-}
 
 /// Takes a connection in and has it served, unless there are as many as there may be. Those that have not said hello yet
 /// count as well: otherwise they would take the descriptors that workers need.
@@ -200,13 +146,6 @@ impl Links {
         })
     }
 
-    fn log_refusal(&mut self, error: &ClientError, now: Timestamp) {
-        if let Some(unsaid) = self.refusals.say(now) {
-            let unsaid = (unsaid > 0).then_some(unsaid);
-            tracing::warn!(code = error.code().as_str(), unsaid, "a client is refused: {error}");
-        }
-    }
-
     /// Tells a client why it is refused, as far as it listens, and closes.
     fn refuse(&mut self, id: ClientId, error: &ClientError) {
         let refused = Refused::new(error.code(), error.to_string());
@@ -265,17 +204,6 @@ impl<P: ProcessPort> Engine<Links, P> {
             }
         }
         Ok(())
-    }
-
-    /// Answers the oldest operation that the client has asked for. True if more are left, each for a turn of its own: one
-    /// may have to look at everything the broker has.
-    fn operate_once(&mut self, id: ClientId) -> bool {
-        let Some(client) = self.links.table.client(id).filter(|client| !client.closing) else { return false };
-        let Some((tag, asked)) = client.asked.pop_front() else { return false };
-        let more = !client.asked.is_empty();
-        self.wake();
-        self.operate(id, tag, &asked);
-        more
     }
 }
 

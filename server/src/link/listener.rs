@@ -9,8 +9,9 @@ use rustix::net::SocketFlags;
 use tokio::io::Interest;
 
 use super::SharedEngine;
-use super::client::{self, ClientError};
+use super::client;
 use super::peer::{Credentials, credentials};
+use super::refusals::ClientError;
 use super::watch::watch;
 use crate::engine::ports::ProcessPort;
 

@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod fit;
 pub mod flush;
+mod hello;
 mod intake;
 pub mod listener;
 pub mod lock;

@@ -13,8 +13,19 @@ use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
 
 impl<P: ProcessPort> Engine<Links, P> {
+    /// Answers the oldest operation that the client has asked for. True if more are left, each for a turn of its own: one
+    /// may have to look at everything the broker has.
+    pub(super) fn operate_once(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.links.table.client(id).filter(|client| !client.closing) else { return false };
+        let Some((tag, asked)) = client.asked.pop_front() else { return false };
+        let more = !client.asked.is_empty();
+        self.wake();
+        self.operate(id, tag, &asked);
+        more
+    }
+
     /// Answers an operation, and has the core told if something is to be done.
-    pub(super) fn operate(&mut self, client: ClientId, tag: u64, asked: &Operate) {
+    fn operate(&mut self, client: ClientId, tag: u64, asked: &Operate) {
         let now = self.now();
         let table = &self.links.table;
         let answer = match operate(self.core(), now, asked, &|id| pid(table, id)) {

@@ -1,4 +1,4 @@
-//! A process's connection: its hello, its answers, and the first signs of its death.
+//! A process's connection: its answers, and the first signs of its death.
 //!
 //! Two tasks watch a process: one reads its socket, one waits for its pidfd. Either may see the end first; the core
 //! takes both in any order. When the pidfd speaks, the socket is drained once more with raw reads, so that an answer
@@ -9,23 +9,19 @@ use std::rc::Rc;
 
 use lifeboat_core::event::Event;
 use lifeboat_core::evidence::ConnectionEnd;
-use lifeboat_core::ids::{PoolId, ProcessKey};
-use lifeboat_protocol::{
-    Assignment, FrameError, HEARTBEAT_FEATURE, Header, Hello, MessageType, Refused, RefusedCode, Role,
-    VERSIONS, WorkerHello, agree_version, decode, decode_body, put_control,
-};
-use thiserror::Error;
+use lifeboat_core::ids::ProcessKey;
+use lifeboat_protocol::{FrameError, MessageType, decode, put_control};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
 use super::connection::{Connection, WorkerConnection};
+use super::hello;
 use super::intake::{Inbound, SCRATCH};
 use super::socket::{Received, Socket};
 use super::table::Peer;
-use super::translate::{self, OTHER_METHOD};
+use super::translate;
 use super::watch::watch;
-use super::words::cut;
 use super::{Links, SharedEngine};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
@@ -70,27 +66,6 @@ pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess
 
 /// How much is read after the exit if the kernel does not tell how much is there: the default of what it buffers.
 const LAST_WORDS: usize = SCRATCH;
-
-/// A hello that cannot be accepted. Its text is the reason told with the process's end.
-#[derive(Debug, Error)]
-enum HelloError {
-    #[error("the first message must be a hello, not {0}; is the program a Lifeboat worker?")]
-    Missing(MessageType),
-    #[error("its hello cannot be read: {0}")]
-    Unreadable(#[from] lifeboat_protocol::BodyError),
-    #[error("it says that it is a {0:?}, not a worker")]
-    Role(Role),
-    #[error("it speaks protocol versions {theirs:?}, this broker {VERSIONS:?}; use a matching SDK")]
-    Version { theirs: Vec<u16> },
-    #[error("it has no handler for '{0}', which its pool's configuration names")]
-    MissingMethod(String),
-    #[error("it has {theirs} slots and its pool's configuration says {ours}; make them agree")]
-    Slots { theirs: u32, ours: u16 },
-    #[error(
-        "it takes bodies of at most {theirs} bytes, and this broker's max_body is {ours}; make them agree"
-    )]
-    MaxBody { theirs: u64, ours: usize },
-}
 
 /// What one read came to.
 enum Turn {
@@ -147,25 +122,6 @@ impl<P: ProcessPort> Engine<Links, P> {
                 tracing::error!(%error, "the hello to a worker could not be encoded");
             }
         });
-    }
-
-    fn assignment(&self, process: ProcessKey) -> Hello {
-        let core = self.core();
-        let pool = core.settings().pool(core.worker_pool(process.worker));
-        let millis = |length: std::time::Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        Hello {
-            assignment: Some(Assignment {
-                pool: pool.name.clone(),
-                worker: core.worker_name(process.worker).to_owned(),
-                incarnation: u64::from(process.incarnation.0),
-                slots: u32::from(pool.slots.get()),
-                prefetch: u32::from(pool.prefetch.get()),
-                heartbeat_ms: pool.heartbeat.map_or(0, |heartbeat| millis(heartbeat.interval)),
-                cancel_grace_ms: millis(pool.cancel_grace),
-                stop_grace_ms: millis(pool.stop_grace),
-            }),
-            ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
-        }
     }
 
     /// Reads what a process has written, after writing to it failed. True if its end was found and told.
@@ -273,90 +229,10 @@ impl<P: ProcessPort> Engine<Links, P> {
             ));
         }
         let greeted = self.links.table.worker(process).is_some_and(|worker| worker.greeted);
-        if greeted {
-            let event = translate::worker_event(process, &message, inbound);
-            return event.map(|event| self.fit(event, len)).map_err(|error| error.to_string());
+        if !greeted {
+            return hello::read(&message).and_then(|read| self.be_greeted(process, read));
         }
-        let checked = match message.header {
-            Header::Hello => decode_body(message.body).map_err(HelloError::from),
-            // Said by the SDK when the broker's hello is not for it.
-            Header::Refused => {
-                let refused: Refused = decode_body(message.body).map_err(|error| error.to_string())?;
-                return Err(cut(format!("{}: {}", refused.code.as_str(), refused.message)));
-            }
-            Header::Request { .. }
-            | Header::Answer { .. }
-            | Header::Failure { .. }
-            | Header::Error { .. }
-            | Header::Cancel { .. }
-            | Header::Drain
-            | Header::WorkersFailed
-            | Header::Panicked { .. }
-            | Header::Cancelled { .. }
-            | Header::Progress { .. }
-            | Header::Partial { .. }
-            | Header::Heartbeat
-            | Header::AttemptFailed { .. }
-            | Header::Operate { .. }
-            | Header::Operated { .. } => Err(HelloError::Missing(message.header.message_type())),
-        };
-        let pool = self.core().worker_pool(process.worker);
-        match checked.and_then(|hello| self.check_hello(pool, hello)) {
-            Ok(heartbeats) => {
-                if let Some(worker) = self.links.table.worker(process) {
-                    worker.greeted = true;
-                }
-                Ok(Event::Ready { process, heartbeats })
-            }
-            Err(error) => {
-                self.refuse_process(process, &error);
-                Err(error.to_string())
-            }
-        }
-    }
-
-    /// Tells whether the process will send heartbeats.
-    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<bool, HelloError> {
-        let heartbeats = hello.has_feature(HEARTBEAT_FEATURE);
-        if hello.role != Role::Worker {
-            return Err(HelloError::Role(hello.role));
-        }
-        if agree_version(VERSIONS, &hello.versions).is_none() {
-            return Err(HelloError::Version { theirs: hello.versions });
-        }
-        let ours = self.links.settings.max_body;
-        if hello.max_body < ours as u64 {
-            return Err(HelloError::MaxBody { theirs: hello.max_body, ours });
-        }
-        let WorkerHello { methods, slots } = hello.worker.unwrap_or_default();
-        let wanted = self.core().settings().pool(pool).slots.get();
-        if slots < u32::from(wanted) {
-            return Err(HelloError::Slots { theirs: slots, ours: wanted });
-        }
-        let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
-        match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
-            None => Ok(heartbeats),
-            Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
-        }
-    }
-
-    fn refuse_process(&mut self, process: ProcessKey, error: &HelloError) {
-        let code = match error {
-            HelloError::Missing(_) => RefusedCode::Unexpected,
-            HelloError::Unreadable(_) => RefusedCode::Malformed,
-            HelloError::Role(_)
-            | HelloError::MissingMethod(_)
-            | HelloError::Slots { .. }
-            | HelloError::MaxBody { .. } => RefusedCode::NotAllowed,
-            HelloError::Version { .. } => RefusedCode::UnsupportedVersion,
-        };
-        let refused = Refused::new(code, error.to_string());
-        // Written at once: the process is about to be killed.
-        self.links.write(Peer::Process(process), |connection, _| {
-            match put_control(connection.outbox.tail(), MessageType::Refused, None, &refused) {
-                Ok(()) => drop(connection.outbox.flush(&connection.socket)),
-                Err(error) => tracing::error!(%error, "a refusal could not be encoded"),
-            }
-        });
+        let event = translate::worker_event(process, &message, inbound);
+        event.map(|event| self.fit(event, len)).map_err(|error| error.to_string())
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn adopted(engine: &SharedEngine<NoProcesses>, process: ProcessKey) -
 }
 
 /// A client that has said hello and asked for this many lists of the workers, all before it reads.
-async fn asking(engine: &SharedEngine<NoProcesses>, times: u64) -> UnixStream {
+fn asking(engine: &SharedEngine<NoProcesses>, times: u64) -> UnixStream {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let mut sent = Vec::new();
@@ -78,7 +78,7 @@ fn operations_of_one_read_are_answered_one_a_turn() {
     const ASKED: u64 = 100;
     on_data_plane(async || {
         let engine = engine();
-        let client = asking(&engine, ASKED).await;
+        let client = asking(&engine, ASKED);
         let left = |engine: &SharedEngine<NoProcesses>| {
             engine.borrow().links.table.clients().map(|client| client.asked.len()).sum::<usize>()
         };
@@ -124,14 +124,14 @@ struct NoDescriptors(Rlimit);
 impl NoDescriptors {
     fn left() -> Self {
         let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
         Self(before)
     }
 }
 
 impl Drop for NoDescriptors {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.0.clone()).unwrap();
+        setrlimit(Resource::Nofile, self.0).unwrap();
     }
 }
 
