@@ -63,7 +63,8 @@ impl Links {
                 let failure = Failure { retryable, ..Failure::new(code, cut(failure.message)) };
                 Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(Box::new(failure))), retryable }
             }
-            answer => answer,
+            answer
+            @ (Answer::Ok(_) | Answer::Failed { .. } | Answer::Panicked { .. } | Answer::Cancelled) => answer,
         }
     }
 
