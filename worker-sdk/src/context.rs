@@ -137,7 +137,7 @@ impl Context {
 
     /// Sends a part of the reply, before the answer and in the order of the calls. What parts are, and whether the answer
     /// repeats them, is between handler and caller; a caller that does not stream gets none. Once a caller has been sent
-    /// one, its request is not retried, unless it says that it may be. Not counted as [`progress`](Self::progress).
+    /// one, its request is not retried, unless it says that it may be. Counts as [`progress`](Self::progress) and as output.
     ///
     /// For asynchronous handlers: while the socket is full, because the broker reads more slowly than this handler
     /// writes, it waits without blocking the thread. Dropped before its first byte is written, nothing is sent; dropped
