@@ -12,7 +12,8 @@ use super::{Ended, Entry, Phase, Table};
 use crate::ConnectError;
 
 /// How long after a request's deadline the client still waits for the broker to say how it ended. At the deadline the
-/// broker kills without grace and is sure of the death `kill_timeout` (1 s) later; one more second is for the way.
+/// broker kills without grace and is sure of the death `kill_timeout` (1 s, if not configured) later; one more second is for the way. The wire does not
+/// tell a longer one.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
 /// Limits are looked at no more often than this: a scan looks at every call.
 const SCAN_INTERVAL: Duration = Duration::from_millis(5);
