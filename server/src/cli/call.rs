@@ -18,8 +18,9 @@ use super::serve::complain;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What JSON cannot say is written as an object with one key: bytes as {\"$bytes\": \"BASE64\"}, a tagged value as
-{\"$tag\": [NUMBER, VALUE]}, a map with keys that are no texts as {\"$map\": [[KEY, VALUE], ...]}, and numbers that are
-not finite as {\"$float\": \"NaN\"}.")]
+{\"$tag\": [NUMBER, VALUE]}, a map with keys that are no texts, or equal, as {\"$map\": [[KEY, VALUE], ...]}, an integer
+beyond 64 bits as {\"$int\": \"-18446744073709551616\"}, and numbers that are not finite as {\"$float\": \"NaN\"}.
+Other integers beyond 64 bits are refused: they would be rounded.")]
 pub struct CallArgs {
     /// The method's name
     method: String,
@@ -71,9 +72,7 @@ fn read_request(given: Option<&str>) -> Result<Vec<u8>, RemoteError> {
             None => given.to_owned(),
         },
     };
-    let json: Json = serde_json::from_str(&text)
-        .map_err(|error| RemoteError::Value(format!("the request is no JSON: {error}")))?;
-    let cbor = json::to_cbor(json).map_err(|error| RemoteError::Value(format!("the request: {error}")))?;
+    let cbor = json::read(&text).map_err(|error| RemoteError::Value(format!("the request: {error}")))?;
     encode_body(&cbor).map_err(|error| RemoteError::Value(format!("the request: {error}")))
 }
 

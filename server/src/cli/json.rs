@@ -2,18 +2,25 @@
 //!
 //! It owns the mapping. What JSON has no word for is written as an object with one key that begins with `$`, which is
 //! read back as the same: bytes as `{"$bytes": "BASE64"}`, a tagged value as `{"$tag": [NUMBER, VALUE]}`, a map whose
-//! keys are not all texts as `{"$map": [[KEY, VALUE], ...]}`, and a number that is not finite as `{"$float": "NaN"}`
-//! (or `"inf"`, `"-inf"`).
+//! keys are not all texts, or not all different, as `{"$map": [[KEY, VALUE], ...]}`, an integer beyond 64 bits as
+//! `{"$int": "-18446744073709551616"}`, and a number that is not finite as `{"$float": "NaN"}` (or `"inf"`, `"-inf"`).
+//! What cannot be sent exactly is refused.
+
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciborium::Value as Cbor;
+use ciborium::value::Integer;
 use serde_json::{Map, Number, Value as Json};
 use thiserror::Error;
 
 /// JSON that stands for no CBOR, or the other way round.
 #[derive(Debug, Error)]
 pub enum JsonError {
+    /// It is no JSON.
+    #[error("it is no JSON: {0}")]
+    Syntax(#[from] serde_json::Error),
     /// A text under `$bytes` is no base64.
     #[error(
         "\"$bytes\" holds {text:?}, which is no base64 ({source}); write for example {{\"$bytes\": \"aGk=\"}}"
@@ -32,35 +39,75 @@ pub enum JsonError {
         /// What it must hold.
         form: &'static str,
     },
-    /// A number that CBOR cannot hold exactly.
-    #[error("{0} is no number that can be sent")]
-    Number(Number),
+    /// An integer that JSON's readers round.
+    #[error(
+        "{0} is an integer beyond 64 bits and would be rounded; down to -18446744073709551616 write {{\"$int\": \"{0}\"}}"
+    )]
+    Integer(String),
 }
 
-/// The CBOR that a JSON value stands for.
+/// The CBOR that a JSON text stands for.
 ///
 /// # Errors
 ///
-/// When a special object (its one key begins with `$`) has the wrong form.
-pub fn to_cbor(json: Json) -> Result<Cbor, JsonError> {
+/// When it is no JSON, when a special object (its one key begins with `$`) has the wrong form, and when an integer could
+/// not be sent as it is.
+pub fn read(text: &str) -> Result<Cbor, JsonError> {
+    let json = serde_json::from_str(text)?;
+    match rounded_integer(text) {
+        Some(number) => Err(JsonError::Integer(number.to_owned())),
+        None => to_cbor(json),
+    }
+}
+
+/// The first integer in a JSON text that does not fit into 64 bits: the parser makes a float of it, which is another
+/// number. The text is known to be JSON.
+fn rounded_integer(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'"' => {
+                while let Some(&byte) = bytes.get(at).filter(|byte| **byte != b'"') {
+                    at += if byte == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                at += bytes[at..].iter().take_while(|byte| b"0123456789+-.eE".contains(byte)).count();
+                let number = &text[start..at];
+                let integer = !number.contains(['.', 'e', 'E']);
+                if integer && number.parse::<u64>().is_err() && number.parse::<i64>().is_err() {
+                    return Some(number);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn to_cbor(json: Json) -> Result<Cbor, JsonError> {
     Ok(match json {
         Json::Null => Cbor::Null,
         Json::Bool(value) => Cbor::Bool(value),
-        Json::Number(number) => number_to_cbor(number)?,
+        Json::Number(number) => number_to_cbor(&number)?,
         Json::String(text) => Cbor::Text(text),
         Json::Array(items) => Cbor::Array(items.into_iter().map(to_cbor).collect::<Result<_, _>>()?),
         Json::Object(map) => return object_to_cbor(map),
     })
 }
 
-fn number_to_cbor(number: Number) -> Result<Cbor, JsonError> {
+fn number_to_cbor(number: &Number) -> Result<Cbor, JsonError> {
     if let Some(value) = number.as_u64() {
         return Ok(Cbor::Integer(value.into()));
     }
     if let Some(value) = number.as_i64() {
         return Ok(Cbor::Integer(value.into()));
     }
-    number.as_f64().map(Cbor::Float).ok_or(JsonError::Number(number))
+    number.as_f64().map(Cbor::Float).ok_or_else(|| JsonError::Integer(number.to_string()))
 }
 
 fn object_to_cbor(map: Map<String, Json>) -> Result<Cbor, JsonError> {
@@ -80,6 +127,7 @@ fn special_to_cbor(key: &str, value: &Json) -> Option<Result<Cbor, JsonError>> {
         "$bytes" => Some(bytes_to_cbor(value)),
         "$tag" => Some(tag_to_cbor(value)),
         "$map" => Some(pairs_to_cbor(value)),
+        "$int" => Some(int_to_cbor(value)),
         "$float" => Some(float_to_cbor(value)),
         _ => None,
     }
@@ -111,6 +159,13 @@ fn pairs_to_cbor(value: &Json) -> Result<Cbor, JsonError> {
             Some(_) | None => Err(form()),
         });
     Ok(Cbor::Map(pairs.collect::<Result<_, _>>()?))
+}
+
+fn int_to_cbor(value: &Json) -> Result<Cbor, JsonError> {
+    let form = "a text with an integer from -18446744073709551616 to 18446744073709551615";
+    let number = value.as_str().and_then(|text| text.parse::<i128>().ok());
+    let integer = number.and_then(|number| Integer::try_from(number).ok());
+    integer.map(Cbor::Integer).ok_or(JsonError::Form { key: "$int", form })
 }
 
 fn float_to_cbor(value: &Json) -> Result<Cbor, JsonError> {
@@ -149,7 +204,7 @@ fn integer_from_cbor(value: i128) -> Json {
     match (u64::try_from(value), i64::try_from(value)) {
         (Ok(value), _) => value.into(),
         (Err(_), Ok(value)) => value.into(),
-        (Err(_), Err(_)) => Json::String(value.to_string()),
+        (Err(_), Err(_)) => special("$int", Json::String(value.to_string())),
     }
 }
 
@@ -167,8 +222,9 @@ fn map_from_cbor(pairs: Vec<(Cbor, Cbor)>) -> Json {
     let mut map = Map::new();
     let looks_special = pairs.len() == 1
         && matches!(&pairs[0].0, Cbor::Text(key) if special_to_cbor(key, &Json::Null).is_some());
-    let plain = !looks_special && pairs.iter().all(|(key, _)| matches!(key, Cbor::Text(_)));
-    if !plain {
+    let mut keys = BTreeSet::new();
+    let differ = pairs.iter().all(|(key, _)| matches!(key, Cbor::Text(key) if keys.insert(key)));
+    if looks_special || !differ {
         let pairs = pairs.into_iter().map(|(key, value)| Json::Array(vec![from_cbor(key), from_cbor(value)]));
         return special("$map", Json::Array(pairs.collect()));
     }
@@ -192,15 +248,17 @@ mod tests {
             any::<bool>().prop_map(Cbor::Bool),
             any::<i64>().prop_map(|value| Cbor::Integer(value.into())),
             any::<u64>().prop_map(|value| Cbor::Integer(value.into())),
+            (-(1_i128 << 64)..1 << 64).prop_map(|value| Cbor::Integer(value.try_into().unwrap())),
             any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Cbor::Float),
-            prop_oneof![".{0,6}", Just("$bytes".to_owned()), Just("$map".to_owned())].prop_map(Cbor::Text),
+            prop_oneof![".{0,6}", "[-\"\\\\0-9]{0,25}", Just("$bytes".to_owned()), Just("$int".to_owned())]
+                .prop_map(Cbor::Text),
             prop::collection::vec(any::<u8>(), 0..6).prop_map(Cbor::Bytes),
         ];
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Cbor::Array),
-                prop::collection::btree_map("[$a-c]{0,5}", inner.clone(), 0..4).prop_map(|map| {
-                    Cbor::Map(map.into_iter().map(|(key, value)| (Cbor::Text(key), value)).collect())
+                prop::collection::vec(("[$a-c]{0,2}", inner.clone()), 0..4).prop_map(|pairs| {
+                    Cbor::Map(pairs.into_iter().map(|(key, value)| (Cbor::Text(key), value)).collect())
                 }),
                 prop::collection::vec((inner.clone(), inner.clone()), 0..3).prop_map(Cbor::Map),
                 (any::<u64>(), inner).prop_map(|(tag, value)| Cbor::Tag(tag, Box::new(value))),
@@ -208,12 +266,12 @@ mod tests {
         })
     }
 
-    /// JSON keeps no order of keys, and the last of two equal keys.
+    /// JSON keeps no order of keys.
     fn sorted(cbor: Cbor) -> Cbor {
         match cbor {
-            Cbor::Map(pairs) if pairs.iter().all(|(key, _)| matches!(key, Cbor::Text(_))) => {
-                let pairs = pairs.into_iter().map(|(key, value)| (format!("{key:?}"), (key, sorted(value))));
-                Cbor::Map(pairs.collect::<std::collections::BTreeMap<_, _>>().into_values().collect())
+            Cbor::Map(mut pairs) if pairs.iter().all(|(key, _)| matches!(key, Cbor::Text(_))) => {
+                pairs.sort_by_key(|(key, _)| format!("{key:?}"));
+                Cbor::Map(pairs.into_iter().map(|(key, value)| (key, sorted(value))).collect())
             }
             Cbor::Map(pairs) => {
                 Cbor::Map(pairs.into_iter().map(|(key, value)| (sorted(key), sorted(value))).collect())
@@ -234,7 +292,7 @@ mod tests {
         #[test]
         fn what_is_shown_is_read_back_as_the_same(value in cbor()) {
             let text = from_cbor(value.clone()).to_string();
-            let back = to_cbor(serde_json::from_str(&text).unwrap()).unwrap();
+            let back = read(&text).unwrap();
             prop_assert_eq!(sorted(back), sorted(value), "{}", text);
         }
     }
@@ -247,11 +305,38 @@ mod tests {
             (r#"{"$tag": [1]}"#, "\"$tag\" must hold an array of a number and a value"),
             (r#"{"$map": {}}"#, "\"$map\" must hold an array of arrays"),
             (r#"{"$float": "big"}"#, "\"$float\" must hold \"NaN\""),
+            (r#"{"$int": "18446744073709551616"}"#, "\"$int\" must hold a text with an integer from -1844"),
+            (r#"{"$int": 1}"#, "\"$int\" must hold a text"),
+            ("nul", "it is no JSON"),
         ] {
-            let error = to_cbor(serde_json::from_str(text).unwrap()).unwrap_err().to_string();
+            let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        let ordinary = serde_json::json!({"$bytes": "aGk=", "and": "more"});
-        assert!(matches!(to_cbor(ordinary).unwrap(), Cbor::Map(_)));
+        assert!(matches!(read(r#"{"$bytes": "aGk=", "and": "more"}"#).unwrap(), Cbor::Map(_)));
+    }
+
+    #[test]
+    fn an_integer_is_sent_as_it_is_or_refused() {
+        for (text, exact) in [
+            ("18446744073709551615", u64::MAX.into()),
+            ("-9223372036854775808", i64::MIN.into()),
+            (r#"{"$int": "-18446744073709551616"}"#, -(1_i128 << 64)),
+        ] {
+            assert_eq!(read(text).unwrap(), Cbor::Integer(exact.try_into().unwrap()), "{text}");
+        }
+        for text in ["18446744073709551616", "-9223372036854775809"] {
+            for around in [text.to_owned(), format!(r#"{{"a\"": ["\\", {text} ]}}"#)] {
+                let error = read(&around).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("{text} is an integer beyond 64 bits")), "{error}");
+            }
+            assert!(read(&format!("[\"\\\"{text}\", {text}.0, {text}e1]")).is_ok());
+        }
+    }
+
+    #[test]
+    fn equal_keys_of_a_map_are_all_shown() {
+        let pair = |value: u8| (Cbor::Text("a".into()), Cbor::Integer(value.into()));
+        let shown = from_cbor(Cbor::Map(vec![pair(1), pair(2)])).to_string();
+        assert_eq!(shown, r#"{"$map":[["a",1],["a",2]]}"#);
     }
 }
