@@ -7,6 +7,8 @@
 mod clock;
 pub mod ports;
 pub mod queries;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod ticker;
 
 use std::cell::RefCell;

@@ -1,0 +1,16 @@
+//! An engine for the tests of the rooms around it.
+
+use lifeboat_core::settings::Settings;
+
+use super::ports::{LinkPort, ProcessPort};
+use super::{Clock, Engine};
+use crate::observe::tests::{observer, settings};
+
+/// An engine over a fresh core with the pools and methods that the tests of observation know.
+pub(crate) fn engine<L: LinkPort, P: ProcessPort>(
+    links: impl FnOnce(&Settings) -> L,
+    processes: P,
+) -> Engine<L, P> {
+    let links = links(&settings());
+    Engine::new(settings(), 1, Clock::start(), observer(), links, processes)
+}
