@@ -95,7 +95,7 @@ async fn a_call_prints_its_reply_or_says_why_there_is_none() {
     let unknown = lifeboat(&broker, &["call", "nothing"]).await;
     unknown.not_done(1, &["'nothing' was rejected (unknown_method)"]);
     let typo = lifeboat(&broker, &["call", "act", "{deed: Echo}"]).await;
-    typo.not_done(2, &["the request is no JSON"]);
+    typo.not_done(2, &["the request: it is no JSON"]);
     broker.stop();
 }
 
