@@ -43,7 +43,9 @@ pub(crate) fn executions(trace: &Path) -> Vec<Execution> {
         let (tag, pid, attempt) = (next()?, next()?, next()?);
         Some(Execution { tag, pid: u32::try_from(pid).ok()?, attempt: u16::try_from(attempt).ok()? })
     };
-    text.lines().map(|line| read(line).unwrap_or_else(|| panic!("no execution: {line:?}"))).collect()
+    // A line that is still being written is none yet.
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    whole.map(|line| read(line).unwrap_or_else(|| panic!("no execution: {line:?}"))).collect()
 }
 
 /// Waits until so many executions have begun.

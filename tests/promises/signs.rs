@@ -7,8 +7,8 @@ use lifeboat_tests::act::{Act, Acted, Deed, Sign};
 use lifeboat_tests::harness::{Broker, LIMIT, SLACK, Turn, eventually, is_alive};
 use rustix::process::Signal;
 
-use crate::calls::{Calling, executions, sent, signal};
-use crate::common::{begun, config, crashes, echo, timed, within};
+use crate::calls::{Calling, all_begun, executions, sent, signal};
+use crate::common::{config, crashes, echo, timed, within};
 
 /// How long a handler may give no sign.
 const STALL: Duration = Duration::from_millis(600);
@@ -186,7 +186,7 @@ impl Pair {
         let trace = broker.room().path().join("trace");
         let millis = u64::try_from(executes.as_millis()).expect("a short time");
         let executing = sent(client.request(Act::new(Deed::EchoAfter(millis)).traced(&trace)));
-        begun(&trace).await;
+        all_begun(&trace, 1).await;
         let busy = executions(&trace)[0].pid;
         let pids = [broker.worker_pid("p-0").await, broker.worker_pid("p-1").await];
         let other = pids.into_iter().find(|pid| *pid != busy).expect("there are two");
@@ -208,7 +208,9 @@ impl Pair {
 #[tokio::test]
 async fn a_process_that_lives_is_left_alone() {
     let _turn = Turn::shared();
-    let mut pair = Pair::start("sdk", HEARTBEAT, 4 * PATIENCE).await;
+    // Patient enough for a machine on which nobody is scheduled for a second.
+    let keys = "heartbeat = { interval = \"300ms\", missed = 5 }";
+    let mut pair = Pair::start("sdk", keys, Duration::from_secs(4)).await;
     (&mut pair.executing).await.expect("no panic").expect("nobody disturbs it");
     pair.serve().await;
 }
