@@ -136,9 +136,9 @@ macro_rules! setters {
 
         /// Allows up to `max_attempts` attempts, the first included. Only for a request that may safely be done more
         /// than once: an attempt that crashed may have done its work, or half of it. What is retried is as configured,
-        /// or as [`retry_on`](Self::retry_on) says.
+        /// or as [`retry_on`](Self::retry_on) says. There is always a first attempt: 0 is taken as 1.
         pub fn retry(mut self, max_attempts: u16) -> Self {
-            self.options.retry().max_attempts = Some(max_attempts);
+            self.options.retry().max_attempts = Some(max_attempts.max(1));
             self
         }
 

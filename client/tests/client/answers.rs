@@ -69,6 +69,20 @@ async fn options_travel_and_the_reply_knows_its_story() {
 }
 
 #[tokio::test]
+async fn no_attempts_at_all_are_one_attempt() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let call = client.request(Resize { width: 64 }).retry(0);
+    let serve = async {
+        let request = peer.request().await;
+        assert_eq!(request.ext.retry, Some(RetryExt { max_attempts: Some(1), on: Vec::new() }));
+        peer.answer(request.route, &9_u32).await;
+    };
+    let (reply, ()) = tokio::join!(limit(call), serve);
+    assert_eq!(*reply.expect("answered"), 9);
+}
+
+#[tokio::test]
 async fn raw_calls_carry_any_cbor_both_ways() {
     let broker = Broker::new();
     let (client, mut peer) = broker.client().await;
