@@ -1,16 +1,15 @@
 //! `lifeboat call`: one request, from JSON and back.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::time::Duration;
 
-use lifeboat_client::{AttemptReport, Bytes, CallError, Event, Partial, Progress, RawEventStream, Reply};
+use lifeboat_client::{Bytes, CallError, Event, Partial, Progress, RawEventStream, Reply};
 use lifeboat_protocol::{decode_body, encode_body};
 use serde_json::{Value as Json, json};
 
 use super::exit::Exit;
 use super::json;
+use super::outcome::{attempt_json, error_json, told};
 use super::remote::{self, Remote, RemoteError};
 use super::serve::complain;
 
@@ -35,6 +34,9 @@ pub struct CallArgs {
     /// Print one JSON object per line while it runs: progress, partial, attempt_failed, then ok or error
     #[arg(long)]
     stream: bool,
+    /// Print one JSON object: ok with the reply, or error with all that is known of it
+    #[arg(long, conflicts_with = "stream")]
+    json: bool,
 }
 
 /// Runs the command: 0 if the outcome is ok, 1 if it is another one, 2 if what is to be sent is no JSON.
@@ -47,12 +49,23 @@ pub(super) fn run(args: &CallArgs) -> Exit {
         }
     };
     remote::run(async {
-        let boat = args.remote.connect().await?;
+        let boat = match args.remote.connect().await {
+            Err(RemoteError::Connect(error)) if args.json || args.stream => {
+                return last_line(Err(CallError::Connect(error)));
+            }
+            boat => boat?,
+        };
         let mut request = boat.request_raw(args.method.clone(), body);
         if let Some(timeout) = args.timeout {
             request = request.timeout(timeout);
         }
-        if args.stream { stream(request.stream()).await } else { answer(request.await) }
+        if args.stream {
+            stream(request.stream()).await
+        } else if args.json {
+            last_line(request.await)
+        } else {
+            answer(request.await)
+        }
     })
 }
 
@@ -115,7 +128,7 @@ fn last_line(end: Result<Reply<Bytes>, CallError>) -> Result<Exit, RemoteError> 
             Ok(Exit::Done)
         }
         Err(error) => {
-            remote::print_json(&json!({ "error": error_json(&error) }))?;
+            remote::print_json(&json!({ "error": error_json(&error)? }))?;
             complain(&told(&error));
             Ok(Exit::Failed)
         }
@@ -140,39 +153,4 @@ fn progress_json(progress: &Progress) -> Json {
         "text": progress.text,
         "skipped": progress.skipped,
     })
-}
-
-fn attempt_json(attempt: &AttemptReport) -> Json {
-    json!({
-        "number": attempt.number,
-        "worker": attempt.worker,
-        "incarnation": attempt.incarnation,
-        "pid": attempt.pid,
-        "end": attempt.end.to_string(),
-        "reason": attempt.reason.as_ref().map(ToString::to_string),
-    })
-}
-
-fn error_json(error: &CallError) -> Json {
-    json!({
-        "message": told(error),
-        "may_have_executed": error.may_have_executed(),
-        "is_retryable": error.is_retryable(),
-        "attempts": error.attempts().iter().map(attempt_json).collect::<Vec<_>>(),
-    })
-}
-
-/// An error with what is behind it, and with the attempts that were made.
-fn told(error: &CallError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            // Writing to a text cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@ pub mod healthcheck;
 pub mod json;
 pub mod logging;
 pub mod operate;
+mod outcome;
 mod process_link;
 pub mod remote;
 pub mod requests;
