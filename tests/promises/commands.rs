@@ -128,13 +128,49 @@ async fn a_streamed_call_prints_all_that_is_told() {
     let lines = said.lines();
     let failed = &lines[0]["attempt_failed"];
     assert_eq!((&failed["number"], &failed["end"]), (&json!(1), &json!("crashed")), "{said:?}");
-    says(failed["reason"].as_str().unwrap_or_default(), &["exit code 3"]);
+    assert_eq!(
+        (&failed["reason"]["label"], &failed["reason"]["code"]),
+        (&json!("exit"), &json!(3)),
+        "{said:?}"
+    );
     assert_eq!((lines.len(), &lines[1]["attempts"]), (2, &json!(2)));
 
     let said = call(&broker, &Act::new(Deed::Exit(4)), &["--stream"]).await;
     let lines = said.lines();
     assert_eq!(lines[1]["error"]["attempts"].as_array().map(Vec::len), Some(2), "{said:?}");
     said.not_done(1, &["Worker crashed after 2 attempts while processing 'act'", "exit code 4"]);
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_program_reads_how_a_call_ended_as_one_object() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("sdk", 1, "", "retry = { max_attempts = 2 }")).await;
+    let told = async |act: Act, options: &[&str]| {
+        let options: Vec<&str> = ["--json"].into_iter().chain(options.iter().copied()).collect();
+        let said = call(&broker, &act, &options).await;
+        assert_eq!((said.code, said.err.is_empty()), (Some(1), false), "{said:?}");
+        let mut lines = said.lines();
+        assert_eq!(lines.len(), 1, "{said:?}");
+        lines.remove(0)["error"].take()
+    };
+    let crash = told(Act::new(Deed::Exit(3)), &[]).await;
+    assert_eq!((&crash["outcome"], &crash["max_attempts"]), (&json!("crashed"), &json!(2)), "{crash}");
+    assert_eq!((&crash["reason"]["label"], &crash["reason"]["code"]), (&json!("exit"), &json!(3)), "{crash}");
+    let numbers = |error: &Value| -> Vec<Option<u64>> {
+        let attempts = error["attempts"].as_array().expect("a list of attempts");
+        attempts.iter().map(|attempt| attempt["number"].as_u64()).collect()
+    };
+    assert_eq!(numbers(&crash), [Some(1), Some(2)], "{crash}");
+
+    let late = told(Act::new(Deed::Hang), &["--timeout", "300ms"]).await;
+    assert_eq!((&late["outcome"], &late["which"]), (&json!("timed_out"), &json!("deadline")), "{late}");
+    assert_eq!((&late["limit_ms"], numbers(&late)), (&json!(300), vec![Some(1)]), "{late}");
+    let no = told(Act::new(Deed::Fail { retryable: false }), &[]).await;
+    assert_eq!((&no["outcome"], &no["failure"]["code"]), (&json!("failed"), &json!("asked_to_fail")), "{no}");
+    let reply = call(&broker, &Act::echo(9), &["--json"]).await;
+    let reply = reply.json();
+    assert_eq!((&reply["ok"]["tag"], &reply["attempts"]), (&json!(9), &json!(1)), "{reply}");
     broker.stop();
 }
 
