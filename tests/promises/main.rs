@@ -4,6 +4,7 @@ mod bad_input;
 mod broker_death;
 mod calls;
 mod cancels;
+mod chaos;
 mod commands;
 mod common;
 mod demo;

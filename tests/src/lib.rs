@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod behaviours;
+pub mod chaos;
 pub mod clock;
 pub mod harness;
 pub mod sized;

@@ -12,6 +12,7 @@ mod answer_then;
 mod answer_twice;
 mod bad_hello;
 mod busy;
+mod chaos;
 mod close_and_live;
 mod die_when_ready;
 mod echo;
@@ -58,7 +59,7 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 16] = [
+const KINDS: [(&str, Kind); 18] = [
     ("sdk", sdk::run),
     ("raw", raw::run),
     ("raw-stubborn", ignore_sigterm::run),
@@ -75,6 +76,8 @@ const KINDS: [(&str, Kind); 16] = [
     ("hang-lost-main", lose_main::run_and_hang),
     ("escape-undead", escape::run_undead),
     ("escape-and-end", escape::run_and_end),
+    ("chaos-sdk", chaos::run),
+    ("chaos-raw", chaos::run_raw),
 ];
 
 /// Runs the kind of program that the first argument names.

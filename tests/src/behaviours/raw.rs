@@ -25,10 +25,14 @@ pub(super) fn run() -> ExitCode {
 
 /// A stubborn one does not heed a drain.
 pub(super) fn serve(stubborn: bool) -> ExitCode {
-    let mut link = match Link::open() {
-        Ok(link) => link,
-        Err(error) => return by_hand(&error),
-    };
+    match Link::open() {
+        Ok(link) => serve_on(link, stubborn),
+        Err(error) => by_hand(&error),
+    }
+}
+
+/// The same, for one that has said its hello.
+pub(super) fn serve_on(mut link: Link, stubborn: bool) -> ExitCode {
     loop {
         let Some(frame) = link.read_frame() else { return ExitCode::from(69) };
         let message = decode(&frame).expect("the broker sends frames that can be read");
@@ -57,7 +61,12 @@ pub(super) struct Link {
 impl Link {
     /// Takes the socket and says that this worker is ready.
     pub(super) fn open() -> io::Result<Self> {
-        let methods = vec![Act::NAME.into(), Wait::NAME.into()];
+        Self::open_for([Act::NAME, Wait::NAME])
+    }
+
+    /// The same, with methods of its own.
+    pub(super) fn open_for<'a>(methods: impl IntoIterator<Item = &'a str>) -> io::Result<Self> {
+        let methods = methods.into_iter().map(str::to_owned).collect();
         let hello = Hello {
             worker: Some(WorkerHello { methods, ..WorkerHello::default() }),
             ..Hello::new(Role::Worker, DEFAULT_MAX_BODY, "misbehave")

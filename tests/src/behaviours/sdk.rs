@@ -14,7 +14,7 @@ pub(super) fn run() -> ExitCode {
     Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait).run().report()
 }
 
-fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
+pub(super) fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
     leave_trace(&act, context.attempt())?;
     if context.attempt() <= act.until_attempt {
         if let Deed::Fail { retryable } = act.deed {

@@ -33,10 +33,7 @@ impl Metrics {
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let name = format!("lifeboat_{name}");
-        let fits = |sample: &&Sample| {
-            sample.name == name
-                && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|it| it == value))
-        };
+        let fits = |sample: &&Sample| sample.name == name && sample.has(labels);
         let found: Vec<f64> = self.0.iter().filter(fits).map(|sample| sample.value).collect();
         assert!(!found.is_empty(), "no series {name} with {labels:?}");
         found.iter().sum()
@@ -62,13 +59,26 @@ impl Metrics {
     /// Every series of a counter that is not 0, by the value of one label. The prefix `lifeboat_` is added.
     #[must_use]
     pub fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        self.by_of(name, label, &[])
+    }
+
+    /// The same for the series that have these labels.
+    #[must_use]
+    pub fn by_of(&self, name: &str, label: &str, of: &[(&str, &str)]) -> BTreeMap<String, f64> {
         let name = format!("lifeboat_{name}");
         let mut sums = BTreeMap::new();
-        for sample in self.0.iter().filter(|sample| sample.name == name && sample.value != 0.0) {
+        let fits = |sample: &&Sample| sample.name == name && sample.value != 0.0 && sample.has(of);
+        for sample in self.0.iter().filter(fits) {
             let value = sample.labels.get(label).cloned().unwrap_or_default();
             *sums.entry(value).or_insert(0.0) += sample.value;
         }
         sums
+    }
+}
+
+impl Sample {
+    fn has(&self, labels: &[(&str, &str)]) -> bool {
+        labels.iter().all(|(label, value)| self.labels.get(*label).is_some_and(|it| it == value))
     }
 }
 

@@ -22,7 +22,7 @@ pub use http::{Page, get};
 pub use mark::{MARK_VARIABLE, Mark, Marked};
 pub use metrics::Metrics;
 pub use proc_fs::{Usage, is_alive, threads_of, usage, zombies_of};
-pub use programs::{ballast, broker_program, caller, misbehave, workspace};
+pub use programs::{ballast, broker_program, caller, chaos_client, misbehave, workspace};
 pub use raw_client::{RawClient, Received, hello, request_frame};
 pub use room::Room;
 pub use stalls::{Stalled, Stalls};

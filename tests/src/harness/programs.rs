@@ -53,6 +53,12 @@ pub fn caller() -> PathBuf {
     beside("caller")
 }
 
+/// A client of the chaos.
+#[must_use]
+pub fn chaos_client() -> PathBuf {
+    beside("chaos_client")
+}
+
 /// The root of the repository.
 #[must_use]
 pub fn workspace() -> &'static Path {
