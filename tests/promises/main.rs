@@ -14,6 +14,7 @@ mod http;
 mod intruders;
 mod ladder;
 mod last_words;
+mod leaks;
 mod limits;
 mod log;
 mod messages;
