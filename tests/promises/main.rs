@@ -9,6 +9,7 @@ mod commands;
 mod common;
 mod demo;
 mod failures;
+mod floods;
 mod hosts;
 mod http;
 mod intruders;

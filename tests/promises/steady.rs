@@ -14,10 +14,10 @@ const BALLAST_MIB: &str = "1024";
 const SPAWNS: u64 = 20;
 
 /// A stall by the spawn shows in every round; another program's noise does not.
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 
 /// What a request may wait longer than usual.
-const LONGER: Duration = Duration::from_millis(10);
+pub(crate) const LONGER: Duration = Duration::from_millis(10);
 
 /// Two pools, so that requests of one have nothing to do with the deaths of the other.
 const TWO_POOLS: &str = r#"
@@ -34,7 +34,7 @@ workers = 1
 "#;
 
 /// Round trips, one after another, until told to stop.
-async fn measure(client: &Client, until: impl Future<Output = ()>) -> Vec<Duration> {
+pub(crate) async fn measure(client: &Client, until: impl Future<Output = ()>) -> Vec<Duration> {
     let mut times = Vec::new();
     tokio::pin!(until);
     loop {
@@ -54,7 +54,7 @@ async fn measure(client: &Client, until: impl Future<Output = ()>) -> Vec<Durati
 
 /// Prints a distribution; gives its 99 % and its worst.
 #[expect(clippy::print_stdout, reason = "the distribution is the test's result")]
-fn show(what: &str, times: &[Duration]) -> (Duration, Duration) {
+pub(crate) fn show(what: &str, times: &[Duration]) -> (Duration, Duration) {
     let at = |share: usize| times[(times.len() - 1) * share / 1000];
     println!(
         "{what}: {} round trips, half {:?}, 99 % {:?}, 99.9 % {:?}, worst {:?}",

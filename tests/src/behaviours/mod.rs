@@ -59,8 +59,9 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 18] = [
+const KINDS: [(&str, Kind); 19] = [
     ("sdk", sdk::run),
+    ("sdk-flooding", flood::run),
     ("raw", raw::run),
     ("raw-stubborn", ignore_sigterm::run),
     ("raw-lost-main", lose_main::run),
