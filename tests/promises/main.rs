@@ -34,4 +34,5 @@ mod starts;
 mod steady;
 mod trees;
 mod trips;
+mod unkillable;
 mod violations;

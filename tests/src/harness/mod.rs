@@ -4,6 +4,7 @@
 //! or let a test pass that left a process alive.
 
 mod broker;
+mod held;
 mod http;
 mod mark;
 mod metrics;
@@ -18,6 +19,7 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use broker::Broker;
+pub use held::Held;
 pub use http::{Page, get};
 pub use mark::{MARK_VARIABLE, Mark, Marked};
 pub use metrics::Metrics;
