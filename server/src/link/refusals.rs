@@ -14,10 +14,10 @@ use super::Links;
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long [`SAID`] refusals are enough for.
-const WINDOW: Duration = Duration::from_secs(1);
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
 /// Refusals logged one by one within a window: plenty to see who it is.
-const SAID: u32 = 10;
+pub(super) const SAID: u32 = 10;
 
 /// Counts the refusals of the present window.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! The buffers against real sockets: whatever the sizes of reads and writes, the frames are the same.
 
 mod fit;
+mod logs;
 mod turns;
 
 use std::io::{IoSlice, Read as _, Write as _};
