@@ -11,6 +11,17 @@ pub(crate) fn engine<L: LinkPort, P: ProcessPort>(
     links: impl FnOnce(&Settings) -> L,
     processes: P,
 ) -> Engine<L, P> {
-    let links = links(&settings());
-    Engine::new(settings(), 1, Clock::start(), observer(), links, processes)
+    engine_with(|_| {}, links, processes)
+}
+
+/// The same with other settings: `change` changes those of [`engine`].
+pub(crate) fn engine_with<L: LinkPort, P: ProcessPort>(
+    change: impl FnOnce(&mut Settings),
+    links: impl FnOnce(&Settings) -> L,
+    processes: P,
+) -> Engine<L, P> {
+    let mut settings = settings();
+    change(&mut settings);
+    let links = links(&settings);
+    Engine::new(settings, 1, Clock::start(), observer(), links, processes)
 }

@@ -180,7 +180,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         if self.links.table.client(id).is_none_or(|client| client.closing) {
             return Received::Eof;
         }
-        let received = self.links.read(Peer::Client(id));
+        let received = self.links.read(Peer::Client(id), usize::MAX);
         // After the read: what came just before it must not be taken for older than it is, or its limits fire early.
         self.wake();
         if let Received::Short(_) | Received::Full(_) = received

@@ -92,14 +92,17 @@ impl Intake {
         }
     }
 
-    /// Reads once. Follow with [`Intake::next_frame`] until it gives none.
-    pub(super) fn read(&mut self, socket: &Socket, scratch: &mut Scratch) -> Received {
+    /// Reads once, at most `most` bytes and at least one. Follow with [`Intake::next_frame`] until it gives none.
+    pub(super) fn read(&mut self, socket: &Socket, scratch: &mut Scratch, most: usize) -> Received {
+        debug_assert!(most > 0, "nothing read would be taken for the end");
         scratch.epoch += 1;
         scratch.start = 0;
         match &mut self.partial {
             Partial::Small(begun) => {
                 scratch.bytes[..begun.len()].copy_from_slice(begun);
-                let received = socket.receive(&mut scratch.bytes[begun.len()..]);
+                let room = &mut scratch.bytes[begun.len()..];
+                let len = room.len().min(most);
+                let received = socket.receive(&mut room[..len]);
                 match received {
                     Received::Short(taken) | Received::Full(taken) => {
                         scratch.end = begun.len() + taken;
@@ -113,7 +116,7 @@ impl Intake {
             Partial::Large { bytes, need } => {
                 scratch.end = 0;
                 let missing = *need - bytes.len();
-                socket.receive_into(bytes, missing)
+                socket.receive_into(bytes, missing.min(most))
             }
         }
     }

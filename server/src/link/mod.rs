@@ -180,10 +180,10 @@ impl Links {
         }
     }
 
-    /// Reads once from a peer. Follow with [`Links::next_frame`] until it gives none.
-    fn read(&mut self, peer: Peer) -> Received {
+    /// Reads once from a peer, at most `most` bytes. Follow with [`Links::next_frame`] until it gives none.
+    fn read(&mut self, peer: Peer, most: usize) -> Received {
         match self.table.connection(peer) {
-            Some(connection) => connection.intake.read(&connection.socket, &mut self.scratch),
+            Some(connection) => connection.intake.read(&connection.socket, &mut self.scratch, most),
             None => Received::Eof,
         }
     }

@@ -1,5 +1,6 @@
 //! The buffers against real sockets: whatever the sizes of reads and writes, the frames are the same.
 
+mod ends;
 mod fit;
 mod logs;
 mod turns;
@@ -41,7 +42,7 @@ async fn read_all(socket: &Socket, limit: FrameLimit) -> Result<(Vec<Vec<u8>>, u
     let mut frames = Vec::new();
     loop {
         let mut guard = socket.readable().await.unwrap();
-        match intake.read(socket, &mut scratch) {
+        match intake.read(socket, &mut scratch, usize::MAX) {
             Received::Short(_) | Received::Nothing => guard.clear_ready(),
             Received::Full(_) => {}
             Received::Eof => return Ok((frames, intake.unfinished())),

@@ -138,7 +138,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         if self.links.table.worker(process).is_none_or(|worker| worker.ended) {
             return Turn::Over;
         }
-        let received = self.links.read(Peer::Process(process));
+        let received = self.links.read(Peer::Process(process), usize::MAX);
         self.wake();
         let turn = match received {
             Received::Short(_) | Received::Nothing => Turn::Emptied,
@@ -171,11 +171,11 @@ impl<P: ProcessPort> Engine<Links, P> {
     /// more.
     ///
     /// Tells whether the last of what was written to it, or was to be, was never read.
-    fn take_last_words(&mut self, process: ProcessKey) -> bool {
+    pub(super) fn take_last_words(&mut self, process: ProcessKey) -> bool {
         // One more: behind the last byte it is told whether the end came with bytes unread.
         let mut left = self.waiting(process).saturating_add(1);
         while left > 0 && self.links.table.worker(process).is_some_and(|worker| !worker.ended) {
-            match self.links.read(Peer::Process(process)) {
+            match self.links.read(Peer::Process(process), left) {
                 Received::Short(taken) | Received::Full(taken) => {
                     left = left.saturating_sub(taken);
                     if let Err(violation) = self.take_frames(process) {

@@ -13,20 +13,21 @@ use lifeboat_protocol::{
 use tokio::task::{spawn_local, yield_now};
 
 use super::on_data_plane;
-use super::turns::{NoProcesses, adopted, engine};
+use super::turns::{adopted, engine};
+use crate::engine::ports::ProcessPort;
 use crate::link::{SharedEngine, client, flush};
 
-const PROCESS: ProcessKey = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
+pub(super) const PROCESS: ProcessKey = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
 
 /// What the client takes.
 const MOST: usize = 1000;
 
-const fn route(id: u64, attempt: u16) -> Route {
+pub(super) const fn route(id: u64, attempt: u16) -> Route {
     Route { id, attempt, flags: RouteFlags::NONE, time_left: TimeLeft::NONE }
 }
 
 /// A process that is ready; its end.
-fn worker(engine: &SharedEngine<NoProcesses>) -> UnixStream {
+pub(super) fn worker<P: ProcessPort>(engine: &SharedEngine<P>) -> UnixStream {
     engine.borrow_mut().start();
     engine.borrow_mut().handle(Event::Spawned { process: PROCESS, pid: 1 });
     let theirs = adopted(engine, PROCESS);
@@ -35,7 +36,7 @@ fn worker(engine: &SharedEngine<NoProcesses>) -> UnixStream {
 }
 
 /// A client that wants a stream; its end.
-fn client(engine: &SharedEngine<NoProcesses>) -> UnixStream {
+pub(super) fn client<P: ProcessPort + 'static>(engine: &SharedEngine<P>) -> UnixStream {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let mut sent = Vec::new();
@@ -47,19 +48,23 @@ fn client(engine: &SharedEngine<NoProcesses>) -> UnixStream {
     theirs
 }
 
+/// What the process executes, once it does: the request and its attempt.
+pub(super) async fn executing<P: ProcessPort>(engine: &SharedEngine<P>) -> (u64, u16) {
+    loop {
+        if let Some((request, attempt, _)) = engine.borrow().core().executing(PROCESS).first() {
+            return (request.0, attempt.0);
+        }
+        yield_now().await;
+    }
+}
+
 /// The outcome that the client is told, after a part and an answer of these lengths; `None` for an answer.
 fn told(part: usize, answer: usize) -> Option<ErrorBody> {
     on_data_plane(async || {
         let engine = engine();
         let flushing = spawn_local(flush::run(Rc::clone(&engine)));
         let (mut worker, mut client) = (worker(&engine), client(&engine));
-        let (request, attempt) = loop {
-            let executing = engine.borrow().core().executing(PROCESS);
-            if let Some((request, attempt, _)) = executing.first() {
-                break (request.0, attempt.0);
-            }
-            yield_now().await;
-        };
+        let (request, attempt) = executing(&engine).await;
         let mut said = Vec::new();
         put_partial(&mut said, route(request, attempt), &vec![0x60; part]);
         put_answer(&mut said, route(request, attempt), &vec![0x60; answer]);

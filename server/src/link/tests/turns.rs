@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lifeboat_core::evidence::StopSignal;
 use lifeboat_core::ids::{Incarnation, PoolId, ProcessKey, WorkerId};
+use lifeboat_core::settings::Settings;
 use lifeboat_protocol::{
     FRAME_OVERHEAD, Hello, MessageType, Operate, Role, Route, RouteFlags, TimeLeft, put_control,
 };
@@ -38,12 +39,17 @@ impl ProcessPort for NoProcesses {
 }
 
 pub(super) fn engine() -> SharedEngine<NoProcesses> {
+    Rc::new(RefCell::new(tests::engine(links, NoProcesses)))
+}
+
+/// Connections for an engine of the tests.
+pub(super) fn links(settings: &Settings) -> Links {
     let link = LinkSettings { max_body: 1 << 20, client_backlog: 1 << 20, max_clients: 1000 };
-    Rc::new(RefCell::new(tests::engine(|settings| Links::new(link, settings, 3), NoProcesses)))
+    Links::new(link, settings, 3)
 }
 
 /// Has a process's connection served as if it had said hello; gives the process's end.
-pub(super) fn adopted(engine: &SharedEngine<NoProcesses>, process: ProcessKey) -> UnixStream {
+pub(super) fn adopted<P: ProcessPort>(engine: &SharedEngine<P>, process: ProcessKey) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let socket = Rc::new(Socket::new(ours.into()).unwrap());

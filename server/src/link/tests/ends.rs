@@ -1,0 +1,71 @@
+//! What is read of a process whose end has come, and what its end is told as.
+
+use std::cell::RefCell;
+use std::io::Write as _;
+use std::num::NonZeroU32;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use lifeboat_core::event::Event;
+use lifeboat_core::evidence::{Evidence, StopSignal, WaitStatus};
+use lifeboat_core::ids::{PoolId, ProcessKey};
+use lifeboat_core::settings::Settings;
+use lifeboat_protocol::put_answer;
+
+use super::fit::{PROCESS, client, executing, route, worker};
+use super::on_data_plane;
+use super::turns::links;
+use crate::engine::ports::ProcessPort;
+use crate::engine::tests;
+use crate::link::SharedEngine;
+
+/// The reason of the worker's last crash: its process has exited with this status.
+fn judged<P: ProcessPort>(engine: &SharedEngine<P>, unread: bool, wait: WaitStatus) -> &'static str {
+    let mut engine = engine.borrow_mut();
+    engine.handle(Event::Exited { process: PROCESS, unread });
+    let evidence = Box::new(Evidence { wait, ..Evidence::default() });
+    engine.handle(Event::EvidenceGathered { process: PROCESS, evidence });
+    let view = engine.core().view(engine.now());
+    view.workers[0].last_crash.expect("a crash").1
+}
+
+/// A descendant that has kept its process's socket, and writes once: when a successor of the process is ordered.
+#[derive(Default)]
+struct Descendant {
+    socket: Option<UnixStream>,
+    says: Vec<u8>,
+}
+
+impl ProcessPort for Descendant {
+    fn spawn(&mut self, _: ProcessKey, _: PoolId, _: &str) {
+        if let Some(socket) = &mut self.socket {
+            socket.write_all(&std::mem::take(&mut self.says)).unwrap();
+        }
+    }
+
+    fn signal(&mut self, _: ProcessKey, _: StopSignal) {}
+
+    fn collect(&mut self, _: ProcessKey) {}
+
+    fn release(&mut self, _: ProcessKey) {}
+}
+
+#[test]
+fn what_a_descendant_writes_after_the_exit_is_not_read() {
+    on_data_plane(async || {
+        // The answer makes the process due, so that a successor is ordered while the last words are read.
+        let after_one = |settings: &mut Settings| {
+            settings.pools[0].recycle.requests = NonZeroU32::new(1);
+        };
+        let engine = Rc::new(RefCell::new(tests::engine_with(after_one, links, Descendant::default())));
+        let (mut worker, _client) = (worker(&engine), client(&engine));
+        let (request, attempt) = executing(&engine).await;
+        let mut answer = Vec::new();
+        put_answer(&mut answer, route(request, attempt), b"\x60");
+        worker.write_all(&answer).unwrap();
+        engine.borrow_mut().processes = Descendant { socket: Some(worker), says: b"no frame at all".into() };
+        let unread = engine.borrow_mut().take_last_words(PROCESS);
+        assert!(engine.borrow().processes.says.is_empty(), "it has written");
+        assert_eq!(judged(&engine, unread, WaitStatus::Exited { code: 3 }), "exit");
+    });
+}
