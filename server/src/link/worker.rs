@@ -126,9 +126,9 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     /// Reads what a process has written, after writing to it failed. True if its end was found and told.
     pub(super) fn read_to_the_end(&mut self, process: ProcessKey) -> bool {
-        // Each read but the last takes at least half of the read buffer.
-        let mut left = self.waiting(process) / (SCRATCH / 2) + 2;
-        while left > 0 && matches!(self.read_process(process), Turn::More) {
+        // Two reads take as much as the read buffer holds; behind the last byte a reset and the end may be told.
+        let mut left = self.waiting(process) / (SCRATCH / 2) + 4;
+        while left > 0 && !matches!(self.read_process(process), Turn::Over) {
             left -= 1;
         }
         self.links.table.worker(process).is_none_or(|worker| worker.ended)

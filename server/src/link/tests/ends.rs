@@ -11,13 +11,14 @@ use lifeboat_core::evidence::{Evidence, StopSignal, WaitStatus};
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_core::settings::Settings;
 use lifeboat_protocol::put_answer;
+use tokio::task::{spawn_local, yield_now};
 
 use super::fit::{PROCESS, client, executing, route, worker};
 use super::on_data_plane;
-use super::turns::links;
+use super::turns::{self, links};
 use crate::engine::ports::ProcessPort;
 use crate::engine::tests;
-use crate::link::SharedEngine;
+use crate::link::{SharedEngine, flush};
 
 /// The reason of the worker's last crash: its process has exited with this status.
 fn judged<P: ProcessPort>(engine: &SharedEngine<P>, unread: bool, wait: WaitStatus) -> &'static str {
@@ -67,5 +68,25 @@ fn what_a_descendant_writes_after_the_exit_is_not_read() {
         let unread = engine.borrow_mut().take_last_words(PROCESS);
         assert!(engine.borrow().processes.says.is_empty(), "it has written");
         assert_eq!(judged(&engine, unread, WaitStatus::Exited { code: 3 }), "exit");
+    });
+}
+
+#[test]
+fn a_process_that_answers_and_closes_is_told_as_closed_also_by_a_write() {
+    on_data_plane(async || {
+        let engine = turns::engine();
+        let (mut worker, _client) = (worker(&engine), client(&engine));
+        let (request, attempt) = executing(&engine).await;
+        let mut answer = Vec::new();
+        put_answer(&mut answer, route(request, attempt), b"\x60");
+        worker.write_all(&answer).unwrap();
+        drop(worker);
+        // What notices it first is the write of its request.
+        let flushing = spawn_local(flush::run(Rc::clone(&engine)));
+        while engine.borrow_mut().links.table.worker(PROCESS).unwrap().connection.dirty {
+            yield_now().await;
+        }
+        assert_eq!(judged(&engine, false, WaitStatus::Unknown), "connection_closed");
+        flushing.abort();
     });
 }
