@@ -123,6 +123,8 @@ impl ClientConnection {
 /// A process's connection. Dropping it ends the task that reads it.
 pub(super) struct WorkerConnection {
     pub(super) process: ProcessKey,
+    /// Its process id.
+    pub(super) pid: u32,
     pub(super) connection: Connection,
     /// Its hello was accepted.
     pub(super) greeted: bool,

@@ -52,11 +52,12 @@ pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess
             // Ends by itself, with the process: one that was called unkillable is watched beside its successor.
             tokio::task::spawn_local(await_exit(Rc::clone(engine), process, pidfd));
             let reader = tokio::task::spawn_local(read(Rc::clone(engine), process, Rc::clone(&socket)));
-            borrowed.greet_process(process, socket, reader.abort_handle());
+            borrowed.greet_process(process, pid, socket, reader.abort_handle());
         }
         Err(error) => {
             // Nobody will see its end: it is killed, and its evidence ordered at once; the process plane waits for it.
-            tracing::error!(%process, %error, "a process cannot be watched; it is killed");
+            let (worker, incarnation) = borrowed.life(process);
+            tracing::error!(worker, incarnation, pid, %error, "a process cannot be watched; it is killed");
             let what = format!("the broker could not watch it: {error}");
             borrowed.handle(Event::ConnectionEnded { process, how: ConnectionEnd::Violation(what) });
             borrowed.handle(Event::Exited { process, unread: false });
@@ -107,10 +108,11 @@ async fn await_exit<P: ProcessPort + 'static>(
 }
 
 impl<P: ProcessPort> Engine<Links, P> {
-    fn greet_process(&mut self, process: ProcessKey, socket: Rc<Socket>, reader: AbortHandle) {
+    fn greet_process(&mut self, process: ProcessKey, pid: u32, socket: Rc<Socket>, reader: AbortHandle) {
         let hello = self.assignment(process);
         self.links.table.insert_worker(WorkerConnection {
             process,
+            pid,
             connection: Connection::new(socket, self.links.limit),
             greeted: false,
             ended: false,
@@ -122,6 +124,11 @@ impl<P: ProcessPort> Engine<Links, P> {
                 tracing::error!(%error, "the hello to a worker could not be encoded");
             }
         });
+    }
+
+    /// A process's worker, and which of its lives it is, as the log names them.
+    pub(super) fn life(&self, process: ProcessKey) -> (&str, u32) {
+        (self.core().worker_name(process.worker), process.incarnation.0)
     }
 
     /// Reads what a process has written, after writing to it failed. True if its end was found and told.
@@ -200,9 +207,16 @@ impl<P: ProcessPort> Engine<Links, P> {
     fn end_connection(&mut self, process: ProcessKey, how: ConnectionEnd) -> Turn {
         if let Some(worker) = self.links.table.worker(process) {
             worker.ended = true;
-            let unfinished = worker.connection.intake.unfinished();
-            if unfinished > 0 {
-                tracing::info!(%process, bytes = unfinished, "the connection ended within a frame; it is dropped");
+            let (pid, bytes) = (worker.pid, worker.connection.intake.unfinished());
+            if bytes > 0 {
+                let (worker, incarnation) = self.life(process);
+                tracing::info!(
+                    worker,
+                    incarnation,
+                    pid,
+                    bytes,
+                    "the connection ended within a frame; it is dropped"
+                );
             }
         }
         self.handle(Event::ConnectionEnded { process, how });

@@ -14,6 +14,7 @@ use lifeboat_protocol::put_answer;
 use tokio::task::{spawn_local, yield_now};
 
 use super::fit::{PROCESS, client, executing, route, worker};
+use super::logs::logged;
 use super::on_data_plane;
 use super::turns::{self, links};
 use crate::engine::ports::ProcessPort;
@@ -89,4 +90,19 @@ fn a_process_that_answers_and_closes_is_told_as_closed_also_by_a_write() {
         assert_eq!(judged(&engine, false, WaitStatus::Unknown), "connection_closed");
         flushing.abort();
     });
+}
+
+#[test]
+fn an_end_within_a_frame_names_its_worker() {
+    let lines = logged(|| {
+        on_data_plane(async || {
+            let engine = turns::engine();
+            let mut worker = worker(&engine);
+            worker.write_all(&[0, 0, 0, 9, 1]).unwrap();
+            drop(worker);
+            engine.borrow_mut().read_to_the_end(PROCESS);
+        });
+    });
+    let line = lines.iter().find(|line| line.contains("ended within a frame")).expect("it is said");
+    assert!(line.contains("worker=\"images-0\" incarnation=1 pid=4321 bytes=5"), "{line}");
 }

@@ -56,7 +56,15 @@ pub(super) fn adopted<P: ProcessPort>(engine: &SharedEngine<P>, process: Process
     let reader = spawn_local(std::future::pending::<()>()).abort_handle();
     let links = &mut engine.borrow_mut().links;
     let connection = Connection::new(socket, links.limit);
-    let worker = WorkerConnection { process, connection, greeted: true, ended: false, reset: false, reader };
+    let worker = WorkerConnection {
+        process,
+        pid: 4321,
+        connection,
+        greeted: true,
+        ended: false,
+        reset: false,
+        reader,
+    };
     links.table.insert_worker(worker);
     theirs
 }
