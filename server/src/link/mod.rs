@@ -89,6 +89,8 @@ pub struct Links {
     refusals: Refusals,
     /// Open requests of which something was not sent to the client, because it was over its limit.
     withheld: BTreeSet<(ClientId, ClientTag)>,
+    /// The last time that a descriptor to wait for a slow worker with was wanted, none was left.
+    no_descriptor: bool,
     draining: bool,
 }
 
@@ -105,6 +107,7 @@ impl Links {
             table: Table::new(workers),
             refusals: Refusals::default(),
             withheld: BTreeSet::new(),
+            no_descriptor: false,
             draining: false,
         }
     }

@@ -16,6 +16,7 @@ use lifeboat_protocol::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::{spawn_local, yield_now};
 
+use super::logs::logged;
 use super::on_data_plane;
 use crate::engine::ports::ProcessPort;
 use crate::engine::tests;
@@ -157,47 +158,66 @@ fn is_alone(test: &str) -> bool {
     }
     let program = std::env::current_exe().unwrap();
     let done = Command::new(program).args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
-    let told = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success() && told.contains("1 passed"), "{told}");
+    let [told, why] = [&done.stdout, &done.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(done.status.success() && told.contains("1 passed"), "{told}{why}");
     false
+}
+
+/// Waits for a condition; the limit is for what never comes.
+async fn until(condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), met).await.expect("it comes");
 }
 
 #[test]
 fn a_worker_is_written_to_later_when_no_descriptor_is_left() {
     const LEN: usize = 16 << 20;
+    const PART: usize = 256 << 10;
     if !is_alone("link::tests::turns::a_worker_is_written_to_later_when_no_descriptor_is_left") {
         return;
     }
     let process = ProcessKey { worker: WorkerId(0), incarnation: Incarnation(1) };
-    on_data_plane(async || {
-        let engine = engine();
-        let mut theirs = adopted(&engine, process);
-        let flushing = spawn_local(flush::run(Rc::clone(&engine)));
-        let exhausted = NoDescriptors::left();
-        engine.borrow_mut().links.write(Peer::Process(process), |connection, _| {
-            connection.outbox.tail().resize(LEN, 7);
+    let lines = logged(|| {
+        on_data_plane(async || {
+            let engine = engine();
+            let mut theirs = adopted(&engine, process);
+            let flushing = spawn_local(flush::run(Rc::clone(&engine)));
+            let exhausted = NoDescriptors::left();
+            engine.borrow_mut().links.write(Peer::Process(process), |connection, _| {
+                connection.outbox.tail().resize(LEN, 7);
+            });
+            let left = || {
+                let mut engine = engine.borrow_mut();
+                engine.links.table.worker(process).unwrap().connection.outbox.pending()
+            };
+            // Each part that it reads makes room for what the next try writes, still without a descriptor.
+            let mut before = LEN;
+            for _ in 0..3 {
+                until(|| left() < before).await;
+                before = left();
+                theirs.read_exact(&mut [0; PART]).unwrap();
+            }
+            drop(exhausted);
+            let reading = std::thread::spawn(move || {
+                let mut rest = vec![0; LEN - 3 * PART];
+                theirs.read_exact(&mut rest).map(|()| rest)
+            });
+            until(|| reading.is_finished()).await;
+            assert!(reading.join().unwrap().unwrap().iter().all(|byte| *byte == 7), "it reads all of it");
+            flushing.abort();
         });
-        let waits = |engine: &SharedEngine<NoProcesses>| {
-            let mut engine = engine.borrow_mut();
-            engine.links.table.worker(process).unwrap().connection.writer.is_some()
-        };
-        while !waits(&engine) {
-            yield_now().await;
-        }
-        // The writer's own turn, in which it finds no descriptor.
-        yield_now().await;
-        yield_now().await;
-        drop(exhausted);
-        let reading = std::thread::spawn(move || {
-            let mut all = vec![0; LEN];
-            theirs.read_exact(&mut all).map(|()| all)
-        });
-        while !reading.is_finished() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert!(reading.join().unwrap().unwrap().iter().all(|byte| *byte == 7), "it reads all of it");
-        flushing.abort();
     });
+    let said: Vec<_> = lines.iter().filter(|line| line.contains("to wait for a slow worker with")).collect();
+    assert_eq!(said.len(), 2, "once when it begins and once when it ends: {said:#?}");
+    assert!(
+        said[0].starts_with("WARN") && said[0].contains("worker=\"images-0\" incarnation=1 pid=4321"),
+        "{said:?}"
+    );
+    assert!(said[1].starts_with("INFO"), "{said:?}");
 }
 
 #[test]
