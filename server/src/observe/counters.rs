@@ -2,11 +2,10 @@
 
 use lifeboat_core::fact::{Death, Fact, RequestEnded, RetryCause};
 use lifeboat_core::ids::{MethodId, PoolId};
-use lifeboat_core::reason::{
-    AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, StartFailure, StopReason, TimeoutWhich,
-};
+use lifeboat_core::reason::{AttemptEnd, CrashReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich};
 
 use super::histogram::Histogram;
+use super::kills;
 
 /// What is counted per method.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +132,7 @@ impl Counters {
     fn worker_crashed(&mut self, death: &Death) {
         let counters = self.pool(Some(death.pool));
         counters.crashes[death.reason.label_index()] += 1;
-        if let Some(label) = killed_by_broker(death) {
+        if let Some(label) = kills::killed_by_broker(death) {
             counters.kills[label] += 1;
         }
         counters.death_to_verdict.observe(death.judged_at - death.first_sign_at);
@@ -151,48 +150,6 @@ impl Counters {
         let none = self.pools.len() - 1;
         let index = id.map_or(none, |id| usize::from(id.0).min(none));
         &mut self.pools[index]
-    }
-}
-
-/// The label's place of a death that the broker brought about: its own kills, and those of processes that had become
-/// unfit (not ready in time, a broken connection, no heartbeats).
-fn killed_by_broker(death: &Death) -> Option<usize> {
-    if let Some(kill) = death.killed_by_broker {
-        return Some(CrashReason::Killed(kill).label_index());
-    }
-    is_kill(&death.reason).then(|| death.reason.label_index())
-}
-
-/// A death of this reason is always the broker's doing.
-const fn is_kill(reason: &CrashReason) -> bool {
-    match reason {
-        CrashReason::StartFailed(StartFailure::TimedOut | StartFailure::BadHello(_))
-        | CrashReason::ConnectionClosed
-        | CrashReason::ConnectionError { .. }
-        | CrashReason::ProtocolViolation(_)
-        | CrashReason::Unresponsive
-        | CrashReason::Killed(
-            KillReason::AttemptTimeout
-            | KillReason::ProgressStall
-            | KillReason::OutputStall
-            | KillReason::Deadline
-            | KillReason::MemoryLimit
-            | KillReason::Cancelled
-            | KillReason::Operator
-            | KillReason::Unkillable,
-        ) => true,
-        CrashReason::StartFailed(StartFailure::Exit { .. } | StartFailure::Signal { .. })
-        | CrashReason::SpawnFailed(_)
-        | CrashReason::Exit { .. }
-        | CrashReason::Signal { .. }
-        | CrashReason::Oom
-        | CrashReason::CpuLimit
-        | CrashReason::FileSizeLimit
-        | CrashReason::SandboxViolation
-        | CrashReason::KilledFromOutside
-        | CrashReason::StoppedFromOutside { .. }
-        | CrashReason::SlotsExhausted(_)
-        | CrashReason::SlotPanicked { .. } => false,
     }
 }
 

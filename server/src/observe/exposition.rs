@@ -1,9 +1,7 @@
 //! From a snapshot to the text that Prometheus reads. Runs on the control plane, at each scrape.
 
 use lifeboat_core::fact::RetryCause;
-use lifeboat_core::reason::{
-    AttemptEnd, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
-};
+use lifeboat_core::reason::{AttemptEnd, CrashReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich};
 use lifeboat_core::view::{SlotState, WorkerState};
 use prometheus::TextEncoder;
 use prometheus::proto::{
@@ -13,6 +11,7 @@ use prometheus::proto::{
 use super::catalogue::{self, CATALOGUE, MetricDescription, MetricKind};
 use super::counters::{MethodCounters, PoolCounters};
 use super::histogram::Histogram;
+use super::kills;
 use super::names::{NO_POOL, OTHER_METHOD};
 use super::own_process::OwnProcess;
 use super::snapshot::MetricsSnapshot;
@@ -132,9 +131,10 @@ fn add_pool(sheet: &mut Sheet, pool: &str, counters: &PoolCounters) {
             sheet.number(&catalogue::WORKER_CRASHES, &[pool, reason], crashes as f64);
         }
     }
-    for (reason, kills) in CrashReason::LABELS.into_iter().zip(counters.kills) {
-        if kills > 0 || is_kill(reason) {
-            sheet.number(&catalogue::WORKER_KILLS, &[pool, reason], kills as f64);
+    for (label, count) in counters.kills.into_iter().enumerate() {
+        if count > 0 || kills::can_be_kill(label) {
+            let reason = CrashReason::LABELS[label];
+            sheet.number(&catalogue::WORKER_KILLS, &[pool, reason], count as f64);
         }
     }
     for (reason, stops) in StopReason::ALL.iter().zip(counters.stops) {
@@ -167,14 +167,6 @@ fn can_be_retried(reason: &str) -> bool {
 /// A whole process can end for this reason.
 fn is_process_death(reason: &str) -> bool {
     reason != "slot_panicked"
-}
-
-/// The broker ends processes for this reason: all its own kills, which end the list of labels, and unfit processes.
-fn is_kill(reason: &str) -> bool {
-    let unfit =
-        ["start_failed", "connection_closed", "connection_error", "protocol_violation", "unresponsive"];
-    let own = &CrashReason::LABELS[CrashReason::Killed(KillReason::AttemptTimeout).label_index()..];
-    unfit.contains(&reason) || own.contains(&reason)
 }
 
 /// The exposition while it is being filled: one family per metric of the catalogue.

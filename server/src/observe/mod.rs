@@ -12,6 +12,7 @@ mod describe;
 mod exposition;
 mod health;
 mod histogram;
+mod kills;
 mod log;
 mod names;
 mod own_process;
