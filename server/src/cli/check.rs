@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, EffectiveValue};
 
 /// Names the configuration file where no argument does.
 pub const CONFIG_VARIABLE: &str = "LIFEBOAT_CONFIG";
@@ -50,8 +50,7 @@ fn print(config: &Config, path: &Path, is_variable: bool, out: &mut impl Write) 
     let source = if is_variable { format!(", environment {CONFIG_VARIABLE}") } else { String::new() };
     // A line break in a file's name must not end the comment.
     writeln!(out, "# {}{source}", path.display().to_string().replace(char::is_control, "?"))?;
-    let rows: Vec<_> =
-        config.effective().iter().map(|each| format!("{} = {}", each.key, each.value)).collect();
+    let rows: Vec<_> = config.effective().iter().map(row).collect();
     let width = rows.iter().map(|row| row.chars().count().min(MAX_COLUMN)).max().unwrap_or_default();
     let mut current = "";
     for (row, each) in rows.iter().zip(config.effective()) {
@@ -76,6 +75,14 @@ fn print(config: &Config, path: &Path, is_variable: bool, out: &mut impl Write) 
         writeln!(out, "# accepted, not yet in effect: {}{note}, {}", key.key, key.place)?;
     }
     Ok(())
+}
+
+/// A key with its value: TOML, or a comment where TOML has no word for it.
+fn row(each: &EffectiveValue) -> String {
+    match &each.value {
+        Some(value) => format!("{} = {value}", each.key),
+        None => format!("# {}: the broker's own", each.key),
+    }
 }
 
 fn print_verdict(config: &Config, out: &mut impl Write) -> io::Result<()> {
@@ -140,6 +147,12 @@ mod tests {
         };
         assert_eq!(row("broker.http"), "broker.http = \"127.0.0.1:9464\" # line 3");
         assert_eq!(row("broker.drain_timeout"), "broker.drain_timeout = \"30s\" # default");
+        assert_eq!(row("pools.images.unhealthy_after"), "pools.images.unhealthy_after = 3 # default");
+        for key in ["current_dir", "env"] {
+            let key = format!("# pools.images.{key}: the broker's own ");
+            let row = printed.lines().find(|line| line.starts_with(&key)).unwrap();
+            assert!(row.ends_with("  # default"), "{row}");
+        }
         assert_eq!(row("pools.images.recycle.age"), "pools.images.recycle.age = \"6h\" # line 17");
         let inherited = "pools.images.methods.thumbnail.deadline";
         let from = "line 21, inherited from pools.images.defaults.deadline";

@@ -83,12 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
     let words = reader.value(pool, "command", &Command, Vec::new());
     check_program(reader, &words, &pool.origin);
     let env = read_env(reader, pool);
-    let directory = reader.take(pool, "current_dir").map(|entry| {
-        let path = pool.path("current_dir");
-        let set = reader.read(path.clone(), &entry, &AbsolutePath, &String::new());
-        reader.tell(path, &set);
-        set
-    });
+    let directory = read_directory(reader, pool);
     Read {
         origin: words.origin,
         command: WorkerCommand {
@@ -102,6 +97,17 @@ pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
         },
         directory_origin: directory.map_or(Origin::Default, |set| set.origin),
     }
+}
+
+fn read_directory(reader: &mut Reader<'_>, pool: &mut Section) -> Option<Set<String>> {
+    let path = pool.path("current_dir");
+    let Some(entry) = reader.take(pool, "current_dir") else {
+        reader.tell_the_brokers(path);
+        return None;
+    };
+    let set = reader.read(path.clone(), &entry, &AbsolutePath, &String::new());
+    reader.tell(path, &set);
+    Some(set)
 }
 
 fn check_program(reader: &mut Reader<'_>, words: &Set<Vec<String>>, pool: &Origin) {
@@ -124,6 +130,9 @@ fn check_program(reader: &mut Reader<'_>, words: &Set<Vec<String>>, pool: &Origi
 
 fn read_env(reader: &mut Reader<'_>, section: &mut Section) -> Vec<(String, String)> {
     let (table, entries) = reader.named_values(section, "env");
+    if entries.is_empty() {
+        reader.tell_the_brokers(section.path("env"));
+    }
     let mut env = Vec::new();
     for entry in entries {
         let Entry { key: name, origin, .. } = &entry;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::reader::Reader;
+use super::reader::{Reader, Set};
 use super::tree::Origin;
 
 /// One key with the value that counts.
@@ -12,8 +12,9 @@ use super::tree::Origin;
 pub struct EffectiveValue {
     /// The whole path, as TOML.
     pub key: String,
-    /// The value, as TOML; [`HIDDEN`] for the variables of a worker.
-    pub value: String,
+    /// The value, as TOML; [`HIDDEN`] for the variables of a worker. `None` is the broker's own, for which TOML has no
+    /// word.
+    pub value: Option<String>,
     /// Who said so.
     pub origin: ValueOrigin,
     /// The key of a pool's `defaults` that a method has the value from; `None` where nobody has written one, or the
@@ -52,8 +53,22 @@ impl fmt::Display for ValueOrigin {
 }
 
 impl Reader<'_> {
+    /// Remembers an effective value.
+    pub(super) fn tell<T>(&mut self, key: String, set: &Set<T>) {
+        let origin = self.value_origin(&set.origin);
+        let inherited = set.key != key && set.origin != Origin::Default;
+        let inherited_from = inherited.then(|| set.key.clone());
+        self.effective.push(EffectiveValue { key, value: Some(set.shown.clone()), origin, inherited_from });
+    }
+
+    /// Remembers that a key was not written, and that the broker's own counts.
+    pub(super) fn tell_the_brokers(&mut self, key: String) {
+        let origin = ValueOrigin::Default;
+        self.effective.push(EffectiveValue { key, value: None, origin, inherited_from: None });
+    }
+
     /// The origin as it is told.
-    pub(super) fn value_origin(&self, origin: &Origin) -> ValueOrigin {
+    fn value_origin(&self, origin: &Origin) -> ValueOrigin {
         match origin {
             Origin::Default => ValueOrigin::Default,
             Origin::File(span) => ValueOrigin::File { line: self.source.line(span.start) },

@@ -59,7 +59,7 @@ pub struct Config {
     pub settings: Settings,
     /// How the processes of each pool are started, in the order of [`Settings::pools`].
     pub commands: Vec<WorkerCommand>,
-    /// Keys that were written, and whose feature is not there yet.
+    /// Keys whose feature is not there yet, and that were written with another value than the one that counts.
     pub unknown_yet: Vec<NotYet>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Warning>,
@@ -149,8 +149,8 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid { problems }) }
     }
 
-    /// Every key with the value that counts and who said so, in the order of the documentation. Keys whose feature
-    /// is not there yet appear only when they were written.
+    /// Every key with the value that counts and who said so, in the order of the documentation. Of keys whose feature
+    /// is not there yet what was written is told, and [`Config::unknown_yet`] names them if that is not what counts.
     #[must_use]
     pub fn effective(&self) -> &[EffectiveValue] {
         &self.effective

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lifeboat_core::settings::{OnBusy, OnDisconnect, PoolSettings};
+use lifeboat_core::view::UNHEALTHY_AFTER;
 
 use super::broker;
 use super::command;
@@ -36,7 +37,6 @@ const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(1);
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(1);
-const DEFAULT_UNHEALTHY_AFTER: u32 = 3;
 
 /// A pool as the file says it.
 pub(super) struct Pool {
@@ -226,10 +226,11 @@ fn read_workers(reader: &mut Reader<'_>, section: &mut Section) -> Set<u32> {
 }
 
 fn read_min_workers(reader: &mut Reader<'_>, range: &mut Section, shape: &Count, max: &Set<u32>) {
+    let path = range.path("min");
     let Some(entry) = reader.take(range, "min") else {
+        reader.tell(path, &Set { origin: Origin::Default, ..max.clone() });
         return;
     };
-    let path = range.path("min");
     let min = reader.read(path.clone(), &entry, shape, &max.value);
     reader.tell(path.clone(), &min);
     order::at_most(reader, &min, max, "is more than");
@@ -251,17 +252,13 @@ fn read_slots(reader: &mut Reader<'_>, section: &mut Section) -> (Set<u32>, Set<
 
 fn read_not_yet(reader: &mut Reader<'_>, section: &mut Section) {
     let shape = Count { least: 1, most: 1000 };
-    let key = section.path("unhealthy_after");
-    let unhealthy_after = builtin(key, &shape, DEFAULT_UNHEALTHY_AFTER);
-    reader.value_not_yet(section, "unhealthy_after", &shape, &unhealthy_after);
-    let key = section.path("unhealthy_on_failed");
-    reader.value_not_yet(section, "unhealthy_on_failed", &Flag, &builtin(key, &Flag, false));
-    let key = section.path("disable_unhealthy");
-    reader.value_not_yet(section, "disable_unhealthy", &Flag, &builtin(key, &Flag, false));
+    reader.value_not_yet(section, "unhealthy_after", &shape, UNHEALTHY_AFTER);
+    reader.value_not_yet(section, "unhealthy_on_failed", &Flag, false);
+    reader.value_not_yet(section, "disable_unhealthy", &Flag, false);
 }
 
 /// A built-in value.
-pub(super) fn builtin<S: Shape>(key: String, shape: &S, value: S::Value) -> Set<S::Value> {
+fn builtin<S: Shape>(key: String, shape: &S, value: S::Value) -> Set<S::Value> {
     Set { shown: shape.show(&value), key, value, origin: Origin::Default, sound: true }
 }
 

@@ -9,7 +9,6 @@ use lifeboat_core::settings::{OnBusy, QueueSettings, RecycleSettings, RestartSet
 
 use super::broker::{self, MOST_OPEN_REQUESTS};
 use super::order;
-use super::pool::builtin;
 use super::reader::{Reader, Set};
 use super::section::Section;
 use super::shapes::{Count, Limit, Size, Time};
@@ -109,8 +108,7 @@ pub(super) fn read_limits(reader: &mut Reader<'_>, pool: &mut Section) -> Set<Op
     let mut section = reader.section(pool, "limits");
     let memory = reader.value(&mut section, "memory", &MEMORY, None);
     let processes = Limit(Count { least: 1, most: 1_000_000 });
-    let unlimited = builtin(section.path("processes"), &processes, None);
-    reader.value_not_yet(&mut section, "processes", &processes, &unlimited);
+    reader.value_not_yet(&mut section, "processes", &processes, None);
     reader.finish(section, |_| None);
     memory
 }

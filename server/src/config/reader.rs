@@ -92,36 +92,29 @@ impl<'a> Reader<'a> {
         set
     }
 
-    /// Reads a key whose feature is not there yet: its form is checked, and it is named when somebody wrote it.
+    /// Reads a key whose feature is not there yet: its form is checked, and it is named when somebody wrote anything
+    /// but the built-in value, which counts.
     pub(super) fn value_not_yet<S: Shape>(
         &mut self,
         section: &mut Section,
         key: &'static str,
         shape: &S,
-        inherited: &Set<S::Value>,
-    ) -> Set<S::Value> {
+        built_in: S::Value,
+    ) where
+        S::Value: PartialEq,
+    {
         let path = section.path(key);
-        let Some(entry) = self.take(section, key) else {
-            return inherited.clone();
-        };
-        let set = self.read(path.clone(), &entry, shape, &inherited.value);
-        self.tell(path.clone(), &set);
-        self.not_yet(path, &entry.origin, "");
-        set
+        let named_at = section.origin_of(key);
+        let set = self.value(section, key, shape, built_in.clone());
+        if let Some(place) = named_at.filter(|_| set.value != built_in) {
+            self.not_yet(path, &place, "");
+        }
     }
 
     /// Remembers a key that is accepted but has no effect.
     pub(super) fn not_yet(&mut self, key: String, origin: &Origin, note: &'static str) {
         let place = self.source.place(origin);
         self.not_yet.push(NotYet { key, place, note });
-    }
-
-    /// Remembers an effective value.
-    pub(super) fn tell<T>(&mut self, key: String, set: &Set<T>) {
-        let origin = self.value_origin(&set.origin);
-        let inherited = set.key != key && set.origin != Origin::Default;
-        let inherited_from = inherited.then(|| set.key.clone());
-        self.effective.push(EffectiveValue { key, value: set.shown.clone(), origin, inherited_from });
     }
 
     /// Reads an entry that was taken.

@@ -10,7 +10,8 @@ fn told(config: &Config, key: &str) -> String {
     let found = config.effective().iter().find(|each| each.key == key);
     let found = found.unwrap_or_else(|| panic!("{key} is not told"));
     let from = found.inherited_from.as_ref().map_or_else(String::new, |from| format!(", from {from}"));
-    format!("{} ({}{from})", found.value, found.origin)
+    let value = found.value.as_deref().unwrap_or("the broker's");
+    format!("{value} ({}{from})", found.origin)
 }
 
 /// Every key of a pool has another value than the default; two files, since "off" leaves no room for numbers.
@@ -69,9 +70,21 @@ fn every_key_of_a_pool_is_told_with_its_place() {
         ("defaults.progress_timeout", "\"2s\" (line 16)"),
         ("defaults.output_timeout", "\"20ms\" (line 17)"),
         ("defaults.attempt_timeout", "\"unlimited\" (default)"),
+        ("workers.min", "3 (default)"),
+        ("current_dir", "the broker's (default)"),
+        ("env", "the broker's (default)"),
+        ("unhealthy_after", "3 (default)"),
+        ("disable_unhealthy", "false (default)"),
+        ("limits.processes", "\"unlimited\" (default)"),
     ] {
         assert_eq!(told(&config, &format!("pools.p.{key}")), expected, "{key}");
     }
+
+    let own = "[pools.p]\ncommand = [\"true\"]\nenv.A = \"b\"\ncurrent_dir = \"/\"\nmethods.m = {}\n";
+    let config = parse(own).unwrap();
+    assert_eq!(told(&config, "pools.p.env.A"), "\"(hidden)\" (line 3)");
+    assert_eq!(told(&config, "pools.p.current_dir"), "\"/\" (line 4)");
+    assert!(config.effective().iter().all(|each| each.value.is_some()));
 
     let config = parse(EVERYTHING[1]).unwrap();
     assert_eq!(told(&config, "pools.p.heartbeat"), "\"off\" (line 3)");
@@ -121,12 +134,14 @@ fn the_socket_follows_the_runtime_directory() {
 fn effective_values_read_back_as_the_same_configuration() {
     for text in [EXAMPLE, SMALL, EVERYTHING[0], EVERYTHING[1]] {
         let config = parse(text).unwrap();
-        let rows = config.effective().iter().map(|each| format!("{} = {}\n", each.key, each.value));
-        let again = parse(&rows.collect::<String>()).unwrap();
+        let values = config.effective().iter().filter_map(|each| Some((&each.key, each.value.as_ref()?)));
+        let rows: Vec<_> = values.map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let again = parse(&rows.concat()).unwrap();
         let told =
             |config: &Config| format!("{:?} {:?} {:?}", config.broker, config.settings, config.commands);
         assert_eq!(told(&again), told(&config));
         let written = again.effective().iter().filter(|each| each.origin != ValueOrigin::Default);
-        assert_eq!(written.count(), config.effective().len());
+        assert_eq!(written.count(), rows.len());
+        assert_eq!(again.unknown_yet.len(), config.unknown_yet.len(), "a default is always in effect");
     }
 }
