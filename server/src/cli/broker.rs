@@ -127,13 +127,16 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
     let http = http_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
     let (report, reports) = mpsc::unbounded_channel();
+    let worker_memory: Arc<[AtomicU64]> = (0..workers).map(|_| AtomicU64::new(0)).collect();
     let plane = ProcessPlane::start(PlaneOptions {
         owns_all_children: options.owns_all_children,
+        worker_memory: Arc::clone(&worker_memory),
         ..PlaneOptions::new(report)
     })?;
     let specs = commands.into_iter().map(|command| spawn_spec(command, before)).collect();
     let mut clock = Clock::start();
     let mut observer = Observer::new(&settings, WallClock::starting_at(Timestamp::ZERO));
+    observer.show_worker_memory(worker_memory);
     if let Some(deaths) = options.deaths {
         observer.tell_deaths(deaths);
     }

@@ -88,6 +88,8 @@ metrics! {
         "Slots of ready processes by what they are doing.";
     CONSECUTIVE_FAILURES = Gauge "lifeboat_worker_consecutive_failures" ["pool", "worker"]
         "Crashes, kills, panics and handler errors of a worker since its last ok.";
+    WORKER_MEMORY = Gauge "lifeboat_worker_memory_bytes" ["pool", "worker"]
+        "Resident memory of a worker: the largest of any one process of its tree; 0 without a process.";
     WORKER_STARTS = Counter "lifeboat_worker_starts_total" ["pool"]
         "Processes that were ordered, those that never became ready included.";
     WORKER_START = Histogram "lifeboat_worker_start_seconds" ["pool"]

@@ -72,6 +72,9 @@ impl MetricsSnapshot {
         for ((pool, worker), failures) in self.names.workers().zip(&self.consecutive_failures) {
             sheet.number(&catalogue::CONSECUTIVE_FAILURES, &[pool, worker], f64::from(*failures));
         }
+        for ((pool, worker), bytes) in self.names.workers().zip(&self.worker_memory) {
+            sheet.number(&catalogue::WORKER_MEMORY, &[pool, worker], *bytes as f64);
+        }
     }
 }
 

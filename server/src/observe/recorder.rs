@@ -1,7 +1,7 @@
 //! The observer itself: lives on the data-plane thread and is told every fact once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use lifeboat_core::fact::{Death, Fact};
 use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
@@ -15,6 +15,7 @@ use super::counters::Counters;
 use super::deaths::DeathWatch;
 use super::log::Log;
 use super::names::Names;
+use super::snapshot::Outside;
 use super::{HealthSnapshot, MetricsSnapshot, Query, Readiness, WallClock};
 
 /// Counts and logs what the core tells, and answers questions about it.
@@ -27,7 +28,7 @@ pub struct Observer {
     deaths: Option<DeathWatch>,
     /// When each tripped pool is tried again, in configuration order.
     next_tries: Vec<Option<Timestamp>>,
-    log_lines_dropped: Arc<AtomicU64>,
+    outside: Outside,
 }
 
 impl Observer {
@@ -42,7 +43,7 @@ impl Observer {
             next_tries: vec![None; names.pool_count()],
             names,
             deaths: None,
-            log_lines_dropped: Arc::default(),
+            outside: Outside::default(),
         }
     }
 
@@ -54,7 +55,12 @@ impl Observer {
 
     /// Shows this count of lines that the process's log has dropped. Without it none are shown.
     pub fn show_dropped_log_lines(&mut self, dropped: Arc<AtomicU64>) {
-        self.log_lines_dropped = dropped;
+        self.outside.log_lines_dropped = dropped;
+    }
+
+    /// Shows this memory of the workers, in bytes, in the order of their ids. Without it 0 is shown.
+    pub fn show_worker_memory(&mut self, memory: Arc<[AtomicU64]>) {
+        self.outside.worker_memory = memory;
     }
 
     /// Counts a fact, and logs it if it is notable. `now` is the reading of the clock under which it was told.
@@ -99,8 +105,8 @@ impl Observer {
     /// Everything counted so far, with the present state beside it, as owned data for another thread.
     #[must_use]
     pub fn snapshot(&self, view: &BrokerView) -> MetricsSnapshot {
-        let dropped = self.log_lines_dropped.load(Ordering::Relaxed);
-        MetricsSnapshot::new(Arc::clone(&self.names), self.counters.clone(), view, &self.clock, dropped)
+        let (names, counters) = (Arc::clone(&self.names), self.counters.clone());
+        MetricsSnapshot::new(names, counters, view, &self.clock, &self.outside)
     }
 
     /// What every worker is doing.

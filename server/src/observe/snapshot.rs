@@ -1,6 +1,7 @@
 //! Everything that `/metrics` shows, as owned data that can cross to the control plane.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeboat_core::view::{BrokerView, SlotState, WorkerState};
 
@@ -19,8 +20,28 @@ pub struct MetricsSnapshot {
     pub(super) pools: Vec<PoolGauges>,
     /// `consecutiveFailures` per worker, in the order of their ids.
     pub(super) consecutive_failures: Vec<u32>,
+    /// Bytes of memory per worker, in the order of their ids.
+    pub(super) worker_memory: Vec<u64>,
     /// Lines of the broker's log that were dropped.
     pub(super) log_lines_dropped: u64,
+}
+
+/// Numbers that others keep, and that are read when they are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    /// Lines of the broker's log that were dropped.
+    pub(super) log_lines_dropped: Arc<AtomicU64>,
+    /// Bytes of memory per worker, in the order of their ids; empty where nobody looks.
+    pub(super) worker_memory: Arc<[AtomicU64]>,
+}
+
+impl Outside {
+    fn worker_memory(&self, workers: usize) -> Vec<u64> {
+        let mut bytes: Vec<_> =
+            self.worker_memory.iter().map(|place| place.load(Ordering::Relaxed)).collect();
+        bytes.resize(workers, 0);
+        bytes
+    }
 }
 
 /// A pool's present state in numbers.
@@ -41,7 +62,7 @@ impl MetricsSnapshot {
         counters: Counters,
         view: &BrokerView,
         clock: &WallClock,
-        log_lines_dropped: u64,
+        outside: &Outside,
     ) -> Self {
         let mut pools = vec![PoolGauges::default(); names.pool_count()];
         let mut consecutive_failures = vec![0; names.worker_count()];
@@ -64,6 +85,8 @@ impl MetricsSnapshot {
                 *failures = worker.consecutive_failures;
             }
         }
-        Self { names, counters, pools, consecutive_failures, log_lines_dropped }
+        let worker_memory = outside.worker_memory(names.worker_count());
+        let log_lines_dropped = outside.log_lines_dropped.load(Ordering::Relaxed);
+        Self { names, counters, pools, consecutive_failures, worker_memory, log_lines_dropped }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::orders::Report;
@@ -49,8 +50,28 @@ async fn look_at(plane: &Plane, wanted: impl Fn(&Process) -> bool) -> usize {
     processes.len()
 }
 
+/// One look at all, limit or not, for those who watch the broker.
+pub(super) async fn look_at_all(plane: &Plane) {
+    note_peaks(&plane.table.borrow());
+    look_at(plane, |_| true).await;
+    plane.show_memory();
+}
+
+/// Puts each worker's memory where it is shown: the most that any process of it uses, while one is being replaced too.
+pub(super) fn show(table: &Table, places: &[AtomicU64]) {
+    let mut largest = vec![0; places.len()];
+    for process in table.iter().filter(|process| !process.exited.get()) {
+        if let Some(seen) = largest.get_mut(usize::from(process.key.worker.0)) {
+            *seen = process.resident.get().max(*seen);
+        }
+    }
+    for (place, bytes) in places.iter().zip(largest) {
+        place.store(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Notes the peaks so far, for evidence: what the kernel says at the end may be the broker's own (see `collect`).
-pub(super) fn note_peaks(table: &Table) {
+fn note_peaks(table: &Table) {
     for process in table.iter().filter(|process| !process.exited.get()) {
         if let Some(peak) = proc_fs::peak(process.pid) {
             process.seen_peak.set(process.seen_peak.get().max(peak));
@@ -63,6 +84,7 @@ fn look(plane: &Plane, process: &Process) {
         return;
     }
     let resident = largest_resident(process);
+    process.resident.set(resident);
     process.seen_peak.set(process.seen_peak.get().max(resident));
     let tells = |told: &Cell<bool>| !told.replace(true) && !process.forgotten.get();
     let is_over = |limit: Option<u64>| limit.filter(|limit| resident > *limit);

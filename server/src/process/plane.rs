@@ -29,8 +29,8 @@ use super::{collect, exiting, host, memory, proc_fs, signal};
 /// How often orphans of living workers and the out-of-memory counters are looked at.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// At every which upkeep the processes' memory peaks are noted: about 10 µs a process.
-const PEAK_TICKS: u32 = 4;
+/// At every which upkeep the memory of all processes is looked at: about 40 µs a process.
+const MEMORY_TICKS: u32 = 4;
 
 /// How long after SIGKILL a leader may take to die before its descendants are searched for without its death.
 const SLOW_DEATH: Duration = Duration::from_millis(100);
@@ -261,6 +261,7 @@ impl Plane {
             output,
             memory_limit: spec.memory_limit,
             memory_high: spec.memory_high,
+            resident: Cell::new(0),
             seen_peak: Cell::new(0),
             memory_told: Cell::new(false),
             memory_high_told: Cell::new(false),
@@ -307,7 +308,13 @@ impl Plane {
     /// Takes a process whose leader is reaped off the table.
     pub(super) fn release(&self, process: &Process) {
         self.table.borrow_mut().remove(process);
+        self.show_memory();
         self.collected.notify_one();
+    }
+
+    /// Shows what every worker's memory was when it was last looked at.
+    pub(super) fn show_memory(&self) {
+        memory::show(&self.table.borrow(), &self.options.worker_memory);
     }
 
     /// Leaves a process on the table whose leader cannot be reaped yet; upkeep tries again.
@@ -330,8 +337,8 @@ impl Plane {
                 memory::sample_soft(&self).await;
             }
             count = count.wrapping_add(1);
-            if count.is_multiple_of(PEAK_TICKS) {
-                memory::note_peaks(&self.table.borrow());
+            if count.is_multiple_of(MEMORY_TICKS) {
+                memory::look_at_all(&self).await;
             }
         }
     }

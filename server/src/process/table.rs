@@ -38,6 +38,8 @@ pub(super) struct Process {
     pub(super) memory_limit: Option<u64>,
     /// The soft limit.
     pub(super) memory_high: Option<u64>,
+    /// Its memory when it was last looked at, in bytes.
+    pub(super) resident: Cell<u64>,
     /// The largest memory seen while it lived, in bytes.
     pub(super) seen_peak: Cell<u64>,
     pub(super) memory_told: Cell<bool>,

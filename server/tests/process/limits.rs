@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
@@ -92,6 +94,25 @@ fn memory_over_the_soft_limit_is_reported_once() {
         }
         assert_eq!(told, expected);
     }
+}
+
+#[test]
+fn the_memory_of_every_worker_is_shown_without_a_limit_and_gone_with_its_process() {
+    let places: Arc<[AtomicU64]> = (0..8).map(|_| AtomicU64::new(0)).collect();
+    let mut rig = Rig::with(|options| options.worker_memory = Arc::clone(&places));
+    let shown = || places.iter().map(|place| place.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    // The rig's worker is number 7; its wrapper does not hide the program.
+    let mut small = rig.spawn(python("import os\nos.write(3, b'there\\n')\nos.read(3, 1)"));
+    let mut large =
+        rig.spawn(sh("python3 -c \"x = bytearray(100 << 20); import os; os.read(3, 1)\"; exit 0"));
+    small.line();
+    wait_until("the larger of the worker's two", || (100 << 20..200 << 20).contains(&shown()[7]));
+    large.say("end");
+    rig.collect(&large);
+    assert!((1..100 << 20).contains(&shown()[7]), "{:?}", shown());
+    small.say("end");
+    rig.collect(&small);
+    assert_eq!(shown(), [0; 8]);
 }
 
 #[test]

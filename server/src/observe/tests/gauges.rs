@@ -89,6 +89,22 @@ fn lines_that_the_log_has_dropped_are_shown() {
 }
 
 #[test]
+fn the_memory_of_every_worker_is_shown() {
+    let of = |observer: &Observer, pool, worker| {
+        let series = format!(r#"lifeboat_worker_memory_bytes{{pool="{pool}",worker="{worker}"}}"#);
+        exposed(observer, &view()).get(&series)
+    };
+    let mut observer = observer();
+    assert_eq!(of(&observer, "images", "images-0"), 0.0, "before anybody has looked");
+    let memory: Arc<[AtomicU64]> = (1..=3).map(|mib| AtomicU64::new(mib << 20)).collect();
+    observer.show_worker_memory(Arc::clone(&memory));
+    memory[1].store(9, Ordering::Relaxed);
+    let workers = [("images", "images-0"), ("images", "images-1"), ("text", "text-0")];
+    let shown = workers.map(|(pool, worker)| of(&observer, pool, worker));
+    assert_eq!(shown, [1_048_576.0, 9.0, 3_145_728.0]);
+}
+
+#[test]
 fn names_that_need_escaping_stay_one_series() {
     let mut settings = settings();
     settings.pools[0].name = "a\"b\\c\nd".to_owned();

@@ -68,6 +68,7 @@ fn everything_known_is_there_at_zero() {
     start.get(r#"lifeboat_requests_total{pool="_none",method="_other",outcome="rejected"}"#);
     start.get(r#"lifeboat_rejected_total{pool="_none",why="unknown_method"}"#);
     start.get(r#"lifeboat_worker_consecutive_failures{pool="text",worker="text-0"}"#);
+    start.get(r#"lifeboat_worker_memory_bytes{pool="text",worker="text-0"}"#);
     start.get(r#"lifeboat_retries_total{pool="images",method="thumbnail",reason="failed"}"#);
     start.get(r#"lifeboat_worker_kills_total{pool="images",reason="attempt_timeout"}"#);
     start.get("lifeboat_requests_past_deadline_total");
