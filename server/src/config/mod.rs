@@ -8,6 +8,7 @@
 //! `reader` takes key after key in the `shapes` that `broker`, `pool` and `policy` ask for, and `order` compares
 //! limits. Every key is described in `docs/configuration.md`, which a test compares with what is read here.
 
+mod backoff;
 mod broker;
 mod command;
 mod effective;

@@ -94,19 +94,14 @@ impl Policy {
         order::fires_before(reader, &self.queue_timeout, &deadline);
         order::fires_before(reader, &self.progress_timeout, attempt);
         order::fires_before(reader, &self.output_timeout, attempt);
-        if let Some(first) = &self.retry.first {
-            order::fires_before(reader, first, &deadline);
+        if let Some(waits) = &self.retry.waits {
+            waits.check(reader, &self.deadline);
         }
         if self.queue_timeout.value.is_some() && on_busy.value == OnBusy::Reject {
-            let message = format!(
-                "`{}` ({}) can never fire where `{}` is {}: no new request waits, and those that come back wait for \
-                 their deadline alone",
-                self.queue_timeout.key,
-                self.queue_timeout.told(),
-                on_busy.key,
-                on_busy.shown
-            );
-            reader.warn(&self.queue_timeout.origin, message);
+            let help = "no new request waits in this pool, and those that come back wait for their deadline alone: \
+                        remove it, or write on_busy = \"queue\"";
+            let relation = "can never fire beside";
+            order::disordered(reader, &self.queue_timeout, on_busy, relation, Some(help.to_owned()));
         }
         self.check_retry(reader);
     }

@@ -3,25 +3,20 @@
 //! Owns its two shapes. Must never make a retry that nobody asked for: the default is `"never"`.
 
 use std::num::NonZeroU16;
-use std::time::Duration;
 
-use lifeboat_core::settings::{Backoff, Jitter, RetryOn, RetryPolicy};
+use lifeboat_core::settings::{RetryOn, RetryPolicy};
 
+use super::backoff::{self, Waits};
 use super::error::ProblemKind;
-use super::order;
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::shapes::{Count, Factor, Shape, TICK, Time, Wrong, part};
-use super::texts::Choice;
+use super::shapes::{Count, Shape, Wrong, part};
 use super::tree::{Node, Origin, Value};
 
 /// A bound on what one request can cost; every attempt is kept with its error.
 const MOST_ATTEMPTS: u32 = 100;
 
 const DEFAULT_MAX_ATTEMPTS: u32 = 2;
-
-/// No wait between attempts is longer than a request may live.
-const WAIT: Time = Time { least: Duration::ZERO, most: super::shapes::MONTH };
 
 /// A retry policy with what is told about it.
 #[derive(Clone, Debug)]
@@ -30,18 +25,20 @@ pub(super) struct Retry {
     pub(super) origin: Origin,
     /// The key that says so.
     pub(super) key: String,
-    /// The first wait, to be compared with the deadline.
-    pub(super) first: Option<Set<Option<Duration>>>,
-    /// What `check` prints: keys within `retry` (empty for `retry` itself) and their values.
-    rows: Vec<(&'static str, Set<()>)>,
+    /// The waits, to be compared with the deadline.
+    pub(super) waits: Option<Waits>,
+    rows: Rows,
 }
+
+/// What `check` prints: keys within `retry` (empty for `retry` itself) and their values.
+pub(super) type Rows = Vec<(&'static str, Set<()>)>;
 
 impl Retry {
     /// The default: never.
     pub(super) fn never(key: String, origin: Origin) -> Self {
         let shown = "\"never\"".to_owned();
         let row = Set { key: key.clone(), value: (), origin: origin.clone(), shown, sound: true };
-        Self { policy: RetryPolicy::Never, origin, key, first: None, rows: vec![("", row)] }
+        Self { policy: RetryPolicy::Never, origin, key, waits: None, rows: vec![("", row)] }
     }
 
     /// Reads the key of a policy, or inherits.
@@ -73,9 +70,7 @@ impl Retry {
         let attempts = Count { least: 1, most: MOST_ATTEMPTS };
         let max_attempts = untold(reader, &mut section, "max_attempts", &attempts, DEFAULT_MAX_ATTEMPTS);
         keep(&mut rows, "max_attempts", &max_attempts);
-        let mut waits = reader.section(&mut section, "backoff");
-        let (backoff, first) = read_backoff(reader, &mut waits, &mut rows);
-        reader.finish(waits, |_| None);
+        let waits = backoff::read(reader, &mut section, &mut rows, max_attempts.clone());
         let origin = section.origin.clone();
         reader.finish(section, |_| None);
         if max_attempts.sound && max_attempts.value == 1 {
@@ -84,8 +79,8 @@ impl Retry {
         }
         let max_attempts = u16::try_from(max_attempts.value).ok().and_then(NonZeroU16::new);
         let max_attempts = max_attempts.unwrap_or(NonZeroU16::MIN);
-        let policy = RetryPolicy::Retry { on: on.value, max_attempts, backoff };
-        Self { policy, origin, key: path, first: Some(first), rows }
+        let policy = RetryPolicy::Retry { on: on.value, max_attempts, backoff: waits.backoff };
+        Self { policy, origin, key: path, waits: Some(waits), rows }
     }
 }
 
@@ -95,7 +90,7 @@ fn never_retries<T>(reader: &mut Reader<'_>, set: &Set<T>, why: &'static str) {
 }
 
 /// Reads a key whose row is told later, also for those that inherit it.
-fn untold<S: Shape>(
+pub(super) fn untold<S: Shape>(
     reader: &mut Reader<'_>,
     section: &mut Section,
     key: &'static str,
@@ -115,7 +110,7 @@ fn untold<S: Shape>(
     }
 }
 
-fn keep<T>(rows: &mut Vec<(&'static str, Set<()>)>, key: &'static str, set: &Set<T>) {
+pub(super) fn keep<T>(rows: &mut Rows, key: &'static str, set: &Set<T>) {
     let (origin, shown) = (set.origin.clone(), set.shown.clone());
     rows.push((key, Set { key: set.key.clone(), value: (), origin, shown, sound: set.sound }));
 }
@@ -127,43 +122,6 @@ fn read_on(reader: &mut Reader<'_>, section: &mut Section) -> Set<RetryOn> {
         never_retries(reader, &on, "it is empty");
     }
     on
-}
-
-fn read_backoff(
-    reader: &mut Reader<'_>,
-    section: &mut Section,
-    rows: &mut Vec<(&'static str, Set<()>)>,
-) -> (Backoff, Set<Option<Duration>>) {
-    let default = Backoff::default();
-    let first = untold(reader, section, "first", &WAIT, default.first);
-    keep(rows, "backoff.first", &first);
-    let then = untold(reader, section, "then", &WAIT, default.then);
-    keep(rows, "backoff.then", &then);
-    let factor = untold(reader, section, "factor", &Factor { least: 1, most: 100 }, default.factor);
-    keep(rows, "backoff.factor", &factor);
-    let longest = Time { least: TICK, ..WAIT };
-    let max = untold(reader, section, "max", &longest, default.max);
-    keep(rows, "backoff.max", &max);
-    let jitters = Choice(&[("full", Jitter::Full), ("none", Jitter::None)]);
-    let jitter = untold(reader, section, "jitter", &jitters, default.jitter);
-    keep(rows, "backoff.jitter", &jitter);
-    order::at_most(reader, &first, &max, "is longer than");
-    order::at_most(reader, &then, &max, "is longer than");
-    let backoff = Backoff {
-        first: first.value,
-        then: then.value,
-        factor: factor.value,
-        max: max.value,
-        jitter: jitter.value,
-    };
-    let first = Set {
-        value: Some(first.value),
-        key: first.key,
-        origin: first.origin,
-        shown: first.shown,
-        sound: first.sound,
-    };
-    (backoff, first)
 }
 
 /// The word `never`; a table is read elsewhere.

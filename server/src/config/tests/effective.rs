@@ -14,7 +14,8 @@ fn told(config: &Config, key: &str) -> String {
     format!("{value} ({}{from})", found.origin)
 }
 
-/// Every key of a pool has another value than the default; two files, since "off" leaves no room for numbers.
+/// Every key of a pool has another value than the default; two files, since "off" leaves no room for numbers, nor "reject" for those who
+/// wait.
 const EVERYTHING: [&str; 2] = [
     "
 [pools.p]
@@ -22,7 +23,7 @@ command = [\"true\"]
 workers = { max = 3 }
 slots = 2
 prefetch = 3
-on_busy = \"reject\"
+start_timeout = \"1m\"
 heartbeat = { interval = \"1s\", missed = 5 }
 accept_any_method = true
 restart = { max_restarts = 7, window = \"2m\" }
@@ -34,7 +35,8 @@ queue_timeout = \"1s\"
 progress_timeout = \"2s\"
 output_timeout = \"20ms\"
 ",
-    "[pools.p]\ncommand = [\"true\"]\nheartbeat = \"off\"\nmethods.m = {}\nrestart.max_restarts = \"unlimited\"\n",
+    "[pools.p]\ncommand = [\"true\"]\nheartbeat = \"off\"\nmethods.m = {}\nrestart.max_restarts = \"unlimited\"\n\
+     on_busy = \"reject\"\n",
 ];
 
 #[test]
@@ -53,7 +55,7 @@ fn every_key_of_a_pool_is_told_with_its_place() {
     for (key, expected) in [
         ("slots", "2 (line 5)"),
         ("prefetch", "3 (line 6)"),
-        ("on_busy", "\"reject\" (line 7)"),
+        ("start_timeout", "\"1m\" (line 7)"),
         ("heartbeat.interval", "\"1s\" (line 8)"),
         ("heartbeat.missed", "5 (line 8)"),
         ("restart.initial", "\"100ms\" (default)"),
@@ -89,6 +91,7 @@ fn every_key_of_a_pool_is_told_with_its_place() {
     let config = parse(EVERYTHING[1]).unwrap();
     assert_eq!(told(&config, "pools.p.heartbeat"), "\"off\" (line 3)");
     assert!(config.effective().iter().all(|each| !each.key.starts_with("pools.p.heartbeat.")));
+    assert_eq!(told(&config, "pools.p.on_busy"), "\"reject\" (line 6)");
     assert_eq!(told(&config, "pools.p.restart.max_restarts"), "\"unlimited\" (line 5)");
 }
 

@@ -35,7 +35,7 @@ fn limits_that_can_never_fire() {
     one(
         &method("retry = { backoff = { first = \"6m\", max = \"1h\" } }"),
         &format!(
-            "4:31 `{m}.retry.backoff.first` (6m) can never fire before `pools.p.defaults.deadline` (5m, the default)"
+            "4:31 `{m}.retry.backoff.first` (6m) can never pass before `pools.p.defaults.deadline` (5m, the default)"
         ),
     );
     one(
@@ -74,6 +74,48 @@ fn limits_that_can_never_fire() {
         &broker("client_backlog = \"1MiB\""),
         "5:18 `broker.client_backlog` (1MiB) cannot hold an answer as large as `broker.max_body` (16MiB, the default)",
     );
+}
+
+#[test]
+fn waits_that_outlast_the_request() {
+    let m = "pools.p.methods.m";
+    let waits = |attempts: u32, first: &str, then: &str| {
+        let backoff = format!("{{ first = \"{first}\", then = \"{then}\", max = \"1h\" }}");
+        method(&format!("retry = {{ max_attempts = {attempts}, backoff = {backoff} }}\ndeadline = \"1m\""))
+    };
+    one(
+        &waits(3, "1m", "1s"),
+        &format!("4:49 `{m}.retry.backoff.first` (1m) can never pass before `{m}.deadline` (1m)"),
+    );
+    one(
+        &waits(3, "0s", "1m"),
+        &format!("4:62 `{m}.retry.backoff.then` (1m) can never pass before `{m}.deadline` (1m)"),
+    );
+    assert!(parse(&waits(3, "59s", "59s")).is_ok());
+    let error = parse(&waits(3, "2m", "2m")).unwrap_err();
+    assert_eq!(error.problems().len(), 2, "{error}");
+    let help = "  help: the attempt after it could never start: write a shorter wait, or a longer `deadline`";
+    assert!(error.to_string().contains(help), "{error}");
+    // What nobody wrote is not held against a short deadline.
+    assert!(parse(&method("retry = { max_attempts = 3 }\ndeadline = \"50ms\"")).is_ok());
+}
+
+#[test]
+fn a_pool_that_rejects_has_nobody_waiting_for_their_first_dispatch() {
+    let reject = |lines: &str| pool(&format!("on_busy = \"reject\"\n{lines}"));
+    let relation = "can never fire beside `pools.p.on_busy` (reject)";
+    let text = format!("{}queue_timeout = \"1s\"\n", reject(""));
+    one(&text, &format!("6:17 `pools.p.methods.m.queue_timeout` (1s) {relation}"));
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(error.contains("\n  and lifeboat.toml:3:11\n"), "{error}");
+    assert!(error.contains("remove it, or write on_busy = \"queue\""), "{error}");
+    // The methods that nobody names count too, and one that says that it has none is spared.
+    let any = reject("accept_any_method = true\ndefaults.queue_timeout = \"1s\"");
+    let unlimited = format!("{any}queue_timeout = \"unlimited\"\n");
+    one(&unlimited, &format!("5:26 `pools.p.defaults.queue_timeout` (1s) {relation}"));
+    assert!(parse(&unlimited.replace("accept_any_method = true", "")).is_ok());
+    let swapped = EXAMPLE.replace("on_busy = \"queue\"", "on_busy = \"reject\"");
+    assert_eq!(parse(&swapped).unwrap().warnings.len(), 2, "the queue's bounds alone");
 }
 
 #[test]

@@ -49,7 +49,6 @@ fn variables_reach_every_table() {
     let variable = |rest: &str| format!("LIFEBOAT__POOLS__IMAGES__{rest}");
     let env = [
         ("SLOTS", "4"),
-        ("ON_BUSY", "reject"),
         ("HEARTBEAT__INTERVAL", "5s"),
         ("HEARTBEAT__MISSED", "2"),
         ("RESTART__MAX_RESTARTS", "unlimited"),
@@ -65,7 +64,7 @@ fn variables_reach_every_table() {
     .map(|(rest, value)| (variable(rest), value.to_owned()));
     let config = Config::parse(EXAMPLE, "lifeboat.toml", env).unwrap();
     let pool = &config.settings.pools[0];
-    assert_eq!((pool.slots.get(), pool.on_busy), (4, OnBusy::Reject));
+    assert_eq!(pool.slots.get(), 4);
     assert_eq!(pool.heartbeat.unwrap().patience(), Duration::from_secs(10));
     assert_eq!((pool.restart.max_restarts, pool.restart.window), (None, Duration::from_secs(120)));
     assert_eq!(pool.recycle.idle, Some(Duration::from_secs(3600)));
@@ -76,9 +75,11 @@ fn variables_reach_every_table() {
     let limits = [method.queue_timeout, method.progress_timeout, method.output_timeout];
     assert_eq!(limits, [Some(Duration::from_secs(3)), None, Some(Duration::from_secs(2))]);
 
-    let off = [(variable("HEARTBEAT"), "off".to_owned())];
-    let config = Config::parse(EXAMPLE, "lifeboat.toml", off).unwrap();
-    assert_eq!(config.settings.pools[0].heartbeat, None);
+    let words = [("HEARTBEAT", "off"), ("ON_BUSY", "reject")];
+    let words = words.map(|(rest, value)| (variable(rest), value.to_owned()));
+    let config = Config::parse(EXAMPLE, "lifeboat.toml", words).unwrap();
+    let pool = &config.settings.pools[0];
+    assert_eq!((pool.heartbeat, pool.on_busy), (None, OnBusy::Reject));
 }
 
 #[test]

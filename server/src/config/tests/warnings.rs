@@ -74,7 +74,7 @@ fn retries_of_what_cannot_happen() {
 }
 
 #[test]
-fn a_pool_that_rejects_has_nobody_waiting() {
+fn a_pool_that_rejects_needs_no_bounds_of_a_queue() {
     let reject = "on_busy = \"reject\"\n";
     let found = with(&format!("{reject}queue = {{ max_requests = 3, max_bytes = \"1MiB\" }}"), "");
     let rest = "bounds nothing where `pools.p.on_busy` is \"reject\": no new request waits, and those that come back \
@@ -84,17 +84,47 @@ fn a_pool_that_rejects_has_nobody_waiting() {
         format!("4:41 `pools.p.queue.max_bytes` (1MiB) {rest}"),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn waits_before_attempts_that_are_never_made() {
+    let retry = |attempts: u32, waits: &str| {
+        with("", &format!("retry = {{ max_attempts = {attempts}, backoff = {{ {waits} }} }}"))
+    };
+    let m = "pools.p.methods.m.retry";
     one(
-        &with(reject, "queue_timeout = \"1s\""),
-        "6:17 `pools.p.methods.m.queue_timeout` (1s) can never fire where `pools.p.on_busy` is \"reject\": no new \
-         request waits, and those that come back wait for their deadline alone",
+        &retry(2, "then = \"1s\""),
+        &format!(
+            "5:48 `{m}.backoff.then` (1s) is without use: it counts from the third attempt on, and `{m}.max_attempts` \
+             is 2"
+        ),
     );
-    let any = format!("{reject}accept_any_method = true\ndefaults.queue_timeout = \"1s\"");
-    assert_eq!(
-        with(&any, "queue_timeout = \"unlimited\"").len(),
-        1,
-        "the methods that nobody names count too"
+    one(
+        &retry(3, "then = \"1s\", factor = 3"),
+        &format!(
+            "5:63 `{m}.backoff.factor` (3.0) is without use: it counts from the fourth attempt on, and \
+             `{m}.max_attempts` is 3"
+        ),
     );
+    assert_eq!(retry(3, "then = \"1s\""), [""; 0]);
+    assert_eq!(retry(4, "then = \"1s\", factor = 3"), [""; 0]);
+}
+
+#[test]
+fn attempts_that_would_start_after_the_deadline() {
+    let retry = |attempts: u32, jitter: &str| {
+        let waits = format!("first = \"1s\", then = \"10s\", max = \"25s\", jitter = \"{jitter}\"");
+        let retry = format!("retry = {{ max_attempts = {attempts}, backoff = {{ {waits} }} }}");
+        with("", &format!("{retry}\ndeadline = \"31s\""))
+    };
+    // Waits of 1 s, 10 s and 20 s.
+    one(
+        &retry(6, "none"),
+        "5:26 `pools.p.methods.m.retry.max_attempts` (6) can never be reached: the waits before attempt 4 add up to \
+         31s, and `pools.p.methods.m.deadline` is 31s",
+    );
+    assert_eq!(retry(3, "none"), [""; 0]);
+    assert_eq!(retry(6, "full"), [""; 0], "each wait may be short");
 }
 
 #[test]
