@@ -72,6 +72,19 @@ fn rooms_import_along_the_arrows_only() {
 }
 
 #[test]
+fn the_process_room_names_plain_data_of_the_core_alone() {
+    let mut broken = Vec::new();
+    for file in rust_files("server/src/process") {
+        for module in uses(&file.code(), "lifeboat_core::") {
+            if !["ids", "evidence"].contains(&module.as_str()) {
+                broken.push(format!("{}: lifeboat_core::{module}", file.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "see docs/decisions/0017-words-of-the-core.md:\n{}", broken.join("\n"));
+}
+
+#[test]
 fn every_room_is_in_the_table() {
     let inside = rust_files("server/src");
     let found: BTreeSet<_> = inside
