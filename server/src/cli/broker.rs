@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::data_plane::{DataPlane, Stop};
+use super::descriptors::{self, Descriptors};
 use super::process_link::ProcessLink;
 use crate::config::{Config, HttpListen, WorkerCommand};
 use crate::engine::Clock;
@@ -25,19 +26,6 @@ use crate::process::{PlaneError, PlaneOptions, ProcessPlane, SpawnSpec};
 
 /// Questions of the control plane that may wait to be answered.
 const QUERIES: usize = 64;
-
-/// Descriptors kept for everything but clients and workers: some 30 of the broker's own, 81 for HTTP (its listener, 64
-/// connections and 16 that are being refused), and what a spawn and a look into `/proc` take for a moment.
-const RESERVED_DESCRIPTORS: u64 = 128;
-
-/// Descriptors of one client: its socket, and a writer's duplicate while it does not read.
-const DESCRIPTORS_PER_CLIENT: u64 = 2;
-
-/// Descriptors of one process: socket, two pidfds, two pipes, and a writer's duplicate.
-const DESCRIPTORS_PER_PROCESS: u64 = 6;
-
-/// No broker takes more clients than this, however many descriptors it may have.
-const MOST_CLIENTS: u64 = 16_384;
 
 /// Why a broker could not be started.
 #[derive(Debug, Error)]
@@ -118,7 +106,7 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
     let Config { broker, settings, commands, .. } = config;
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
     // Every pool may be getting one successor ready beside its workers.
-    let Descriptors { max_clients, before } = raise_descriptors(workers + settings.pools.len())?;
+    let Descriptors { max_clients, before } = descriptors::raise(workers + settings.pools.len())?;
     let (seat, listener) = lock::take(&broker.socket)?;
     let http_listener = match broker.http {
         HttpListen::At(address) => Some(listen(address)?),
@@ -308,30 +296,6 @@ fn join_thread(thread: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(io::Error::other("a thread of the broker panicked; this is a bug")),
     }
-}
-
-/// What the limit on descriptors allows.
-struct Descriptors {
-    /// Clients that there is room for.
-    max_clients: usize,
-    /// The soft limit before it was raised; `None` is unlimited.
-    before: Option<u64>,
-}
-
-/// Raises the soft limit on descriptors to the hard one, for the broker alone.
-fn raise_descriptors(processes: usize) -> Result<Descriptors, StartError> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current: before, maximum } = getrlimit(Resource::Nofile);
-    if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%errno, "the limit on file descriptors could not be raised");
-    }
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_PROCESS * processes as u64;
-    let clients = (limit.saturating_sub(needed) / DESCRIPTORS_PER_CLIENT).min(MOST_CLIENTS);
-    if clients == 0 {
-        return Err(StartError::Descriptors { processes, needed, limit });
-    }
-    Ok(Descriptors { max_clients: usize::try_from(clients).unwrap_or(usize::MAX), before })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod call;
 pub mod check;
 mod data_plane;
 pub mod demo;
+mod descriptors;
 pub mod exit;
 pub mod healthcheck;
 pub mod json;
