@@ -19,7 +19,7 @@ use super::serve::complain;
 What JSON cannot say is written as an object with one key: bytes as {\"$bytes\": \"BASE64\"}, a tagged value as
 {\"$tag\": [NUMBER, VALUE]}, a map with keys that are no texts, or equal, as {\"$map\": [[KEY, VALUE], ...]}, an integer
 beyond 64 bits as {\"$int\": \"-18446744073709551616\"}, and numbers that are not finite as {\"$float\": \"NaN\"}.
-Other integers beyond 64 bits are refused: they would be rounded.")]
+Other integers beyond 64 bits are refused, since they would be rounded, and objects that name a key twice.")]
 pub struct CallArgs {
     /// The method's name
     method: String,

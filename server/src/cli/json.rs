@@ -6,6 +6,8 @@
 //! `{"$int": "-18446744073709551616"}`, and a number that is not finite as `{"$float": "NaN"}` (or `"inf"`, `"-inf"`).
 //! What cannot be sent exactly is refused.
 
+mod unique;
+
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -44,16 +46,29 @@ pub enum JsonError {
         "{0} is an integer beyond 64 bits and would be rounded; down to -18446744073709551616 write {{\"$int\": \"{0}\"}}"
     )]
     Integer(String),
+    /// An object names a key twice, and only one of its values could be sent.
+    #[error(
+        "an object has the key {key:?} twice (line {line}, column {column}); if the map is to have it twice, write \
+         {{\"$map\": [[{key:?}, VALUE], [{key:?}, VALUE]]}}"
+    )]
+    Twice {
+        /// The key.
+        key: String,
+        /// Where the second one ends, from 1.
+        line: usize,
+        /// The column there, from 1.
+        column: usize,
+    },
 }
 
 /// The CBOR that a JSON text stands for.
 ///
 /// # Errors
 ///
-/// When it is no JSON, when a special object (its one key begins with `$`) has the wrong form, and when an integer could
+/// When it is no JSON, when an object has equal keys, when a special object (its one key begins with `$`) has the wrong form, and when an integer could
 /// not be sent as it is.
 pub fn read(text: &str) -> Result<Cbor, JsonError> {
-    let json = serde_json::from_str(text)?;
+    let json = unique::read(text)?;
     match rounded_integer(text) {
         Some(number) => Err(JsonError::Integer(number.to_owned())),
         None => to_cbor(json),

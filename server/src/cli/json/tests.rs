@@ -96,6 +96,44 @@ fn an_integer_is_sent_as_it_is_or_refused() {
 }
 
 #[test]
+fn an_object_with_equal_keys_is_refused_at_any_depth() {
+    for (text, place) in [
+        (r#"{"a": 1, "a": 2}"#, "line 1, column 12"),
+        (r#"{"a": 1, "\u0061": 1}"#, "line 1, column 17"),
+        ("[{\"b\": {\n\"a\": null, \"a\": null}}]", "line 2, column 14"),
+        (r#"{"$map": [[{"a": 1, "a": 1}, 2]]}"#, "line 1, column 23"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        let start = format!("an object has the key \"a\" twice ({place}); ");
+        assert!(error.starts_with(&start), "{text}: {error}");
+        assert!(error.ends_with(r#"write {"$map": [["a", VALUE], ["a", VALUE]]}"#), "{error}");
+    }
+    assert!(matches!(read(r#"{"a": 1, "a": }"#), Err(JsonError::Twice { .. })), "what comes first is told");
+    assert!(matches!(read(r#"{"a": , "a": 1}"#), Err(JsonError::Syntax(_))));
+    // Equal keys of different objects are no news.
+    assert!(read(r#"[{"a": {"a": 1}}, {"a": 2}]"#).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn json_without_equal_keys_is_read_as_the_library_reads_it(value in cbor()) {
+        let text = from_cbor(value).to_string();
+        let expected: Json = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(unique::read(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn any_text_is_refused_where_the_library_refuses_it(text in "[\\[\\]{}:,\"ab0-9.eE+\\- ntrufalse]{0,20}") {
+        let expected: Result<Json, _> = serde_json::from_str(&text);
+        match (unique::read(&text), expected) {
+            (Ok(read), Ok(expected)) => prop_assert_eq!(read, expected),
+            (Err(JsonError::Twice { .. }), _) | (Err(_), Err(_)) => {}
+            (read, expected) => prop_assert!(false, "{:?}, not {:?}", read, expected),
+        }
+    }
+}
+
+#[test]
 fn equal_keys_of_a_map_are_all_shown() {
     let pair = |value: u8| (Cbor::Text("a".into()), Cbor::Integer(value.into()));
     let shown = from_cbor(Cbor::Map(vec![pair(1), pair(2)])).to_string();
