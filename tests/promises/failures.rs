@@ -110,8 +110,10 @@ rows! {
         worker("fail-start", Act::new(Deed::Echo))
             .restart("restart = { initial = \"1ms\", max = \"10ms\", max_restarts = 5 }")
             .refused("start_failed").trips();
-    dies_when_ready: "says that it is ready and exits at once" =>
-        worker("die-when-ready", Act::new(Deed::Echo)).policy(DEADLINE).never_ran("exit").starts_over();
+    dies_when_ready: "says that it is ready and exits at once, so often that its pool trips" =>
+        worker("die-when-ready", Act::new(Deed::Echo))
+            .restart("restart = { initial = \"1ms\", max = \"10ms\", max_restarts = 5 }")
+            .refused("exit").trips();
     speaks_another_version: "says hello in a version of the protocol that the broker does not speak" =>
         worker("bad-hello version", Act::new(Deed::Echo)).policy(DEADLINE).never_ran("start_failed").starts_over();
 

@@ -20,7 +20,12 @@ impl<Q, A> Core<Q, A> {
             let ups = |id: WorkerId| ups(berths, id);
             let place = &mut self.pools[usize::from(pool.0)];
             let Some((request, berth)) = place.next_match(&self.requests, ups) else { return };
-            place.queue.take(&self.requests, request);
+            if self.is_overdue(request) {
+                self.end_overdue(request);
+                self.pools[usize::from(pool.0)].queue.tidy(&self.requests);
+                continue;
+            }
+            self.pools[usize::from(pool.0)].queue.take(&self.requests, request);
             self.disarm_queue(request);
             self.dispatch(request, berth);
             self.pools[usize::from(pool.0)].queue.tidy(&self.requests);

@@ -37,15 +37,17 @@ impl<Q, A> Core<Q, A> {
         };
         let (client, bytes) = (new.client, new.bytes);
         let id = self.accept(new, method, place);
+        let overdue = self.is_overdue(id);
         let place = &mut self.pools[usize::from(pool.0)];
         if place.breaker.is_half_open() {
             place.breaker.probe = Some(id);
         }
         match room {
-            Some(berth) => self.dispatch(id, berth),
-            None => {
+            Some(berth) if !overdue => self.dispatch(id, berth),
+            Some(_) | None => {
                 place.queue.push_fresh(client, id, bytes);
                 self.arm_queue(id);
+                self.mark_dirty(pool);
             }
         }
     }

@@ -65,17 +65,28 @@ impl<Q, A> Core<Q, A> {
         self.end_request(id, outcome);
     }
 
+    /// Whether its deadline has passed, also if nobody has looked at the clock for it yet.
+    pub(crate) fn is_overdue(&mut self, id: RequestId) -> bool {
+        let now = self.now;
+        self.requests.open_record(id).deadline <= now
+    }
+
+    /// Ends a request that waits and whose deadline has passed: a process that it were given to would be killed for it.
+    pub(crate) fn end_overdue(&mut self, id: RequestId) {
+        self.tell_limit(id, TimeoutWhich::Deadline);
+        let outcome = self.timed_out(id, TimeoutWhich::Deadline);
+        self.end_request(id, outcome);
+    }
+
     /// A request that does not run ends at once. What runs is killed, and its outcome waits for the death.
     fn deadline_passed(&mut self, id: RequestId) {
         let record = self.requests.open_record(id);
         record.armed.deadline = false;
-        let phase = record.phase;
-        self.tell_limit(id, TimeoutWhich::Deadline);
-        let RequestPhase::Held { process } = phase else {
-            let outcome = self.timed_out(id, TimeoutWhich::Deadline);
-            self.end_request(id, outcome);
+        let RequestPhase::Held { process } = record.phase else {
+            self.end_overdue(id);
             return;
         };
+        self.tell_limit(id, TimeoutWhich::Deadline);
         let berth =
             self.find_process(process).expect("a held request's process is in one of its worker's berths");
         let life = self.process(berth);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::core::Core;
 use crate::ids::{AttemptNumber, RequestId, SlotId};
+use crate::reason::TimeoutWhich;
 use crate::slot::Settled;
 
 impl<Q, A> Core<Q, A> {
@@ -51,7 +52,8 @@ impl<Q, A> Core<Q, A> {
     /// A process has exited and never read the last that was written to it. If that was the request that counts as
     /// executing, it cannot have started, and is treated like those behind it from here on.
     ///
-    /// One whose limit has passed, or that a shutdown has asked to stop, stays what it was said to be.
+    /// One that a shutdown has asked to stop stays what it was said to be. For one whose limit has passed, the verdict is
+    /// waited for.
     pub(crate) fn last_was_unread(&mut self, berth: usize) {
         let process = self.process(berth);
         let last = process.last_sent;
@@ -60,13 +62,31 @@ impl<Q, A> Core<Q, A> {
         };
         let Some(slot) = process.slot_of(held.request) else { return };
         let record = self.requests.open_record(held.request);
-        if record.limit.is_some() || record.closing {
+        if record.closing {
+            return;
+        }
+        if record.limit.is_some() {
+            self.process(berth).unread = Some(held.request);
             return;
         }
         let pool = record.pool;
         self.take_start_back(berth, slot);
         if self.is_closing(pool) {
             self.abandon(held.request, Settled::Closed);
+        }
+    }
+
+    /// A process has died that never read a request whose limit had passed. If it was killed for a limit of the attempt, the
+    /// attempt stays one: it had been given to a process that does not read. A deadline is the request's own.
+    pub(crate) fn weigh_unread(&mut self, berth: usize, was_killed: bool) {
+        let process = self.process(berth);
+        let unread = process.unread.take();
+        let open = process.executing().find(|held| unread == Some(held.request) && held.settled.is_none());
+        let Some(request) = open.map(|held| held.request) else { return };
+        let Some(slot) = process.slot_of(request) else { return };
+        let limit = self.requests.open_record(request).limit;
+        if !was_killed || limit == Some(TimeoutWhich::Deadline) {
+            self.take_start_back(berth, slot);
         }
     }
 }

@@ -200,6 +200,30 @@ fn evidence_that_does_not_come_cannot_hold_up_a_deadline() {
 }
 
 #[test]
+fn what_is_overdue_is_not_dispatched_though_nobody_has_looked_at_its_timer() {
+    let mut boat = Boat::afloat(plain(1));
+    boat.request();
+    let tag = boat.request_with(ClientLimits { timeout: Some(ms(50)), ..ClientLimits::default() });
+    // The shell wakes late, and the answer is the first that it finds.
+    boat.now = boat.now + ms(55);
+    boat.answers_ok(life(0, 1));
+    assert_eq!(boat.timed_out_which(tag), TimeoutWhich::Deadline);
+    assert!(boat.settlement(tag).attempts.is_empty());
+    boat.pass(ms(100));
+    let told = boat.count(|fact| matches!(fact, Fact::LimitPassed { .. }));
+    assert_eq!((told, boat.signals(life(0, 1)).len()), (1, 0), "it passes once, and nobody is killed for it");
+}
+
+#[test]
+fn who_has_no_time_is_never_dispatched() {
+    let mut boat = Boat::afloat(plain(1));
+    let hurried = ClientLimits { timeout: Some(Duration::ZERO), ..ClientLimits::default() };
+    let tag = boat.request_with(hurried);
+    assert_eq!(boat.timed_out_which(tag), TimeoutWhich::Deadline);
+    assert!(boat.settlement(tag).attempts.is_empty() && boat.sent.is_empty());
+}
+
+#[test]
 fn time_does_not_run_backwards() {
     let mut boat = Boat::afloat(plain(1));
     boat.pass(ms(1000));

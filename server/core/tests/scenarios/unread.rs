@@ -7,7 +7,7 @@ use lifeboat_core::event::{Answer, ClientLimits, Event};
 use lifeboat_core::evidence::StopSignal;
 use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::{AttemptNumber, ClientTag};
-use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
+use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason, OutcomeKind, TimeoutWhich};
 use lifeboat_core::settings::Settings;
 
 use crate::boat::{Boat, Told, exit, life, ms, plain, retrying, signal};
@@ -99,14 +99,15 @@ fn a_request_whose_attempt_timeout_has_passed_stays_timed_out() {
 }
 
 #[test]
-fn a_request_whose_deadline_has_passed_stays_timed_out() {
+fn a_request_whose_deadline_has_passed_is_timed_out_without_an_attempt() {
     let mut boat = Boat::afloat(plain(1));
     let tag = boat.request();
     boat.pass(ms(10_000));
     boat.exits_unread(life(0, 1));
     boat.is_collected(life(0, 1), signal(9));
     assert_eq!(boat.timed_out_which(tag), TimeoutWhich::Deadline);
-    assert_eq!(boat.settlement(tag).attempts.len(), 1);
+    assert!(boat.settlement(tag).attempts.is_empty());
+    assert_eq!(boat.reasons(), [&CrashReason::Killed(KillReason::Deadline)]);
 }
 
 #[test]
@@ -158,6 +159,38 @@ fn a_deadline_that_passes_before_the_verdict_finds_a_request_that_never_started(
     assert!(boat.settlement(tag).attempts.is_empty());
     boat.is_collected(life(0, 1), signal(11));
     assert_eq!(boat.crashes()[0].requeued, 0);
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_process_dies_finds_one_too() {
+    let mut boat = Boat::afloat(plain(1));
+    let tag = boat.request_with(ClientLimits { timeout: Some(ms(50)), ..ClientLimits::default() });
+    boat.closes_connection(life(0, 1));
+    boat.pass(ms(50));
+    assert_eq!(boat.kind(tag), None, "it may run");
+    boat.exits_unread(life(0, 1));
+    boat.is_collected(life(0, 1), exit(4));
+    assert_eq!(boat.timed_out_which(tag), TimeoutWhich::Deadline);
+    assert!(boat.settlement(tag).attempts.is_empty());
+    assert_eq!(boat.reasons(), [&CrashReason::Exit { code: 4 }]);
+}
+
+#[test]
+fn a_limit_of_an_attempt_that_was_none_does_not_count() {
+    let mut settings = plain(1);
+    settings.methods[0].attempt_timeout = Some(ms(50));
+    let mut boat = Boat::afloat(settings);
+    let tag = boat.request();
+    boat.closes_connection(life(0, 1));
+    boat.pass(ms(50));
+    boat.exits_unread(life(0, 1));
+    boat.is_collected(life(0, 1), signal(11));
+    assert_eq!((boat.kind(tag), boat.given_back()), (None, 1));
+    boat.pass(ms(200));
+    boat.becomes_ready(life(0, 2));
+    assert_eq!(boat.dispatched_to(life(0, 2)).map(|(_, attempt)| attempt), Some(AttemptNumber::FIRST));
+    boat.answers_ok(life(0, 2));
+    assert_eq!(boat.kind(tag), Some(OutcomeKind::Ok));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 60] = [
+const WORTH_MEETING: [&str; 61] = [
     "a slot retired, its process goes on",
     "a successor failed",
     "another slot than the first",
@@ -79,6 +79,7 @@ const WORTH_MEETING: [&str; 60] = [
     "tripped: given back",
     "tripped: refused",
     "unkillable died",
+    "unread after its deadline",
     "unread after its limit",
     "unread behind a later frame",
     "worn out",

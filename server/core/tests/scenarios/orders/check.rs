@@ -8,7 +8,7 @@ use lifeboat_core::reason::{AttemptEnd, CrashReason, OutcomeKind};
 
 use super::play::{History, NEW, OLD, Stage};
 use super::steps::Step;
-use super::{End, Sign};
+use super::{End, LimitKind, Sign};
 use crate::boat::Told;
 
 impl History<'_> {
@@ -159,7 +159,10 @@ impl History<'_> {
         let case = self.case;
         let death = self.boat.crashes()[0];
         let attempts = self.attempts(self.watched);
-        if self.given_back && !self.limit_first {
+        let of_the_limit = self.limit_first && death.killed_by_broker.is_some();
+        let overdue = self.limit_first && case.limit == LimitKind::Deadline;
+        if self.given_back && (overdue || !of_the_limit) {
+            assert!(!overdue || (kind, attempts) == (OutcomeKind::TimedOut, 0), "{case:?}: it never started");
             let again = self.boat.sent.iter().filter(|sent| sent.tag == self.watched).count();
             assert!(
                 self.boat.given_back() > 0 || kind == OutcomeKind::TimedOut,
@@ -169,15 +172,14 @@ impl History<'_> {
             assert!(again <= 2 + usize::from(case.retried) && first, "{case:?}: free of charge");
             return;
         }
-        let timed_out = self.limit_first && death.killed_by_broker.is_some();
         let ends = self.boat.attempt_ends();
-        let expected = if timed_out { AttemptEnd::TimedOut } else { AttemptEnd::Crashed };
+        let expected = if of_the_limit { AttemptEnd::TimedOut } else { AttemptEnd::Crashed };
         assert!(ends.contains(&expected), "{case:?}: {ends:?} without {expected:?}");
         let tried_again = kind == OutcomeKind::Ok;
         assert!(!tried_again || case.retried, "{case:?}: a retry that nobody asked for");
         assert_eq!(attempts, if tried_again { 2 } else { 1 }, "{case:?}: {kind:?}");
         if !tried_again {
-            let told = if timed_out { OutcomeKind::TimedOut } else { OutcomeKind::Crashed };
+            let told = if of_the_limit { OutcomeKind::TimedOut } else { OutcomeKind::Crashed };
             let granted = self.boat.count(|fact| matches!(fact, Fact::Retried { .. })) > 0;
             let waited = case.retried && granted && kind == OutcomeKind::TimedOut;
             assert!(kind == told || waited, "{case:?}: {kind:?}, not {told:?}");

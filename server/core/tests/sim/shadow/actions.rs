@@ -99,7 +99,7 @@ impl Shadow {
         assert_eq!(request.attempts + 1, attempt.0, "{serial}: attempts are numbered without gaps");
         assert!(attempt.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(!request.cancelled && !self.is_closing(request.pool));
-        assert!(request.deadline > self.time_told, "{serial}: its deadline is over");
+        assert!(request.deadline > self.now, "{serial}: its deadline is over");
         let pool = request.pool;
         assert_eq!(self.worker_pools[usize::from(key.worker.0)], pool, "{serial}: it is its own pool's");
         let place = self.look_pool(pool);

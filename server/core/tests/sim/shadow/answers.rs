@@ -2,7 +2,7 @@
 
 use lifeboat_core::event::Answer;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
-use lifeboat_core::reason::{KillReason, OutcomeKind};
+use lifeboat_core::reason::{KillReason, OutcomeKind, TimeoutWhich};
 
 use super::request::Place;
 use super::{AnswerKind, Expected, Shadow, Told};
@@ -192,8 +192,8 @@ impl Shadow {
         }
     }
 
-    /// What the process never read it cannot have started: it pays for nothing, unless a limit of it had passed or the
-    /// last thing written was another frame.
+    /// What the process never read it cannot have started: it pays for nothing, unless the last thing written was another
+    /// frame, or the process is killed for a limit of the attempt.
     pub(super) fn exited(&mut self, key: ProcessKey, unread: bool, coverage: &mut Coverage) {
         let now = self.now;
         let Some(process) = self.process(key) else { return };
@@ -216,18 +216,39 @@ impl Shadow {
         }
         if request.limit.is_some() {
             coverage.see("unread after its limit");
+            self.known(key).unread_past_limit = last;
             return;
         }
         let closing = self.is_closing(request.pool);
-        let process = self.known(key);
-        process.never_read = last;
-        let lines = process.slots.iter_mut().flat_map(|slot| &mut slot.line);
-        for held in lines.filter(|held| held.serial == front.serial) {
-            held.started = false;
-        }
-        self.request(front.serial).attempts -= 1;
+        self.has_not_started(key, front.serial);
         if closing {
             self.must_end.push(front.serial);
+        }
+    }
+
+    fn has_not_started(&mut self, key: ProcessKey, serial: u64) {
+        let process = self.known(key);
+        process.never_read = Some(serial);
+        let lines = process.slots.iter_mut().flat_map(|slot| &mut slot.line);
+        for held in lines.filter(|held| held.serial == serial) {
+            held.started = false;
+        }
+        self.request(serial).attempts -= 1;
+    }
+
+    /// The process has died, of something else than a limit of the attempt at what it never read.
+    pub(super) fn unread_was_not_started(&mut self, key: ProcessKey, killed: bool, coverage: &mut Coverage) {
+        let Some(serial) = self.known(key).unread_past_limit.take() else { return };
+        let overdue = self.peek(serial).limit == Some(TimeoutWhich::Deadline);
+        if !self.peek(serial).is_held_by(key) || killed && !overdue {
+            return;
+        }
+        self.has_not_started(key, serial);
+        if overdue {
+            coverage.see("unread after its deadline");
+            self.must_end.push(serial);
+        } else {
+            self.request(serial).limit = None;
         }
     }
 }
