@@ -62,7 +62,7 @@ async fn the_account_balances() {
         let all = account[name].as_object().unwrap_or_else(|| panic!("{name}: {account}"));
         all.values().filter_map(Value::as_u64).collect()
     };
-    assert!(counts("deaths").len() >= 5, "at least five reasons: {account}");
+    assert!(counts("deaths").len() >= 8, "at least eight reasons: {account}");
     assert!(counts("deaths").iter().sum::<u64>() >= 20, "deaths by the dozen: {account}");
     assert_eq!(
         counts("outcomes").iter().sum::<u64>(),

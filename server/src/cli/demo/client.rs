@@ -10,7 +10,7 @@ use lifeboat_client::Client;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::faults::Fault;
+use super::faults::Faults;
 use super::tally::{ClientLine, Tally, label};
 use super::worker::Work;
 use crate::cli::exit::Exit;
@@ -50,6 +50,7 @@ pub(in crate::cli) struct ClientArgs {
 struct Shared {
     args: ClientArgs,
     random: fastrand::Rng,
+    faults: Faults,
     tally: Tally,
     next_nonce: u64,
     next_fault: Instant,
@@ -90,8 +91,10 @@ fn die_with_parent(parent: u32) -> bool {
 async fn load(args: ClientArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.socket).await?;
     let now = Instant::now();
+    let mut random = fastrand::Rng::with_seed(args.seed);
     let shared = Rc::new(RefCell::new(Shared {
-        random: fastrand::Rng::with_seed(args.seed),
+        faults: Faults::shuffled(&mut random),
+        random,
         tally: Tally::default(),
         next_nonce: u64::from(args.index) << 48,
         next_fault: now,
@@ -160,7 +163,7 @@ impl Shared {
         if now >= self.next_fault && !work.refuse {
             let mean = self.args.fault_every_ms;
             self.next_fault = now + Duration::from_millis(random.u64(mean / 2..=mean + mean / 2));
-            work.fault = Some(Fault::pick(random));
+            work.fault = Some(self.faults.next(random));
             if random.u32(..POISON_ONE_IN) == 0 {
                 work.until_attempt = u16::MAX;
             }

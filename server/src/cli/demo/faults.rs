@@ -49,9 +49,39 @@ const STEP: Duration = Duration::from_millis(20);
 /// The exit code of [`Fault::Exit`].
 const EXIT_CODE: i32 = 3;
 
+/// The faults of one client: each kind once, so that a short demo shows all of them, and then by chance.
+#[derive(Debug)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn shuffled(random: &mut fastrand::Rng) -> Self {
+        let mut faults = Fault::ALL.to_vec();
+        random.shuffle(&mut faults);
+        Self(faults)
+    }
+
+    pub(super) fn next(&mut self, random: &mut fastrand::Rng) -> Fault {
+        self.0.pop().unwrap_or_else(|| Fault::pick(random))
+    }
+}
+
 impl Fault {
+    const ALL: [Self; 11] = [
+        Self::Kill,
+        Self::Hangup,
+        Self::Segfault,
+        Self::Abort,
+        Self::Exit,
+        Self::Hang,
+        Self::Stall,
+        Self::Freeze,
+        Self::Gibberish,
+        Self::Panic,
+        Self::Memory,
+    ];
+
     /// One of them, those that cost a worker long less often.
-    pub(super) fn pick(random: &mut fastrand::Rng) -> Self {
+    fn pick(random: &mut fastrand::Rng) -> Self {
         match random.u8(..32) {
             0 => Self::Hang,
             1 => Self::Stall,
