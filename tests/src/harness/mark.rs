@@ -113,6 +113,8 @@ mod tests {
         sleeping.arg("1000").env(MARK_VARIABLE, mark.value());
         sleeping.env("LIFEBOAT_WORKER", "p-3").env("LIFEBOAT_INCARNATION", "7");
         let mut child = sleeping.spawn().expect("sleep can be started");
+        // A process that has just begun its program has no environment for a moment.
+        wait_until(Duration::from_secs(5), || !mark.alive().is_empty());
         let alive = mark.alive();
         let [found] = alive.as_slice() else { panic!("one process: {alive:?}") };
         assert_eq!((found.pid, found.worker()), (child.id(), Some(("p-3", 7))));
