@@ -54,8 +54,8 @@ impl Shadow {
             }
             () if !present.is_ending() && present.load() == 0 => [WorkerState::Ready, WorkerState::Ready],
             () if !present.is_ending() => [WorkerState::Busy, WorkerState::Busy],
-            // It leaves when it has finished what it holds.
-            () if present.works() => [WorkerState::Stopping, view.state],
+            // It leaves when it has finished what it holds, or what it was told to leave off.
+            () if present.works() || present.is_cancelling() => [WorkerState::Stopping, view.state],
             () => [WorkerState::Stopping, WorkerState::Stopping],
         };
         assert!(states.contains(&view.state), "{id:?} is {:?}, not {states:?}", view.state);
