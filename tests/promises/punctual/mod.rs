@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use lifeboat_client::{Client, TimeoutWhich};
 use lifeboat_tests::chaos::METHODS;
-use lifeboat_tests::harness::{Broker, Stalls, Turn};
+use lifeboat_tests::harness::{Broker, CoreWaits, Stalls, Turn};
 
 use self::attempts::Which;
 use self::lateness::Lateness;
@@ -94,7 +94,7 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Every limit, some hundred times.
 async fn round(broker: &Broker, client: &Client, load: &Load) -> Result<(), String> {
-    let stalls = Stalls::watch();
+    let (stalls, core_waits) = (Stalls::watch(), CoreWaits::watch(broker.pid(), "data plane"));
     let mut seen = Vec::new();
     for (what, which) in [
         ("attempt_timeout, its cancel frame read", Which::Attempt),
@@ -120,11 +120,11 @@ async fn round(broker: &Broker, client: &Client, load: &Load) -> Result<(), Stri
     let dead = lives::starts(broker, client, 6).await;
     seen.push(("start_timeout, its process dead", 6 * STARTING, dead));
     load.flies(broker).await;
-    let stalled = stalls.end();
+    let (stalled, waited) = (stalls.end(), core_waits.end());
     let checked: Vec<_> = seen
         .iter()
         .map(|(what, wanted, firings)| {
-            Lateness::of(*wanted, firings, &stalled).check(what, stalled.longest())
+            Lateness::of(*wanted, firings, &stalled, &waited).check(what, stalled.longest())
         })
         .collect();
     checked.into_iter().collect()

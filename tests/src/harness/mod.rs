@@ -4,6 +4,7 @@
 //! or let a test pass that left a process alive.
 
 mod broker;
+mod core_waits;
 mod held;
 mod http;
 mod mark;
@@ -19,6 +20,7 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use broker::Broker;
+pub use core_waits::{CoreWaited, CoreWaits};
 pub use held::Held;
 pub use http::{Page, get};
 pub use mark::{MARK_VARIABLE, Mark, Marked};
