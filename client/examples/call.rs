@@ -1,6 +1,6 @@
 //! A client, whole. `Resize` and `Thumb` are what it shares with the worker.
 
-use lifeboat_client::{Client, Method};
+use lifeboat_client::{Client, method};
 use serde::{Deserialize, Serialize};
 
 #[tokio::main]
@@ -22,8 +22,4 @@ struct Thumb {
     png: Vec<u8>,
 }
 
-impl Method for Resize {
-    const NAME: &'static str = "resize";
-    type Request = Self;
-    type Reply = Thumb;
-}
+method!("resize": Resize => Thumb);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it is told")]
 
-use lifeboat_client::{Client, Event, Method};
+use lifeboat_client::{Client, Event, method};
 use serde::{Deserialize, Serialize};
 
 #[tokio::main]
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(event) = events.next().await {
         match event {
             Event::Progress(progress) => println!("{:.0} %", progress.fraction().unwrap_or_default() * 100.0),
-            Event::Partial(chapter) => chapters.push(chapter.decode()?),
+            Event::Partial(chapter) => chapters.push(chapter.into_inner()),
             Event::AttemptFailed(attempt) => {
                 println!("attempt {} failed on {}; again", attempt.number, attempt.worker);
                 chapters.clear();
@@ -39,8 +39,4 @@ struct Encoded {
     bytes: u64,
 }
 
-impl Method for Encode {
-    const NAME: &'static str = "encode";
-    type Request = Self;
-    type Reply = Encoded;
-}
+method!("encode": Encode => Encoded, partial = String);

@@ -34,7 +34,7 @@ impl<M: Method> Future for Call<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (_, body) = ready!(self.exchange.poll(cx))?;
-        Poll::Ready(self.exchange.decode(&body))
+        Poll::Ready(self.exchange.decode::<M::Encoding, _>(&body))
     }
 }
 
@@ -58,7 +58,7 @@ impl<M: Method> Future for ReplyFuture<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (route, body) = ready!(self.exchange.poll(cx))?;
-        let value = self.exchange.decode(&body)?;
+        let value = self.exchange.decode::<M::Encoding, _>(&body)?;
         Poll::Ready(Ok(Reply::new(value, route)))
     }
 }

@@ -1,7 +1,8 @@
 //! What is told of a request while it runs, in the caller's terms.
 //!
-//! Owns the shapes, and what an unreadable or senseless progress message means: one that says nothing. Must never fail
-//! for what a handler wrote: a partial is read by the caller.
+//! Owns the shapes, and what an unreadable or senseless progress message means: one that says nothing.
+
+use std::ops::Deref;
 
 use bytes::Bytes;
 use lifeboat_protocol::{Amount, BodyError, MAX_PROGRESS_TEXT, decode_body};
@@ -9,15 +10,15 @@ use serde::de::DeserializeOwned;
 
 use crate::{AttemptReport, CallError, Reply};
 
-/// One item of a stream. `R` is what the request answers.
+/// One item of a stream. `R` is what the request answers, `P` what a part of it is.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Event<R> {
+pub enum Event<R, P> {
     /// The work moves.
     Progress(Progress),
     /// A part of the reply, before the answer. What parts are, and whether the answer repeats them, is between handler
     /// and caller.
-    Partial(Partial),
+    Partial(Partial<P>),
     /// An attempt failed, and another follows: its partials are void. The last attempt is told in `Done` only.
     AttemptFailed(AttemptReport),
     /// How the request ended. The last item.
@@ -59,43 +60,47 @@ impl Progress {
     }
 }
 
-/// A part of a reply, as CBOR.
+/// A part of a reply. Dereferences to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partial {
+pub struct Partial<P> {
     attempt: u16,
-    body: Bytes,
+    value: P,
 }
 
-impl Partial {
-    pub(crate) fn new(attempt: u16, body: Bytes) -> Self {
-        Self { attempt, body }
+impl<P> Partial<P> {
+    pub(crate) const fn new(attempt: u16, value: P) -> Self {
+        Self { attempt, value }
     }
 
     /// The attempt that gave it, from 1. Partials of different attempts do not belong together.
     #[must_use]
-    pub fn attempt(&self) -> u16 {
+    pub const fn attempt(&self) -> u16 {
         self.attempt
     }
 
-    /// It as a value.
+    /// The part itself.
+    #[must_use]
+    pub fn into_inner(self) -> P {
+        self.value
+    }
+}
+
+impl Partial<Bytes> {
+    /// The CBOR of a part of a reply to a call by name, as a value.
     ///
     /// # Errors
     ///
     /// [`BodyError`] if it is not of that type, or no CBOR.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
-        decode_body(&self.body)
+        decode_body(&self.value)
     }
+}
 
-    /// Its CBOR, as the handler wrote it.
-    #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.body
-    }
+impl<P> Deref for Partial<P> {
+    type Target = P;
 
-    /// Its CBOR, as the handler wrote it.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.body
+    fn deref(&self) -> &P {
+        &self.value
     }
 }
 

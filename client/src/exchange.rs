@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lifeboat_protocol::{RejectWhy, Route, TimeoutWhich, decode_body};
+use lifeboat_protocol::{Encoding, RejectWhy, Route, TimeoutWhich};
 use serde::de::DeserializeOwned;
 
 use crate::client::Handle;
@@ -210,8 +210,8 @@ impl Exchange {
     }
 
     /// A body that belongs to this call, as a value.
-    pub(crate) fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
-        decode_body(body).map_err(|source| CallError::Decode { method: self.method.to_string(), source })
+    pub(crate) fn decode<E: Encoding, T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
+        E::decode(body).map_err(|source| CallError::Decode { method: self.method.to_string(), source })
     }
 }
 

@@ -6,10 +6,11 @@
 //!
 //! # A first call
 //!
-//! A method is a name, the type that is sent and the type that comes back. Client and worker share it:
+//! A method is a name, the type that is sent and the type that comes back. Client and worker share it, in a crate or a
+//! module that both have:
 //!
 //! ```no_run
-//! use lifeboat_client::{CallError, Client, Method};
+//! use lifeboat_client::{Client, method};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -22,11 +23,7 @@
 //!     height: u32,
 //! }
 //!
-//! impl Method for Resize {
-//!     const NAME: &'static str = "resize";
-//!     type Request = Self;
-//!     type Reply = Thumb;
-//! }
+//! method!("resize": Resize => Thumb);
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,11 +39,11 @@
 //! [`CallError`] says what happened; two of its methods answer what a caller has to decide:
 //!
 //! ```no_run
-//! # use lifeboat_client::{CallError, Client, Method};
+//! # use lifeboat_client::{CallError, Client};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Serialize, Deserialize)]
 //! # struct Resize { width: u32 }
-//! # impl Method for Resize { const NAME: &'static str = "resize"; type Request = Self; type Reply = u32; }
+//! # lifeboat_client::method!("resize": Resize => u32);
 //! # async fn example(boat: Client) -> Result<(), CallError> {
 //! use std::time::Duration;
 //!
@@ -96,18 +93,18 @@
 //! A request that is streamed is told of while it runs. The last [`Event`] is `Done`:
 //!
 //! ```no_run
-//! # use lifeboat_client::{CallError, Client, Event, Method};
+//! # use lifeboat_client::{CallError, Client, Event};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Serialize, Deserialize)]
 //! # struct Encode { file: String }
-//! # impl Method for Encode { const NAME: &'static str = "encode"; type Request = Self; type Reply = u32; }
+//! # lifeboat_client::method!("encode": Encode => u32, partial = String);
 //! # async fn example(boat: Client) -> Result<u32, Box<dyn std::error::Error>> {
 //! let mut events = boat.request(Encode { file: "a.mkv".into() }).retry(2).restartable(true).stream();
 //! let mut lines = Vec::new();
 //! while let Some(event) = events.next().await {
 //!     match event {
 //!         Event::Progress(progress) => println!("{:?} {:?}", progress.fraction(), progress.text),
-//!         Event::Partial(partial) => lines.push(partial.decode::<String>()?),
+//!         Event::Partial(partial) => lines.push(partial.into_inner()),
 //!         Event::AttemptFailed(attempt) => {
 //!             eprintln!("attempt {} failed: {:?}", attempt.number, attempt.reason);
 //!             lines.clear(); // what it gave is void
@@ -190,10 +187,12 @@ pub use client::Client;
 pub use connect_error::{ConnectError, LostReason, ProtocolError};
 pub use error::{CallError, RequestError};
 pub use event::{Event, Partial, Progress};
+#[cfg(feature = "json")]
+pub use lifeboat_protocol::Json;
 pub use lifeboat_protocol::{
-    Amount, AttemptEndLabel, BodyError, ConfidenceLabel, EncodeError, LastCrash, MAX_ROWS, Method,
-    MethodNameError, Operate, Operated, PoolRow, PoolStateLabel, RefusedCode, RejectWhy, RequestRow,
-    RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow, decode_body, encode_body,
+    Amount, AttemptEndLabel, BodyError, Cbor, ConfidenceLabel, EncodeError, Encoding, LastCrash, MAX_ROWS,
+    Method, MethodNameError, Operate, Operated, PoolRow, PoolStateLabel, RefusedCode, RejectWhy, RequestRow,
+    RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow, decode_body, encode_body, method,
 };
 pub use operate_error::OperateError;
 pub use reason::CrashReason;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method, encode_body};
+use lifeboat_protocol::{Encoding, Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method};
 
 use crate::Client;
 use crate::call::{RawReplyFuture, ReplyFuture};
@@ -201,7 +201,9 @@ pub struct RequestBuilder<M> {
 
 impl<M: Method> RequestBuilder<M> {
     pub(crate) fn new(client: &Client, request: &M::Request) -> Self {
-        let body = encode_body(request).map(Bytes::from).map_err(RequestError::from);
+        let mut body = Vec::new();
+        let encoded = M::Encoding::encode_into(&mut body, request);
+        let body = encoded.map(|()| body.into()).map_err(RequestError::from);
         Self { options: Options::new(client, Cow::Borrowed(M::NAME), body), method: PhantomData }
     }
 }

@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use lifeboat_protocol::{AttemptBody, Method, Route};
+use lifeboat_protocol::{AttemptBody, Cbor, Encoding, Method};
+use serde::de::DeserializeOwned;
 
 use crate::exchange::{Exchange, Heard};
 use crate::table::{Told, What};
@@ -18,16 +19,25 @@ use crate::{AttemptReport, CallError, Event, Partial, Progress, Reply};
 #[derive(Debug)]
 struct Feed(Option<Exchange>);
 
+/// What a body is to this stream.
+type Read<T> = fn(&Exchange, &Bytes) -> Result<T, CallError>;
+
 impl Feed {
-    fn poll_next<R>(
+    fn poll_next<R, P>(
         &mut self,
         cx: &mut Context<'_>,
-        reply: impl FnOnce(&Exchange, Route, Bytes) -> Result<Reply<R>, CallError>,
-    ) -> Poll<Option<Event<R>>> {
+        reply: Read<R>,
+        partial: Read<P>,
+    ) -> Poll<Option<Event<R, P>>> {
         let Some(exchange) = &mut self.0 else { return Poll::Ready(None) };
         let event = match ready!(exchange.poll_heard(cx)) {
-            Heard::Told(told) => read_told(exchange, told),
-            Heard::End(end) => Event::Done(end.and_then(|(route, body)| reply(exchange, route, body))),
+            // Partials are void, or half of them is missing, and nobody can say why: not to be passed over.
+            Heard::Told(told) => {
+                read_told(exchange, told, partial).unwrap_or_else(|error| Event::Done(Err(error)))
+            }
+            Heard::End(end) => {
+                Event::Done(end.and_then(|(route, body)| Ok(Reply::new(reply(exchange, &body)?, route))))
+            }
         };
         if matches!(event, Event::Done(_)) {
             // Cancels a request that has not ended.
@@ -37,17 +47,28 @@ impl Feed {
     }
 }
 
-fn read_told<R>(exchange: &Exchange, Told { attempt, what, body }: Told) -> Event<R> {
-    match what {
+fn read_told<R, P>(exchange: &Exchange, told: Told, partial: Read<P>) -> Result<Event<R, P>, CallError> {
+    let Told { attempt, what, body } = told;
+    Ok(match what {
         What::Progress { skipped } => Event::Progress(Progress::read(attempt, skipped, &body)),
-        What::Partial => Event::Partial(Partial::new(attempt, body)),
-        What::AttemptFailed => match exchange.decode::<AttemptBody>(&body) {
+        What::Partial => Event::Partial(Partial::new(attempt, partial(exchange, &body)?)),
+        What::AttemptFailed => {
+            let report: AttemptBody = exchange.decode::<Cbor, _>(&body)?;
             // The route's number is the one that counts: it is what the attempt's partials came with.
-            Ok(body) => Event::AttemptFailed(AttemptReport { number: attempt, ..body.into() }),
-            // Partials are void, and nobody can say why: not to be passed over.
-            Err(error) => Event::Done(Err(error)),
-        },
-    }
+            Event::AttemptFailed(AttemptReport { number: attempt, ..report.into() })
+        }
+    })
+}
+
+/// A body of an encoding, as a value.
+fn value<E: Encoding, T: DeserializeOwned>(exchange: &Exchange, body: &Bytes) -> Result<T, CallError> {
+    exchange.decode::<E, T>(body)
+}
+
+/// A body as it is.
+#[expect(clippy::unnecessary_wraps, reason = "others may fail")]
+fn bytes(_: &Exchange, body: &Bytes) -> Result<Bytes, CallError> {
+    Ok(body.clone())
 }
 
 /// A request that is streamed: what is told of it while it runs, then its end. Made by
@@ -68,14 +89,13 @@ impl<M> EventStream<M> {
 impl<M: Method> EventStream<M> {
     /// The next event; `None` after [`Event::Done`]. May be dropped at any time without losing an event, in `select!`
     /// for example.
-    pub async fn next(&mut self) -> Option<Event<M::Reply>> {
+    pub async fn next(&mut self) -> Option<Event<M::Reply, M::Partial>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// [`next`](Self::next) for those who write futures and streams of their own.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<M::Reply>>> {
-        let reply = |exchange: &Exchange, route, body: Bytes| Ok(Reply::new(exchange.decode(&body)?, route));
-        self.feed.poll_next(cx, reply)
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<M::Reply, M::Partial>>> {
+        self.feed.poll_next(cx, value::<M::Encoding, _>, value::<M::Encoding, _>)
     }
 }
 
@@ -94,12 +114,12 @@ impl RawEventStream {
 
     /// The next event; `None` after [`Event::Done`]. May be dropped at any time without losing an event, in `select!`
     /// for example.
-    pub async fn next(&mut self) -> Option<Event<Bytes>> {
+    pub async fn next(&mut self) -> Option<Event<Bytes, Bytes>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// [`next`](Self::next) for those who write futures and streams of their own.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<Bytes>>> {
-        self.feed.poll_next(cx, |_, route, body| Ok(Reply::new(body, route)))
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<Bytes, Bytes>>> {
+        self.feed.poll_next(cx, bytes, bytes)
     }
 }

@@ -30,6 +30,7 @@ mod body;
 mod cbor;
 #[cfg(feature = "codec")]
 mod codec;
+mod encoding;
 mod error_body;
 mod ext;
 mod frame;
@@ -48,6 +49,9 @@ pub use body::{BodyError, EncodeError, MAX_DEPTH, NULL_BODY, decode_body, encode
 pub use ciborium::Value;
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, FrameCodec};
+#[cfg(feature = "json")]
+pub use encoding::Json;
+pub use encoding::{Cbor, Encoding};
 pub use error_body::{
     AttemptBody, AttemptEndLabel, ConfidenceLabel, ErrorBody, OutcomeLabel, ReasonBody, RejectWhy,
     TimeoutWhich,

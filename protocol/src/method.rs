@@ -1,21 +1,23 @@
 //! Methods: the name a request carries, and the types that belong to it.
 //!
-//! Owns the name's form and the trait that ties a name to its request and reply. Must never know where a method
-//! is served.
+//! Owns the name's form and the contract that client and worker share. Must never know where a method is served.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::Encoding;
+
 /// The longest method name, in bytes.
 pub const MAX_METHOD: usize = 255;
 
-/// A method: its name on the wire, what is sent and what comes back.
+/// A method: its name on the wire, what is sent, what comes back, and how. Client and worker share it; put it into a crate
+/// of its own, or a module that both include.
 ///
-/// Usually implemented on the request type itself:
+/// [`method!`](crate::method!) declares one in a line; this is what it writes:
 ///
 /// ```
-/// use lifeboat_protocol::Method;
+/// use lifeboat_protocol::{Cbor, Method};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub const MAX_METHOD: usize = 255;
 ///     const NAME: &'static str = "resize";
 ///     type Request = Self;
 ///     type Reply = Thumb;
+///     type Partial = ();
+///     type Encoding = Cbor;
 /// }
 /// ```
 pub trait Method {
@@ -42,6 +46,84 @@ pub trait Method {
     type Request: Serialize + DeserializeOwned;
     /// What the handler answers.
     type Reply: Serialize + DeserializeOwned;
+    /// What the handler may send before it answers, any number of times; `()` where it does not.
+    type Partial: Serialize + DeserializeOwned;
+    /// How these are written: [`Cbor`](crate::Cbor), unless both sides know better.
+    type Encoding: Encoding;
+}
+
+/// Declares a [`Method`] in a line: its name, its request and its reply, and if there are any its partial and its
+/// encoding.
+///
+/// ```
+/// use lifeboat_protocol::method;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Resize { width: u32 }
+/// #[derive(Serialize, Deserialize)]
+/// struct Thumb(Vec<u8>);
+/// method!("resize": Resize => Thumb);
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Encode { file: String }
+/// method!("encode": Encode => u64, partial = String);
+/// ```
+///
+/// The request's own type then stands for the method: `client.call(Resize { .. })`, `worker.handle::<Resize>(..)`. Where
+/// several methods take the same request, or its type is somebody else's, declare a type for each that does nothing but
+/// name it:
+///
+/// ```
+/// # use lifeboat_protocol::method;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # pub struct Image(Vec<u8>);
+/// method!(
+///     /// Turns it left.
+///     pub struct Left = "turn-left": Image => Image
+/// );
+/// method!(pub struct Right = "turn-right": Image => Image);
+/// # fn main() {}
+/// ```
+///
+/// A name that cannot travel does not compile:
+///
+/// ```compile_fail
+/// lifeboat_protocol::method!("": u8 => u8);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! method {
+    ($name:literal: $request:ty => $reply:ty $(, partial = $partial:ty)? $(, encoding = $encoding:ty)? $(,)?) => {
+        $crate::method!(@ $request, $name, $request, $reply, ($($partial)?), ($($encoding)?));
+    };
+    (
+        $(#[$about:meta])*
+        $visible:vis struct $method:ident = $name:literal: $request:ty => $reply:ty
+        $(, partial = $partial:ty)? $(, encoding = $encoding:ty)? $(,)?
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $visible struct $method;
+        $crate::method!(@ $method, $name, $request, $reply, ($($partial)?), ($($encoding)?));
+    };
+    (@ $method:ty, $name:literal, $request:ty, $reply:ty, $partial:tt, ()) => {
+        $crate::method!(@ $method, $name, $request, $reply, $partial, ($crate::Cbor));
+    };
+    (@ $method:ty, $name:literal, $request:ty, $reply:ty, ($($partial:ty)?), ($encoding:ty)) => {
+        impl $crate::Method for $method {
+            const NAME: &'static str = const {
+                ::core::assert!($crate::check_method($name).is_ok(), "a method's name has 1 to 255 bytes");
+                $name
+            };
+            type Request = $request;
+            type Reply = $reply;
+            type Partial = ($($partial)?);
+            type Encoding = $encoding;
+        }
+        const _: &str = <$method as $crate::Method>::NAME;
+    };
 }
 
 /// A name that no method can have.

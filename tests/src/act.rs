@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifeboat_protocol::Method;
+use lifeboat_protocol::method;
 use serde::{Deserialize, Serialize};
 
 /// What a worker does with a request.
@@ -202,11 +202,7 @@ impl Act {
     }
 }
 
-impl Method for Act {
-    const NAME: &'static str = "act";
-    type Request = Self;
-    type Reply = Acted;
-}
+method!("act": Act => Acted);
 
 /// Who answered an [`Act`] or a [`Wait`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,8 +230,4 @@ pub struct Wait {
     pub millis: u64,
 }
 
-impl Method for Wait {
-    const NAME: &'static str = "wait";
-    type Request = Self;
-    type Reply = Acted;
-}
+method!("wait": Wait => Acted);

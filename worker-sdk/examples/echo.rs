@@ -6,11 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 struct Echo(String);
 
-impl Method for Echo {
-    const NAME: &'static str = "echo";
-    type Request = Self;
-    type Reply = Self;
-}
+method!("echo": Echo => Echo);
 
 async fn echo(request: Echo) -> Result<Echo, HandlerError> {
     Ok(request)

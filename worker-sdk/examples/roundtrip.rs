@@ -19,19 +19,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 struct Async(String);
 
-impl Method for Async {
-    const NAME: &'static str = "async";
-    type Request = Self;
-    type Reply = Self;
-}
+method!("async": Async => Async);
 
-struct Blocking;
-
-impl Method for Blocking {
-    const NAME: &'static str = "blocking";
-    type Request = String;
-    type Reply = String;
-}
+method!(struct Blocking = "blocking": String => String);
 
 fn worker() -> lifeboat_worker::Result {
     Worker::new()

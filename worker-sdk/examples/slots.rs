@@ -17,21 +17,9 @@ use lifeboat_protocol::{
 };
 use lifeboat_worker::prelude::*;
 
-struct Async;
+method!(struct Async = "async": u64 => u64);
 
-impl Method for Async {
-    const NAME: &'static str = "async";
-    type Request = u64;
-    type Reply = u64;
-}
-
-struct Blocking;
-
-impl Method for Blocking {
-    const NAME: &'static str = "blocking";
-    type Request = u64;
-    type Reply = u64;
-}
+method!(struct Blocking = "blocking": u64 => u64);
 
 fn compute(micros: u64) -> u64 {
     let begin = Instant::now();

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Method, decode_body};
+use lifeboat_protocol::{Encoding, Method};
 
 use crate::handler::{BlockingHandler, Handler};
 use crate::outbox::Outbox;
@@ -71,7 +71,7 @@ impl<M: Method, Args, H: Handler<M, Args>> Run for Async<H, M, Args> {
             Err(error) => return Ran::Failed(error),
         };
         let result = needed(runtime).run(context.call(), async { self.0.call(request, context).await });
-        settle(result, context, |reply| outbox.reply(context.call().route, &reply))
+        settle(result, context, |reply| outbox.reply::<M::Encoding>(context.call().route, &reply))
     }
 
     fn is_async(&self) -> bool {
@@ -91,7 +91,7 @@ impl<M: Method, Args, H: BlockingHandler<M, Args>> Run for Blocking<H, M, Args> 
             Err(error) => return Ran::Failed(error),
         };
         let result = self.0.call(request, context);
-        settle(Some(result), context, |reply| outbox.reply(context.call().route, &reply))
+        settle(Some(result), context, |reply| outbox.reply::<M::Encoding>(context.call().route, &reply))
     }
 
     fn is_async(&self) -> bool {
@@ -138,7 +138,7 @@ where
 
 /// Decodes the request. The body is let go of before the handler runs, so that its memory can be used again.
 fn request<M: Method>(body: Bytes) -> Result<M::Request, HandlerError> {
-    decode_body(&body)
+    M::Encoding::decode(&body)
         .map_err(|error| HandlerError::new("bad_request", format!("not a request of `{}`: {error}", M::NAME)))
 }
 

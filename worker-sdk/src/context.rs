@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lifeboat_protocol::{Assignment, FrameLimit};
+use lifeboat_protocol::{Assignment, Cbor, Encoding, FrameLimit};
 use serde::Serialize;
 
 use crate::call::Call;
@@ -148,7 +148,14 @@ impl Context {
     /// [`PartialError`]: the request was cancelled or the broker is gone, the attempt has been answered already, or the
     /// part cannot be sent.
     pub async fn partial<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
-        let part = outbox::partial(self.call.route, part, self.process.limit)?;
+        self.partial_as::<Cbor, _>(part).await
+    }
+
+    pub(crate) async fn partial_as<E: Encoding, T: Serialize + ?Sized>(
+        &self,
+        part: &T,
+    ) -> Result<(), PartialError> {
+        let part = outbox::partial::<E, _>(self.call.route, part, self.process.limit)?;
         Ok(self.pen()?.write_part_async(&self.call, part).await?)
     }
 
@@ -159,7 +166,14 @@ impl Context {
     ///
     /// Those of [`partial`](Self::partial).
     pub fn partial_blocking<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
-        let part = outbox::partial(self.call.route, part, self.process.limit)?;
+        self.partial_as_blocking::<Cbor, _>(part)
+    }
+
+    pub(crate) fn partial_as_blocking<E: Encoding, T: Serialize + ?Sized>(
+        &self,
+        part: &T,
+    ) -> Result<(), PartialError> {
+        let part = outbox::partial::<E, _>(self.call.route, part, self.process.limit)?;
         Ok(self.pen()?.write_part(&self.call, part)?)
     }
 

@@ -7,11 +7,11 @@ use std::future::Future;
 
 use lifeboat_protocol::Method;
 
-use crate::{Context, HandlerError, State};
+use crate::{Context, HandlerError, Parts, State};
 
-/// What a handler may take after its request: [`Context`] or [`State<S>`](State). Not meant to be implemented
-/// elsewhere.
-pub trait Argument: Sized {
+/// What a handler of the method `M` may take after its request: [`Context`], [`State<S>`](State) or
+/// [`Parts<M>`](Parts). Not meant to be implemented elsewhere.
+pub trait Argument<M>: Sized {
     /// The argument for one request.
     #[doc(hidden)]
     fn take(context: &Context) -> Self;
@@ -23,13 +23,13 @@ pub trait Argument: Sized {
     }
 }
 
-impl Argument for Context {
+impl<M> Argument<M> for Context {
     fn take(context: &Context) -> Self {
         context.clone()
     }
 }
 
-impl<S: Send + Sync + 'static> Argument for State<S> {
+impl<M, S: Send + Sync + 'static> Argument<M> for State<S> {
     fn take(context: &Context) -> Self {
         context.process().states.get().expect("every state a handler takes was found at start")
     }
@@ -39,8 +39,14 @@ impl<S: Send + Sync + 'static> Argument for State<S> {
     }
 }
 
+impl<M: Method> Argument<M> for Parts<M> {
+    fn take(context: &Context) -> Self {
+        Self::new(context.clone())
+    }
+}
+
 /// An asynchronous handler of the method `M`: an `async fn` or closure that takes `M::Request`, then up to three of
-/// [`Context`] and [`State<S>`](State) in any order, and returns `Result<M::Reply, E>` with any error type `E`.
+/// [`Context`], [`State<S>`](State) and [`Parts<M>`](Parts) in any order, and returns `Result<M::Reply, E>` with any error type `E`.
 ///
 /// It runs on its slot's thread, so its future need not be `Send`; the handler itself is shared by all slots. It may
 /// block: other slots and the SDK's own reading go on.
@@ -87,7 +93,7 @@ macro_rules! handlers {
             F: Fn(M::Request, $($argument),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = Result<M::Reply, E>>,
             E: Into<HandlerError>,
-            $($argument: Argument,)*
+            $($argument: Argument<M>,)*
         {
             type Error = E;
             type Future = Fut;
@@ -108,7 +114,7 @@ macro_rules! handlers {
             M: Method,
             F: Fn(M::Request, $($argument),*) -> Result<M::Reply, E> + Send + Sync + 'static,
             E: Into<HandlerError>,
-            $($argument: Argument,)*
+            $($argument: Argument<M>,)*
         {
             type Error = E;
 

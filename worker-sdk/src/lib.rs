@@ -19,11 +19,7 @@
 //! #[derive(Serialize, Deserialize)]
 //! struct Thumb(Vec<u8>);
 //!
-//! impl Method for Resize {
-//!     const NAME: &'static str = "resize";
-//!     type Request = Self;
-//!     type Reply = Thumb;
-//! }
+//! method!("resize": Resize => Thumb);
 //!
 //! struct Model { /* loaded once, shared by all requests */ }
 //!
@@ -56,8 +52,8 @@
 //!
 //! `main` is a plain function: the SDK brings its own runtime if a handler is asynchronous. Asynchronous handlers
 //! are added with [`handle`](Handle::handle), blocking ones with [`handle_blocking`](Handle::handle_blocking), and
-//! handlers of undecoded bodies with [`Worker::handle_raw`]. After its request a handler may take a [`Context`] and
-//! any number (up to three arguments) of [`State`]s.
+//! handlers of undecoded bodies with [`Worker::handle_raw`]. After its request a handler may take up to three arguments, in
+//! any order: a [`Context`], [`State`]s, and [`Parts`] of its reply.
 //!
 //! The program is started by the broker, through a pool's `command`. Started by hand it says so and exits.
 //!
@@ -90,7 +86,7 @@
 //! * **Long work says so**: [`Context::progress`] restarts the method's `progress_timeout`. It may be called in a tight
 //!   loop and never blocks. Heartbeats are the SDK's own: a thread that runs no handler sends them where the pool asks for
 //!   them, whatever handlers do.
-//! * **Parts of a reply** may be sent before the answer, with [`Context::partial`] or [`Context::partial_blocking`].
+//! * **Parts of a reply** may be sent before the answer, with [`Parts`].
 //!   They wait while the broker does not read.
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
@@ -157,13 +153,15 @@ pub use context::Context;
 pub use error::{Cancelled, HandlerError};
 pub use exit::{Exit, MainError, Result, WorkerError};
 pub use handler::{Argument, BlockingHandler, Handler};
-pub use lifeboat_protocol::{Amount, Method, RefusedCode};
-pub use partial::PartialError;
+#[cfg(feature = "json")]
+pub use lifeboat_protocol::Json;
+pub use lifeboat_protocol::{Amount, Cbor, Encoding, Method, RefusedCode, method};
+pub use partial::{PartialError, Parts};
 pub use progress::Progress;
 pub use state::State;
 pub use worker::{Handle, Worker};
 
 /// What a worker's program usually needs: `use lifeboat_worker::prelude::*`.
 pub mod prelude {
-    pub use crate::{Context, Handle, HandlerError, Method, Progress, State, Worker};
+    pub use crate::{Context, Handle, HandlerError, Method, Parts, Progress, State, Worker, method};
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    FrameLimit, Hello, LENGTH_PREFIX, MessageType, Panicked, Refused, Route, WorkersFailed, encode_body_into,
+    Encoding, FrameLimit, Hello, LENGTH_PREFIX, MessageType, Panicked, Refused, Route, WorkersFailed,
     put_answer_head, put_control, put_empty, put_partial_head,
 };
 use serde::Serialize;
@@ -38,11 +38,15 @@ impl Outbox {
     /// # Errors
     ///
     /// What to tell the caller instead, of a reply that cannot be encoded or is too long. Nothing is appended.
-    pub(crate) fn reply(&mut self, route: Route, reply: &impl Serialize) -> Result<(), HandlerError> {
+    pub(crate) fn reply<E: Encoding>(
+        &mut self,
+        route: Route,
+        reply: &impl Serialize,
+    ) -> Result<(), HandlerError> {
         let start = self.bytes.len();
         put_answer_head(&mut self.bytes, route.answer(), 0);
         let body = self.bytes.len();
-        let encoded = encode_body_into(&mut self.bytes, reply);
+        let encoded = E::encode_into(&mut self.bytes, reply);
         let checked = match encoded {
             Ok(()) => self.check_length(self.bytes.len() - body),
             Err(error) => {
@@ -154,7 +158,7 @@ impl Outbox {
 /// # Errors
 ///
 /// Those of a part that cannot be encoded or is too long for `limit`.
-pub(crate) fn partial<T: Serialize + ?Sized>(
+pub(crate) fn partial<E: Encoding, T: Serialize + ?Sized>(
     route: Route,
     part: &T,
     limit: FrameLimit,
@@ -162,7 +166,7 @@ pub(crate) fn partial<T: Serialize + ?Sized>(
     let mut frame = Vec::new();
     put_partial_head(&mut frame, route.answer(), 0);
     let body = frame.len();
-    encode_body_into(&mut frame, part).map_err(|error| PartialError::Encode(error.to_string()))?;
+    E::encode_into(&mut frame, part).map_err(|error| PartialError::Encode(error.to_string()))?;
     check_part(frame.len() - body, limit)?;
     set_length(&mut frame);
     Ok(Part::new(frame.into(), Bytes::new()))
@@ -214,7 +218,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
-    use lifeboat_protocol::{Failure, Header, TimeLeft, decode, decode_body};
+    use lifeboat_protocol::{Cbor, Failure, Header, TimeLeft, decode, decode_body};
 
     use super::*;
     use crate::alarm::Alarm;
@@ -239,7 +243,7 @@ mod tests {
         let route = Route { attempt: 2, ..Route::request(9, TimeLeft::from_millis(5)) };
         for text in ["short".to_owned(), "l".repeat(90_000)] {
             let encoded = lifeboat_protocol::encode_body(&text).unwrap();
-            let typed = sent(|outbox| outbox.reply(route, &text).unwrap());
+            let typed = sent(|outbox| outbox.reply::<Cbor>(route, &text).unwrap());
             let raw = sent(|outbox| outbox.raw_reply(route, encoded.into()).unwrap());
             assert_eq!(typed, raw);
             let (length, frame) = typed.split_first_chunk::<4>().unwrap();
@@ -254,7 +258,7 @@ mod tests {
     fn what_the_broker_would_refuse_is_not_sent() {
         let route = Route::request(1, TimeLeft::NONE);
         let bytes = sent(|outbox| {
-            let too_long = outbox.reply(route, &"x".repeat(100_000)).unwrap_err();
+            let too_long = outbox.reply::<Cbor>(route, &"x".repeat(100_000)).unwrap_err();
             assert_eq!(too_long.code(), "reply_too_large");
             assert_eq!(outbox.raw_reply(route, Bytes::new()).unwrap_err().code(), "bad_reply");
             outbox.failure(route, HandlerError::new("big", "details").details("d".repeat(200_000)));

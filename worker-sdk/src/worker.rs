@@ -24,7 +24,7 @@ use crate::{Context, Exit, HandlerError, WorkerError};
 /// use lifeboat_worker::prelude::*;
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Serialize, Deserialize)] struct Echo(String);
-/// # impl Method for Echo { const NAME: &'static str = "echo"; type Request = Self; type Reply = Self; }
+/// # method!("echo": Echo => Echo);
 ///
 /// fn main() -> lifeboat_worker::Result {
 ///     Worker::new().handle::<Echo>(async |echo: Echo| Ok::<_, HandlerError>(echo)).run()

@@ -195,6 +195,8 @@ async fn what_cannot_be_sent_never_leaves() {
         const NAME: &'static str = "";
         type Request = u32;
         type Reply = u32;
+        type Partial = ();
+        type Encoding = lifeboat_client::Cbor;
     }
     let broker = Broker::new();
     let accept = broker.accept_with(|hello| hello.max_body = 1000);

@@ -72,7 +72,7 @@ async fn bytes_are_bounded_too_but_a_reader_that_keeps_up_gets_everything() {
         // One is larger than the bound, but alone.
         peer.partial(request.route.id, 1, &large).await;
         let Some(Event::Partial(partial)) = limit(events.next()).await else { panic!("a partial") };
-        assert_eq!(partial.decode::<String>().expect("a text"), large);
+        assert_eq!(partial.deserialized::<String>().expect("a text"), large);
     }
     for _ in 0..2 {
         peer.partial(request.route.id, 1, &large).await;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use lifeboat_client::{Client, Method};
+use lifeboat_client::{Client, method};
 use lifeboat_protocol::{
     AttemptBody, AttemptEndLabel, ConfidenceLabel, DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit, Header,
     Hello, MessageType, Operate, Progress, ReasonBody, Refused, RefusedCode, Role, Route, Service, Split,
@@ -42,11 +42,7 @@ pub(crate) struct Resize {
     pub(crate) width: u32,
 }
 
-impl Method for Resize {
-    const NAME: &'static str = "resize";
-    type Request = Self;
-    type Reply = u32;
-}
+method!("resize": Resize => u32, partial = lifeboat_client::Value);
 
 fn check_id(last: &mut u64, id: u64) {
     assert!(id > *last, "ids rise on a connection: {id} after {last}");

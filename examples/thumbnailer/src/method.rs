@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use lifeboat_client::Method;
+use lifeboat_client::method;
 use serde::{Deserialize, Serialize};
 
 /// Asks for a thumbnail of one file.
@@ -19,11 +19,7 @@ pub struct Thumbnail {
     pub max_side: u32,
 }
 
-impl Method for Thumbnail {
-    const NAME: &'static str = "thumbnail";
-    type Request = Self;
-    type Reply = Thumb;
-}
+method!("thumbnail": Thumbnail => Thumb);
 
 /// A thumbnail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

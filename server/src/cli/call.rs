@@ -141,8 +141,8 @@ fn shown(body: &[u8]) -> Result<Json, RemoteError> {
     Ok(json::from_cbor(value))
 }
 
-fn partial_json(partial: &Partial) -> Result<Json, RemoteError> {
-    Ok(json!({ "partial": shown(partial.bytes())?, "attempt": partial.attempt() }))
+fn partial_json(partial: &Partial<Bytes>) -> Result<Json, RemoteError> {
+    Ok(json!({ "partial": shown(partial)?, "attempt": partial.attempt() }))
 }
 
 fn progress_json(progress: &Progress) -> Json {

@@ -19,6 +19,7 @@ mod script;
 mod slots;
 mod slots_end;
 mod start;
+mod typed;
 mod writing;
 
 use std::io::Write;
@@ -26,7 +27,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use lifeboat_protocol::Method;
+use lifeboat_protocol::method;
 use serde::{Deserialize, Serialize};
 
 use crate::prelude::*;
@@ -35,21 +36,13 @@ use crate::prelude::*;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Number(u64);
 
-impl Method for Number {
-    const NAME: &'static str = "number";
-    type Request = Self;
-    type Reply = Self;
-}
+method!("number": Number => Number);
 
 /// A second one.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Text(String);
 
-impl Method for Text {
-    const NAME: &'static str = "text";
-    type Request = Self;
-    type Reply = Self;
-}
+method!("text": Text => Text);
 
 async fn double(Number(number): Number) -> Result<Number, HandlerError> {
     Ok(Number(2 * number))

@@ -159,13 +159,7 @@ impl Serialize for Torn {
     }
 }
 
-struct Tear;
-
-impl Method for Tear {
-    const NAME: &'static str = "tear";
-    type Request = u64;
-    type Reply = Torn;
-}
+method!(struct Tear = "tear": u64 => Torn);
 
 #[test]
 fn half_a_reply_is_never_sent() {

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use lifeboat_protocol::{FrameLimit, Header, MessageType, Route, TimeLeft, decode, decode_body, put_empty};
+use lifeboat_protocol::{
+    Cbor, FrameLimit, Header, MessageType, Route, TimeLeft, decode, decode_body, put_empty,
+};
 use rustix::event::poll;
 
 use super::broker::{LIMIT, wait_until};
@@ -63,7 +65,7 @@ fn speak(pen: &Pen, seed: u64) {
         let call = call(seed * 1_000 + number);
         for part in 0..random.u8(0..4) {
             let text = format!("{part}").repeat(1 << random.u8(0..15));
-            let part = outbox::partial(call.route, &text, limit()).unwrap();
+            let part = outbox::partial::<Cbor, _>(call.route, &text, limit()).unwrap();
             let raw = outbox::raw_partial(
                 call.route,
                 lifeboat_protocol::encode_body(&text).unwrap().into(),
@@ -83,7 +85,7 @@ fn speak(pen: &Pen, seed: u64) {
                 .unwrap();
         }
         let text = "a".repeat(random.usize(0..20_000));
-        outbox.reply(call.route, &text).unwrap();
+        outbox.reply::<Cbor>(call.route, &text).unwrap();
         outbox.flush(pen, Some(&call)).unwrap();
         assert_eq!(pen.try_write(b"never written", Some(&call)), Ok(true));
     }
@@ -152,7 +154,7 @@ fn a_part_that_had_begun_is_seen_out_by_the_watcher() {
         let (pen, theirs) = pen();
         let over = AtomicBool::new(false);
         let call = call(id);
-        let part = || outbox::partial(call.route, &"x".repeat(500_000), limit()).unwrap();
+        let part = || outbox::partial::<Cbor, _>(call.route, &"x".repeat(500_000), limit()).unwrap();
         if cancelled {
             std::thread::scope(|scope| {
                 let writing = scope.spawn(|| pen.write_part(&call, part()));
@@ -200,7 +202,7 @@ fn a_heartbeat_waits_for_nobody() {
 #[test]
 fn a_pen_that_is_put_down_keeps_nobody_waiting() {
     let (pen, mut theirs) = pen();
-    let part = |text: &str| outbox::partial(call(1).route, text, limit()).unwrap();
+    let part = |text: &str| outbox::partial::<Cbor, _>(call(1).route, text, limit()).unwrap();
     let long = "x".repeat(100_000);
     std::thread::scope(|scope| {
         let blocking = scope.spawn(|| pen.write_part(&call(1), part(&long)));

@@ -12,11 +12,7 @@ pub(super) const AS_WORKER: &str = "LIFEBOAT_TEST_AS_WORKER";
 #[derive(Serialize, Deserialize)]
 struct Do(String);
 
-impl Method for Do {
-    const NAME: &'static str = "do";
-    type Request = Self;
-    type Reply = String;
-}
+method!("do": Do => String);
 
 /// What the worker found out while its state was built.
 struct AtStart(String);

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use lifeboat_protocol::Method;
+use lifeboat_protocol::method;
 use lifeboat_worker::{Context, Handle as _, HandlerError, State, Worker};
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +37,7 @@ pub(super) struct Done {
     pub(super) digest: u64,
 }
 
-impl Method for Work {
-    const NAME: &'static str = "work";
-    type Request = Self;
-    type Reply = Done;
-}
+method!("work": Work => Done);
 
 /// A fault that a process is about to commit: the injector's ledger is made of these.
 #[derive(Clone, Debug, Serialize, Deserialize)]
