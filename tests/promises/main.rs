@@ -20,6 +20,7 @@ mod limits;
 mod log;
 mod messages;
 mod operators;
+mod other_languages;
 mod punctual;
 mod queues;
 mod reasons;
