@@ -39,7 +39,7 @@ impl<M: Method> Future for Call<M> {
 }
 
 /// A call under way; what awaiting a [`RequestBuilder`](crate::RequestBuilder) awaits. Its output is a [`Reply`].
-/// Dropping it cancels the call.
+/// Dropping it cancels the call, unless it was told [not to](crate::RequestBuilder::no_cancel_on_drop).
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct ReplyFuture<M> {
@@ -87,7 +87,7 @@ impl Future for RawCall {
 }
 
 /// A call under way; what awaiting a [`RawRequestBuilder`](crate::RawRequestBuilder) awaits. Its output is a [`Reply`]
-/// of CBOR. Dropping it cancels the call.
+/// of CBOR. Dropping it cancels the call, unless it was told [not to](crate::RawRequestBuilder::no_cancel_on_drop).
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct RawReplyFuture {

@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     timeout: Option<Duration>,
     /// Given to the table at the start of a stream.
     backlog: Option<Box<Backlog>>,
+    /// Dropping this does not cancel it.
+    goes_on: bool,
     stage: Stage,
 }
 
@@ -61,14 +63,21 @@ impl Exchange {
             Ok(spec) => Stage::New(Some(Box::new(spec))),
             Err(error) => Stage::Unsendable(error),
         };
-        Self { handle, method, timeout, backlog, stage }
+        Self { handle, method, timeout, backlog, goes_on: false, stage }
+    }
+
+    /// Whether the request goes on when this is dropped, instead of being cancelled. Default: it does not.
+    pub(crate) fn goes_on(mut self, goes_on: bool) -> Self {
+        self.goes_on = goes_on;
+        self
     }
 
     /// An operation: `frame` is the whole of it, without its id.
     pub(crate) fn operation(handle: Arc<Handle>, frame: Bytes, timeout: Duration) -> Self {
         let spec = Spec { kind: Kind::Operation, body: frame, resent: 0 };
         let stage = Stage::New(Some(Box::new(spec)));
-        Self { handle, method: Cow::Borrowed(""), timeout: Some(timeout), backlog: None, stage }
+        let (method, timeout) = (Cow::Borrowed(""), Some(timeout));
+        Self { handle, method, timeout, backlog: None, goes_on: false, stage }
     }
 
     /// Waits for a connection.
@@ -76,7 +85,8 @@ impl Exchange {
         let stage = Stage::New(None);
         let settings = &handle.shared.settings;
         let (path, after) = (settings.path.clone(), settings.connect_timeout);
-        let exchange = Self { handle, method: Cow::Borrowed(""), timeout: None, backlog: None, stage };
+        let method = Cow::Borrowed("");
+        let exchange = Self { handle, method, timeout: None, backlog: None, goes_on: false, stage };
         match exchange.ended().await {
             Ended::Connect(error) => Err(error),
             // The one broker that was found takes nothing new, and no other came.
@@ -218,7 +228,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Stage::Open(id) = self.stage {
-            self.handle.shared.abandon(id);
+            let shared = &self.handle.shared;
+            if self.goes_on { shared.let_go(id) } else { shared.abandon(id) }
         }
     }
 }

@@ -86,7 +86,8 @@
 //! # Cancelling
 //!
 //! Dropping a call's future cancels it: taken back if it was not written, else the broker ends the work. Wrap a call in
-//! `tokio::spawn` to let it go on by itself.
+//! `tokio::spawn` to let it go on by itself and learn its end all the same, or say
+//! [`no_cancel_on_drop`](RequestBuilder::no_cancel_on_drop), and nobody learns it.
 //!
 //! # Streams
 //!

@@ -55,13 +55,14 @@ struct Options {
     timeout: Option<Duration>,
     ext: Ext,
     room: Room,
+    goes_on: bool,
 }
 
 impl Options {
     fn new(client: &Client, method: Cow<'static, str>, body: Result<Bytes, RequestError>) -> Self {
         let handle = Arc::clone(client.handle());
         let timeout = handle.shared.settings.timeout;
-        Self { handle, method, body, timeout, ext: Ext::default(), room: Room::DEFAULT }
+        Self { handle, method, body, timeout, ext: Ext::default(), room: Room::DEFAULT, goes_on: false }
     }
 
     fn retry(&mut self) -> &mut RetryExt {
@@ -84,7 +85,7 @@ impl Options {
         let room = self.ext.stream.then_some(self.room);
         let kind = Kind::Request { method: self.method.clone(), ext: self.ext };
         let spec = body.map(|body| Spec { kind, body, resent: 0 });
-        Exchange::request(self.handle, self.method, spec, self.timeout, room)
+        Exchange::request(self.handle, self.method, spec, self.timeout, room).goes_on(self.goes_on)
     }
 
     fn into_streamed_exchange(mut self) -> Exchange {
@@ -185,6 +186,42 @@ macro_rules! setters {
             self
         }
 
+        /// Dropping the call's future does not cancel it: the request goes on, and its outcome is thrown away. For work
+        /// that is begun and then left alone, and for callers whose own time runs out before the work's. Its deadline and
+        /// all other limits hold on.
+        ///
+        /// * A future that was never polled has sent nothing, and sends nothing when it is dropped.
+        /// * Polled but not written yet (no connection, or the window is full): it is sent all the same, in its turn,
+        ///   as long as a clone of the client or another call lives.
+        /// * When the connection is lost, one that was not written is sent on the next; one that was is the broker's to
+        ///   cancel or to finish, as its pool's `on_disconnect` says (by default it is cancelled).
+        /// * It does not count as a clone of the client. The last clone takes leave at once: what still waits is written
+        ///   as far as the socket and the window take it at that moment, the rest never is, and for what was written
+        ///   the pool's `on_disconnect` decides.
+        /// * A [stream](Self::stream) too: what is told after it was dropped is thrown away. The broker knows nothing of
+        ///   that: once a partial was sent here the request is not retried, unless it is [`restartable`](Self::restartable).
+        ///   A stream that is held, but read too slowly, is cancelled as ever ([`stream_backlog`](Self::stream_backlog)).
+        ///
+        /// Default: dropping cancels.
+        ///
+        /// ```no_run
+        /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+        /// # use std::time::Duration;
+        /// use lifeboat_client::encode_body;
+        ///
+        /// let index = boat.request_raw("index", encode_body(&"photos")?).no_cancel_on_drop();
+        /// // Waits for a second; the work takes as long as it takes.
+        /// if tokio::time::timeout(Duration::from_secs(1), index).await.is_err() {
+        ///     println!("the index is still being built");
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn no_cancel_on_drop(mut self) -> Self {
+            self.options.goes_on = true;
+            self
+        }
+
         pub(crate) fn into_exchange(self) -> Exchange {
             self.options.into_exchange()
         }
@@ -212,7 +249,7 @@ impl<M> RequestBuilder<M> {
     setters!();
 
     /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
-    /// polled; dropping it cancels the request. See the [crate's documentation](crate#streams).
+    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's documentation](crate#streams).
     pub fn stream(self) -> EventStream<M> {
         EventStream::new(self.options.into_streamed_exchange())
     }
@@ -243,7 +280,7 @@ impl RawRequestBuilder {
     setters!();
 
     /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
-    /// polled; dropping it cancels the request. See the [crate's documentation](crate#streams).
+    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's documentation](crate#streams).
     pub fn stream(self) -> RawEventStream {
         RawEventStream::new(self.options.into_streamed_exchange())
     }

@@ -203,7 +203,14 @@ impl Shared {
         }
     }
 
-    /// The last client is gone: writes the cancels that are left, as far as the socket takes them, and closes it.
+    /// Nobody waits for a call any more, but it goes on.
+    pub(crate) fn let_go(&self, id: u64) {
+        let remains = self.lock().table.let_go(id);
+        drop(remains);
+    }
+
+    /// The last client is gone: writes the cancels that are left and calls that were let go, as far as the socket takes
+    /// them, and closes it.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

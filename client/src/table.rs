@@ -105,6 +105,7 @@ impl Table {
             wire: id,
             backlog,
             owed: false,
+            let_go: false,
         };
         self.watch(&entry, now);
         self.calls.insert(id, entry);
@@ -178,6 +179,17 @@ impl Table {
         (spec, backlog)
     }
 
+    /// Nobody waits for the call any more, but it goes on: it is sent if it was not, and only its end is thrown away.
+    pub(crate) fn let_go(&mut self, id: u64) -> Remains {
+        let Some(entry) = self.calls.get_mut(&id) else { return (None, None) };
+        (entry.waker, entry.let_go) = (None, true);
+        let backlog = entry.backlog.take();
+        if matches!(entry.phase, Phase::Ended(_)) {
+            self.take(id);
+        }
+        (None, backlog)
+    }
+
     /// The call that the broker means by `wire`, if it owes anything for it.
     fn open_call(&mut self, wire: u64) -> Option<(u64, &mut Entry)> {
         let id = if self.renamed.is_empty() { wire } else { *self.renamed.get(&wire).unwrap_or(&wire) };
@@ -194,7 +206,7 @@ impl Table {
         };
         entry.owed = false;
         match entry.phase {
-            Phase::Sent => entry.end(ended, woken),
+            Phase::Sent => self.end(id, ended, woken),
             Phase::Abandoned => drop(self.calls.remove(&id)),
             // Given up here, but not picked up yet.
             Phase::Ended(_) | Phase::Waiting(_) => {}
@@ -211,6 +223,9 @@ impl Table {
             Phase::Sent => {}
             // Given up here; it crossed the cancel.
             Phase::Abandoned | Phase::Ended(_) | Phase::Waiting(_) => return,
+        }
+        if entry.let_go {
+            return;
         }
         let Some(backlog) = &mut entry.backlog else {
             return self.unexpected(wire, "an event of a request that is not streamed");
@@ -231,9 +246,13 @@ impl Table {
         self.unexpected += 1;
     }
 
+    /// Its end is there to be picked up.
     fn end(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {
-        if let Some(entry) = self.calls.get_mut(&id) {
-            entry.end(ended, woken);
+        let Some(entry) = self.calls.get_mut(&id) else { return };
+        entry.phase = Phase::Ended(Box::new(ended));
+        woken.extend(entry.waker.take());
+        if entry.let_go {
+            self.take(id);
         }
     }
 }

@@ -101,14 +101,8 @@ pub(super) struct Entry {
     pub(super) backlog: Option<Box<Backlog>>,
     /// Whether the broker has yet to end it.
     pub(super) owed: bool,
-}
-
-impl Entry {
-    /// Its end is there to be picked up.
-    pub(super) fn end(&mut self, ended: Ended, woken: &mut Vec<Waker>) {
-        self.phase = Phase::Ended(Box::new(ended));
-        woken.extend(self.waker.take());
-    }
+    /// Nobody waits for it, but it goes on: its end and what is told of it are thrown away.
+    pub(super) let_go: bool,
 }
 
 /// What a living connection allows.

@@ -53,7 +53,8 @@ impl Sim {
             30..45 => self.write(),
             45..65 => self.broker_says(),
             65..80 => self.poll_one(),
-            80..88 => self.abandon_one(),
+            80..85 => self.abandon_one(),
+            85..88 => self.let_one_go(),
             88..93 => self.scan(),
             93..97 if self.connection.is_none() => self.connect(),
             93..95 => self.drain(),
@@ -128,7 +129,7 @@ impl Sim {
         let Some(wire) = pick(&mut self.random, connection.open.keys()) else { return };
         let (operation, woken) = (connection.open[&wire], &mut Vec::new());
         let (_, entry) = self.table.open_call(wire).expect("what the broker was asked is open here too");
-        let streamed = matches!(entry.phase, Phase::Sent) && entry.backlog.is_some();
+        let streamed = matches!(entry.phase, Phase::Sent) && (entry.backlog.is_some() || entry.let_go);
         if streamed && self.random.u32(0..3) > 0 {
             let what = if self.random.bool() { What::Partial } else { What::Progress { skipped: 0 } };
             let body = Bytes::from_static(b"ten bytes.");
@@ -164,6 +165,16 @@ impl Sim {
         let Some(id) = pick(&mut self.random, self.live.keys()) else { return };
         self.live.remove(&id);
         self.table.abandon(id, false);
+    }
+
+    fn let_one_go(&mut self) {
+        let Some(id) = pick(&mut self.random, self.live.keys()) else { return };
+        // Never said of operations, nor of those that wait for a connection only.
+        let entry = &self.table.calls[&id];
+        if !entry.operation && !matches!(entry.phase, Phase::Waiting(None)) {
+            self.live.remove(&id);
+            self.table.let_go(id);
+        }
     }
 
     /// What must hold at any time.

@@ -7,6 +7,7 @@ mod connecting;
 mod deadlines;
 mod errors;
 mod hostile;
+mod let_go;
 mod lost;
 mod operations;
 mod operations_sent;
