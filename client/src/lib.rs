@@ -2,7 +2,7 @@
 //! learn what became of the call.
 //!
 //! This crate owns the client's side of the wire: one connection, the calls on it, and the truth about each of them. It
-//! must never retry what may have been executed, and never leave a call without an end.
+//! must never retry what may have been executed unless its caller allows it, and never leave a call without an end.
 //!
 //! # A first call
 //!
@@ -77,7 +77,8 @@
 //!
 //! Every call that was written ends at once with [`CallError::Disconnected`] and `may_have_executed`. Calls not written,
 //! and one that was written only in part, are sent again on the next connection, within their deadlines; the broker
-//! never acts on half a request. The client connects again when there is something to send, with growing pauses. It
+//! never acts on half a request. One that was given an [`idempotency_key`](RequestBuilder::idempotency_key) is sent again
+//! even if it was written. The client connects again when there is something to send, with growing pauses. It
 //! waits while there is no socket, nobody listening or a full backlog, up to `connect_timeout` from each call's start.
 //!
 //! When a broker says that it shuts down, calls under way end there; new ones wait for its successor. A call that

@@ -186,6 +186,35 @@ macro_rules! setters {
             self
         }
 
+        /// Says that the request may be executed more than once under this key, and has it repeated when it is lost with its
+        /// connection: instead of ending as [`Disconnected`](crate::CallError::Disconnected) with `may_have_executed`, it
+        /// is sent again on the next connection, within its deadline and the client's `connect_timeout`. The handler
+        /// sees the key (`Context::idempotency_key`) and can recognise the repetition; the broker only hands it on. The
+        /// first execution may still go on when the second begins.
+        ///
+        /// * It is not repeated when the broker refused the connection's requests or broke the protocol, since one
+        ///   of the requests may be why, and at most three times in all.
+        /// * Whatever else ends it after that, the error's `may_have_executed` is true.
+        /// * A [stream](Self::stream) is repeated only while nothing of it was read: what its reader was told would be
+        ///   void, with nobody to say so. What is unread then is forgotten. One that was read ends as `Disconnected`.
+        /// * Retries within the broker do not depend on it: they are [`retry`](Self::retry).
+        ///
+        /// The key is any text; a header has room for about 60 KiB of it and all metadata. The body is kept in memory
+        /// until the request ends. Default: none, nothing that was written is repeated.
+        ///
+        /// ```no_run
+        /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+        /// use lifeboat_client::encode_body;
+        ///
+        /// boat.request_raw("ship", encode_body(&17)?).idempotency_key("order-17").await?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+            self.options.ext.idempotency_key = Some(key.into());
+            self
+        }
+
         /// Dropping the call's future does not cancel it: the request goes on, and its outcome is thrown away. For work
         /// that is begun and then left alone, and for callers whose own time runs out before the work's. Its deadline and
         /// all other limits hold on.

@@ -106,6 +106,8 @@ impl Table {
             backlog,
             owed: false,
             let_go: false,
+            again: None,
+            lost_before: None,
         };
         self.watch(&entry, now);
         self.calls.insert(id, entry);
@@ -249,6 +251,11 @@ impl Table {
     /// Its end is there to be picked up.
     fn end(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        let ended = match entry.lost_before.take() {
+            Some(lost) => ended.after(lost),
+            None => ended,
+        };
+        entry.again = None;
         entry.phase = Phase::Ended(Box::new(ended));
         woken.extend(entry.waker.take());
         if entry.let_go {

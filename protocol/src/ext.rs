@@ -1,4 +1,4 @@
-//! The extension map of a request: trace context, limits, metadata, retry, streaming.
+//! The extension map of a request: trace context, limits, metadata, retry, streaming, idempotency key.
 //!
 //! Owns its keys and their forms. Must never be needed to forward a request: a broker may pass the map on as
 //! the bytes it came in. Keys that this version does not know are passed over.
@@ -14,6 +14,7 @@ const METADATA: u64 = 4;
 const RETRY: u64 = 5;
 const STREAM: u64 = 6;
 const RESTARTABLE: u64 = 7;
+const IDEMPOTENCY_KEY: u64 = 8;
 
 /// Levels of nesting allowed in a value of an unknown key.
 const MAX_UNKNOWN_DEPTH: u32 = 16;
@@ -35,6 +36,8 @@ pub struct Ext {
     pub stream: bool,
     /// The request may be retried even after a partial of it has gone to the client.
     pub restartable: bool,
+    /// The caller allows the request to be executed more than once under this key, by which handlers know it again.
+    pub idempotency_key: Option<String>,
 }
 
 /// Limits of one request, in milliseconds. A client may tighten what the broker's configuration says, never
@@ -117,10 +120,11 @@ impl Ext {
         // Nine bytes are the longest head of an item; each number is a head.
         const HEAD: usize = 9;
         let text = |text: &String| HEAD + text.len();
-        let trace = self.traceparent.iter().chain(&self.tracestate).map(|value| HEAD + text(value));
+        let texts = self.traceparent.iter().chain(&self.tracestate).chain(&self.idempotency_key);
+        let texts = texts.map(|value| HEAD + text(value));
         let metadata = self.metadata.iter().map(|(name, value)| text(name) + text(value));
         let retry = self.retry.iter().map(|retry| 7 * HEAD + retry.on.iter().map(text).sum::<usize>());
-        17 * HEAD + trace.sum::<usize>() + metadata.sum::<usize>() + retry.sum::<usize>()
+        17 * HEAD + texts.sum::<usize>() + metadata.sum::<usize>() + retry.sum::<usize>()
     }
 
     fn entries(&self) -> usize {
@@ -131,6 +135,7 @@ impl Ext {
             + usize::from(self.retry.is_some())
             + usize::from(self.stream)
             + usize::from(self.restartable)
+            + usize::from(self.idempotency_key.is_some())
     }
 
     /// Appends the map to `out`, keys in rising order, every length in its shortest form.
@@ -170,6 +175,10 @@ impl Ext {
                 put_bool(out, value);
             }
         }
+        if let Some(idempotency_key) = &self.idempotency_key {
+            put_uint(out, IDEMPOTENCY_KEY);
+            put_text(out, idempotency_key);
+        }
     }
 
     /// Reads the map that [`Header::Request`](crate::Header::Request) borrows.
@@ -196,6 +205,10 @@ impl Ext {
                 STREAM => ext.stream = reader.bool("a stream that is neither true nor false")?,
                 RESTARTABLE => {
                     ext.restartable = reader.bool("a restartable that is neither true nor false")?
+                }
+                IDEMPOTENCY_KEY => {
+                    let idempotency_key = reader.text("an idempotency key that is no text")?;
+                    ext.idempotency_key = Some(idempotency_key.to_owned());
                 }
                 _ => reader.skip(MAX_UNKNOWN_DEPTH, Lengths::Definite)?,
             }

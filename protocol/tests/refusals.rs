@@ -121,6 +121,8 @@ fn ext_refuses_what_it_cannot_mean() {
         (&[0xa1, 6, 0xf6], "a stream that is null"),
         (&[0xa1, 7, 0xf9, 0, 21], "a restartable that is a float with the bits of true"),
         (&[0xa1, 7, 0xf8, 0xf5], "a restartable that is another simple value"),
+        (&[0xa1, 8, 0x41, b'k'], "an idempotency key of bytes"),
+        (&[0xa1, 8, 0xf6], "an idempotency key that is null"),
         (&[0xa1, 6], "a stream that is not there"),
         (&[0xa2, 6, 0xf5, 6, 0xf4], "a stream twice"),
         (&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a map that claims 2^64-1 entries"),

@@ -207,6 +207,15 @@ impl Context {
         &self.call.ext().metadata
     }
 
+    /// The key under which the caller allows this request to be executed more than once, if it gave one. A caller that
+    /// lost its connection repeats the request with the same key, as another request with an id of its own, whose
+    /// attempts count from 1 again; the first may still be running in another process. A handler that must not do its work
+    /// twice keeps the keys of what it did where all processes see them. The broker only hands the key on.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.call.ext().idempotency_key.as_deref()
+    }
+
     /// The caller's W3C trace context (`traceparent`), if it sent one.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {

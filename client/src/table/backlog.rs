@@ -68,16 +68,29 @@ pub(crate) struct Backlog {
     bytes: usize,
     /// The lowest attempt that may still be told of. Attempts count from 1.
     floor: u32,
+    /// Its reader was given something.
+    was_read: bool,
 }
 
 impl Backlog {
     pub(crate) fn new(room: Room) -> Self {
-        Self { room, progress: VecDeque::new(), others: VecDeque::new(), next: 0, bytes: 0, floor: 1 }
+        let (progress, others) = (VecDeque::new(), VecDeque::new());
+        Self { room, progress, others, next: 0, bytes: 0, floor: 1, was_read: false }
     }
 
     /// Events and bytes that are unread, progress not counted.
     pub(crate) fn unread(&self) -> Room {
         Room { events: self.others.len(), bytes: self.bytes }
+    }
+
+    /// Whether its reader was given something of it.
+    pub(crate) fn was_read(&self) -> bool {
+        self.was_read
+    }
+
+    /// Forgets what is unread: the request begins again, with its first attempt.
+    pub(crate) fn start_again(&mut self) {
+        *self = Self { was_read: self.was_read, ..Self::new(self.room) };
     }
 
     /// Takes what was told.
@@ -130,9 +143,11 @@ impl Backlog {
     pub(crate) fn pop(&mut self) -> Option<Told> {
         let number = |queue: &VecDeque<(u64, Told)>| queue.front().map_or(u64::MAX, |(number, _)| *number);
         if number(&self.progress) < number(&self.others) {
+            self.was_read = true;
             return self.progress.pop_front().map(|(_, told)| told);
         }
         let (_, told) = self.others.pop_front()?;
+        self.was_read = true;
         self.bytes -= told.body.len();
         Some(told)
     }

@@ -7,22 +7,23 @@ use std::hash::Hasher;
 use std::task::Waker;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Ext, FrameLimit, Route};
+use lifeboat_protocol::{Ext, FrameLimit, Route, RouteFlags};
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Room, Told};
 use crate::{ConnectError, LostReason};
 
 /// What is sent for a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
     pub(crate) body: Bytes,
-    /// How often it was half written before.
+    /// How often its connection broke when it was half written, or written and repeatable.
     pub(crate) resent: u8,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "it lives in a box already, and operations are rare")]
 pub(crate) enum Kind {
     Request {
         method: Cow<'static, str>,
@@ -35,6 +36,14 @@ pub(crate) enum Kind {
 impl Spec {
     pub(crate) fn is_operation(&self) -> bool {
         matches!(self.kind, Kind::Operation)
+    }
+
+    /// Whether it may be sent again after it was written.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.kind {
+            Kind::Request { ext, .. } => ext.idempotency_key.is_some(),
+            Kind::Operation => false,
+        }
     }
 }
 
@@ -103,6 +112,28 @@ pub(super) struct Entry {
     pub(super) owed: bool,
     /// Nobody waits for it, but it goes on: its end and what is told of it are thrown away.
     pub(super) let_go: bool,
+    /// To be sent again if it is lost with its connection. None: it is not sent, or not repeatable.
+    pub(super) again: Option<Box<Spec>>,
+    /// Why the connection was lost on which it was sent before: whatever ends it now, it may have been executed.
+    pub(super) lost_before: Option<LostReason>,
+}
+
+impl Ended {
+    /// This end, told of a call that was sent before, on a connection that was lost.
+    pub(super) fn after(self, lost: LostReason) -> Self {
+        match self {
+            Self::Error(mut route, body) => {
+                route.flags |= RouteFlags::MAY_HAVE_STARTED;
+                Self::Error(route, body)
+            }
+            Self::TimedOut { .. } => Self::TimedOut { unanswered: true },
+            Self::Disconnected { lost, .. } => Self::Disconnected { may_have_executed: true, lost },
+            Self::TooLarge { .. } | Self::Draining | Self::Connect(_) => {
+                Self::Disconnected { may_have_executed: true, lost }
+            }
+            Self::Answer(..) | Self::Operated(_) | Self::BacklogFull(_) | Self::Connected => self,
+        }
+    }
 }
 
 /// What a living connection allows.

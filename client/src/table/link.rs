@@ -1,6 +1,7 @@
 //! The table's side of connections that come and go.
 //!
-//! Owns which calls survive the end of a connection. Must never send again what may have been executed.
+//! Owns which calls survive the end of a connection. Must never send again what may have been executed, unless its caller
+//! gave it an idempotency key.
 
 use std::task::Waker;
 
@@ -10,8 +11,8 @@ use super::{Ended, Phase, Table, Window};
 use crate::outbox::Unsent;
 use crate::{ConnectError, LostReason};
 
-/// How often a request that was half written when its connection broke is sent again before it is given up: such a
-/// request may be what breaks the connection.
+/// How often a request that was half written when its connection broke, or written and has an idempotency key, is sent
+/// again before it is given up: such a request may be what breaks the connection.
 const MAX_RESENT: u8 = 3;
 
 impl Table {
@@ -66,9 +67,37 @@ impl Table {
         for id in owed {
             let entry = self.calls.get_mut(&id).expect("listed from the same table just now");
             entry.owed = false;
+            if self.repeat(id, lost) {
+                continue;
+            }
             self.end_if_sent(id, Ended::Disconnected { may_have_executed: true, lost: lost.clone() }, woken);
         }
         self.scan_by(Some(now));
+    }
+
+    /// Has a call that was lost with its connection wait for the next one, if its caller allows that; false if not.
+    fn repeat(&mut self, id: u64, lost: &LostReason) -> bool {
+        match lost {
+            LostReason::Closed | LostReason::Io(_) | LostReason::Drained => {}
+            // One of the requests, or its answer, may be why.
+            LostReason::Refused { .. } | LostReason::Protocol(_) | LostReason::RuntimeStopped => {
+                return false;
+            }
+        }
+        let Some(entry) = self.calls.get_mut(&id) else { return false };
+        let was_read = entry.backlog.as_ref().is_some_and(|backlog| backlog.was_read());
+        if !matches!(entry.phase, Phase::Sent) || was_read {
+            return false;
+        }
+        let Some(mut spec) = entry.again.take_if(|spec| spec.resent < MAX_RESENT) else { return false };
+        spec.resent += 1;
+        if let Some(backlog) = &mut entry.backlog {
+            backlog.start_again();
+        }
+        entry.phase = Phase::Waiting(Some(spec));
+        entry.lost_before = Some(lost.clone());
+        self.waiting.insert(id);
+        true
     }
 
     fn end_if_sent(&mut self, id: u64, ended: Ended, woken: &mut Vec<Waker>) {

@@ -110,6 +110,7 @@ impl Table {
         }
         self.last_wire = entry.wire;
         entry.phase = Phase::Sent;
+        entry.again = spec.is_repeatable().then(|| spec.clone());
         entry.owed = true;
         if entry.operation {
             self.operations_open += 1;

@@ -69,7 +69,10 @@ impl Sim {
         let spec = match self.random.u32(0..10) {
             0 => None,
             1..4 => Some(operation()),
-            _ => Some(request(if self.random.u32(0..8) == 0 { 150_000 } else { 10 }, stream)),
+            _ => {
+                let len = if self.random.u32(0..8) == 0 { 150_000 } else { 10 };
+                Some(request(len, stream, self.random.u32(0..3) == 0))
+            }
         };
         let stream = stream && spec.as_ref().is_some_and(|spec| !spec.is_operation());
         let room = Room { events: 2, bytes: 100 };
@@ -241,8 +244,10 @@ fn pick<'a>(random: &mut fastrand::Rng, mut ids: impl ExactSizeIterator<Item = &
     if len == 0 { None } else { ids.nth(random.usize(0..len)).copied() }
 }
 
-fn request(len: usize, stream: bool) -> Box<Spec> {
-    let kind = Kind::Request { method: Cow::Borrowed("m"), ext: Ext { stream, ..Ext::default() } };
+fn request(len: usize, stream: bool, repeatable: bool) -> Box<Spec> {
+    let idempotency_key = repeatable.then(|| "k".to_owned());
+    let ext = Ext { stream, idempotency_key, ..Ext::default() };
+    let kind = Kind::Request { method: Cow::Borrowed("m"), ext };
     Box::new(Spec { kind, body: Bytes::from(vec![0xf6; len]), resent: 0 })
 }
 

@@ -11,5 +11,6 @@ mod let_go;
 mod lost;
 mod operations;
 mod operations_sent;
+mod repeated;
 mod streams;
 mod support;

@@ -111,9 +111,9 @@ fn limits() -> impl Strategy<Value = Limits> {
 pub(crate) fn exts() -> impl Strategy<Value = Ext> {
     let retry = (of(any::<u16>()), vec(texts(), 0..5));
     let retry = retry.prop_map(|(max_attempts, on)| RetryExt { max_attempts, on });
-    let wishes = (any::<bool>(), any::<bool>());
+    let wishes = (any::<bool>(), any::<bool>(), of(texts()));
     (of(texts()), of(texts()), limits(), vec((texts(), texts()), 0..30), of(retry), wishes).prop_map(
-        |(traceparent, tracestate, limits, metadata, retry, (stream, restartable))| Ext {
+        |(traceparent, tracestate, limits, metadata, retry, (stream, restartable, idempotency_key))| Ext {
             traceparent,
             tracestate,
             limits,
@@ -121,6 +121,7 @@ pub(crate) fn exts() -> impl Strategy<Value = Ext> {
             retry,
             stream,
             restartable,
+            idempotency_key,
         },
     )
 }

@@ -156,6 +156,7 @@ fn requests_and_answers() -> Vec<Vector> {
         retry: Some(RetryExt { max_attempts: Some(3), on: vec!["crash".into(), "stall".into()] }),
         ..Ext::default()
     };
+    let keyed = Ext { idempotency_key: Some("order-17".into()), ..Ext::default() };
     let trace_only = Ext { traceparent: ext.traceparent.clone(), ..Ext::default() };
     let picture = Value::Map(vec![
         (Value::from("width"), Value::from(64)),
@@ -168,6 +169,7 @@ fn requests_and_answers() -> Vec<Vector> {
         request("request", CLIENT, "resize", Ext::default(), picture.clone()),
         request("request_no_time_limit", Route::request(1, TimeLeft::NONE), "m", Ext::default(), Value::Null),
         request("request_long_method", CLIENT, long_name, Ext::default(), Value::from("x")),
+        request("request_keyed", CLIENT, "resize", keyed, Value::Null),
         request("request_traced", CLIENT, "resize", trace_only, picture.clone()),
         request("request_full_ext", CLIENT, "resize", ext, picture),
         request("request_to_worker", dispatched, "resize", Ext::default(), Value::Array(vec![])),

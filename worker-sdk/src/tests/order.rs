@@ -57,7 +57,8 @@ fn every_form_of_handler_gets_what_it_asks_for() {
         let left = context.remaining().ok_or(std::fmt::Error)?;
         let told = (context.worker(), context.incarnation(), context.attempt(), context.request_id());
         assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60));
-        Ok(Text(format!("{told:?} {:?} {:?}", context.metadata(), context.traceparent())))
+        let key = context.idempotency_key();
+        Ok(Text(format!("{told:?} {:?} {:?} {key:?}", context.metadata(), context.traceparent())))
     }
     fn with_state(Number(number): Number, seen: Seen) -> Result<Number, String> {
         assert!(tokio::runtime::Handle::try_current().is_err(), "blocking handlers run outside the runtime");
@@ -75,13 +76,14 @@ fn every_form_of_handler_gets_what_it_asks_for() {
         traceparent: Some("00-1".to_owned()),
         limits: Limits { attempt_timeout_ms: Some(1), ..Limits::default() },
         metadata: vec![("user".to_owned(), "ann".to_owned())],
+        idempotency_key: Some("order-17".to_owned()),
         ..Ext::default()
     };
     let mut out = Vec::new();
     put_request(&mut out, route(5), "text", &ext, &encode_body(&"hi").unwrap());
     broker.send(&out);
     let told: String = broker.next().expect(MessageType::Answer, 5);
-    assert_eq!(told, r#"("images-0", 4, 1, 5) [("user", "ann")] Some("00-1")"#);
+    assert_eq!(told, r#"("images-0", 4, 1, 5) [("user", "ann")] Some("00-1") Some("order-17")"#);
     broker.send(&request(6, "number", &10));
     assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 6), 11);
 }
