@@ -35,6 +35,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     backoff: (Duration, Duration),
     max_body: Option<usize>,
+    max_in_flight: Option<usize>,
 }
 
 impl ClientBuilder {
@@ -46,6 +47,7 @@ impl ClientBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             backoff: (BACKOFF_FIRST, BACKOFF_MAX),
             max_body: None,
+            max_in_flight: None,
         }
     }
 
@@ -89,6 +91,22 @@ impl ClientBuilder {
         self
     }
 
+    /// How many requests this client has open with the broker at a time, those included that were dropped and whose end the
+    /// broker has not told yet. More wait here, first come, first served, with their timeouts running; dropped
+    /// while they wait they cost the broker nothing. Operations do not count. Never more than the broker allows a
+    /// connection (`max_in_flight` of its configuration); 0 is taken as 1. Default: what the broker allows.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), lifeboat_client::ConnectError> {
+    /// let boat = lifeboat_client::Client::builder().max_in_flight(8).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = Some(requests.max(1));
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -125,6 +143,7 @@ impl ClientBuilder {
             backoff_first: self.backoff.0.clamp(SHORTEST_BACKOFF, LONGEST),
             backoff_max: self.backoff.1.min(LONGEST),
             max_body: self.max_body,
+            max_in_flight: self.max_in_flight.unwrap_or(usize::MAX),
             direct: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
         }));
         tokio::spawn(drive(Arc::clone(&shared)));

@@ -49,7 +49,8 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<(Session, Window), Conn
     }
     let window = Window {
         limit: hello.frame_limit(),
-        max_in_flight: hello.service.unwrap_or_default().max_in_flight.max(1) as usize,
+        max_in_flight: (hello.service.unwrap_or_default().max_in_flight.max(1) as usize)
+            .min(settings.max_in_flight),
         draining: false,
     };
     Ok((Session::new(Arc::clone(shared), socket, inbox), window))

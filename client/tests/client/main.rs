@@ -14,3 +14,4 @@ mod operations_sent;
 mod repeated;
 mod streams;
 mod support;
+mod window;
