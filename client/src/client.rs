@@ -13,7 +13,7 @@ use lifeboat_protocol::Method;
 use crate::call::{Call, RawCall};
 use crate::exchange::Exchange;
 use crate::shared::Shared;
-use crate::{Admin, ClientBuilder, ConnectError, RawRequestBuilder, RequestBuilder};
+use crate::{Admin, ClientBuilder, ConnectError, ConnectionEvents, RawRequestBuilder, RequestBuilder};
 
 /// Where the broker listens when neither `LIFEBOAT_SOCKET` nor `XDG_RUNTIME_DIR` is set.
 const SYSTEM_SOCKET: &str = "/run/lifeboat/lifeboat.sock";
@@ -121,6 +121,35 @@ impl Client {
     /// waiting.
     pub async fn ready(&self) -> Result<(), ConnectError> {
         Exchange::connection(Arc::clone(&self.handle)).await
+    }
+
+    /// Whether there is a connection to the broker now, be it one that [drains](crate::ConnectionEvent::Draining). Without
+    /// one a call makes one: it is nothing to ask before a call.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.handle.shared.lock().table.window.is_some()
+    }
+
+    /// Tells of the connection from now on: made, draining, lost. Ask [`is_connected`](Self::is_connected) after this call
+    /// to know what holds at the start; then nothing falls between the two.
+    ///
+    /// ```no_run
+    /// # async fn example(boat: lifeboat_client::Client) {
+    /// use lifeboat_client::ConnectionEvent;
+    ///
+    /// let mut events = boat.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         ConnectionEvent::Connected { software } => println!("connected to {software}"),
+    ///         ConnectionEvent::Lost { why } => println!("lost: {why}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> ConnectionEvents {
+        self.handle.shared.events()
     }
 
     /// The path of the broker's socket.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::handshake;
+use crate::handshake::{self, Opened};
 use crate::shared::{Settings, Shared};
 
 /// Runs until the last client is gone.
@@ -78,8 +78,8 @@ async fn keep_connected(shared: &Arc<Shared>) {
         })
         .await;
         match handshake::open(shared).await {
-            Ok((mut session, window)) => {
-                shared.connected(session.socket(), window);
+            Ok(Opened { mut session, window, software }) => {
+                shared.connected(session.socket(), window, software);
                 let lost = session.run().await;
                 tracing::debug!(%lost, "connection to the broker lost");
                 shared.disconnected(&lost);

@@ -29,12 +29,21 @@ use crate::{ConnectError, ProtocolError};
 /// The kernel cuts it to `net.core.wmem_max`.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
+/// A connection on which both sides have said hello.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    pub(crate) window: Window,
+    /// What the broker calls itself.
+    pub(crate) software: String,
+}
+
 /// Connects and says hello, once.
 ///
 /// # Errors
 ///
 /// [`ConnectError`]; whether trying again may help is its [`is_transient`](ConnectError::is_transient).
-pub(crate) async fn open(shared: &Arc<Shared>) -> Result<(Session, Window), ConnectError> {
+pub(crate) async fn open(shared: &Arc<Shared>) -> Result<Opened, ConnectError> {
     let settings = &shared.settings;
     let socket = connect_socket(settings).map_err(|error| socket_error(settings, error))?;
     let socket =
@@ -53,7 +62,8 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<(Session, Window), Conn
             .min(settings.max_in_flight),
         draining: false,
     };
-    Ok((Session::new(Arc::clone(shared), socket, inbox), window))
+    let session = Session::new(Arc::clone(shared), socket, inbox);
+    Ok(Opened { session, window, software: hello.software })
 }
 
 /// A Unix socket's connect never waits: it succeeds, or says why not (`AGAIN`: the backlog is full).

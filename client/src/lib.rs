@@ -84,6 +84,8 @@
 //! When a broker says that it shuts down, calls under way end there; new ones wait for its successor. A call that
 //! crosses that message on its way is rejected with `draining`, and was not executed.
 //!
+//! [`Client::events`] tells of connections that come and go, [`Client::is_connected`] whether there is one now.
+//!
 //! # Cancelling
 //!
 //! Dropping a call's future cancels it: taken back if it was not written, else the broker ends the work. Wrap a call in
@@ -161,6 +163,7 @@ mod builder;
 mod call;
 mod client;
 mod connect_error;
+mod connection_event;
 mod driver;
 mod error;
 mod event;
@@ -187,6 +190,7 @@ pub use call::{Call, RawCall, RawReplyFuture, ReplyFuture};
 pub use ciborium::Value;
 pub use client::Client;
 pub use connect_error::{ConnectError, LostReason, ProtocolError};
+pub use connection_event::{ConnectionEvent, ConnectionEvents};
 pub use error::{CallError, RequestError};
 pub use event::{Event, Partial, Progress};
 #[cfg(feature = "json")]

@@ -12,9 +12,10 @@ use rustix::fd::OwnedFd;
 use rustix::net::Shutdown;
 use tokio::time::Instant;
 
+use crate::connection_event::Teller;
 use crate::outbox::Outbox;
 use crate::table::{Backlog, Ended, Spec, Step, Table, Window};
-use crate::{ConnectError, LostReason};
+use crate::{ConnectError, ConnectionEvent, ConnectionEvents, LostReason};
 
 /// Callers write requests up to this many bytes themselves when nothing else is under way: what a socket buffer always
 /// takes at once, so that the lock is held for one short write.
@@ -67,6 +68,8 @@ pub(crate) struct State {
     pub(crate) scan_armed: Option<Instant>,
     /// What the last try to connect said.
     pub(crate) last_error: Option<ConnectError>,
+    /// Where connection events go. Only the driver tells them, in its order, after the lock is released.
+    teller: Teller,
 }
 
 impl State {
@@ -133,6 +136,7 @@ impl Shared {
             stopped: false,
             scan_armed: None,
             last_error: None,
+            teller: Teller::new(),
         };
         Self { settings, state: Mutex::new(state) }
     }
@@ -232,13 +236,22 @@ impl Shared {
         }
     }
 
+    /// Tells of the connection from now on. Nothing when the driver is gone.
+    pub(crate) fn events(&self) -> ConnectionEvents {
+        let state = self.lock();
+        if state.stopped { Teller::new().listen() } else { state.teller.listen() }
+    }
+
     /// A connection is there.
-    pub(crate) fn connected(&self, socket: Arc<OwnedFd>, window: Window) {
+    pub(crate) fn connected(&self, socket: Arc<OwnedFd>, window: Window, software: String) {
         let mut state = self.lock();
         state.socket = Some(socket);
         state.blocked = false;
         state.last_error = None;
         state.table.connected(window);
+        let teller = state.teller.clone();
+        drop(state);
+        teller.tell(ConnectionEvent::Connected { software });
     }
 
     /// The broker takes no new requests.
@@ -246,11 +259,12 @@ impl Shared {
         let mut state = self.lock();
         state.table.drain(Instant::now());
         // The driver itself calls this, behind its look at the limits, and waiting calls have a new one.
-        let driver = state.take_driver();
+        let (driver, teller) = (state.take_driver(), state.teller.clone());
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
         }
+        teller.tell(ConnectionEvent::Draining);
     }
 
     /// The connection is gone: ends what was written, keeps what was not.
@@ -260,9 +274,11 @@ impl Shared {
         let socket = state.socket.take();
         state.blocked = false;
         state.table.disconnected(Instant::now(), lost, &mut woken);
+        let teller = state.teller.clone();
         drop(state);
         drop(socket);
         woken.into_iter().for_each(Waker::wake);
+        teller.tell(ConnectionEvent::Lost { why: lost.clone() });
     }
 
     /// A try to connect failed.
@@ -283,11 +299,17 @@ impl Shared {
         let mut state = self.lock();
         state.stopped = true;
         let held = (state.driver.take(), state.socket.take());
+        let was_connected = state.table.window.is_some() && !state.closed;
+        // Whoever listens has heard the last of it.
+        let teller = std::mem::replace(&mut state.teller, Teller::new());
         state.table.disconnected(Instant::now(), &LostReason::RuntimeStopped, &mut woken);
         state.table.fail_waiting(&ConnectError::RuntimeStopped, &mut woken);
         drop(state);
         drop(held);
         woken.into_iter().for_each(Waker::wake);
+        if was_connected {
+            teller.tell(ConnectionEvent::Lost { why: LostReason::RuntimeStopped });
+        }
     }
 
     /// Ends calls whose limits passed.

@@ -6,6 +6,7 @@ mod cancel;
 mod connecting;
 mod deadlines;
 mod errors;
+mod events;
 mod hostile;
 mod let_go;
 mod lost;
