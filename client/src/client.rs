@@ -123,6 +123,14 @@ impl Client {
         Exchange::connection(Arc::clone(&self.handle)).await
     }
 
+    /// Whether a call made now would be sent at once, as far as the [window](ClientBuilder::max_in_flight) goes: fewer calls
+    /// are open and waiting than it has places. Without a connection the last one's window counts. Another call may
+    /// take the place meanwhile; then this one waits in its turn.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.handle.shared.has_room()
+    }
+
     /// Whether there is a connection to the broker now, be it one that [drains](crate::ConnectionEvent::Draining). Without
     /// one a call makes one: it is nothing to ask before a call.
     #[must_use]

@@ -153,6 +153,11 @@
 //! # }
 //! ```
 //!
+//! # With tower
+//!
+//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`. Its layers
+//! (timeout, concurrency limit, load shedding, retry) stack on it; the example `tower` of this crate shows how.
+//!
 //! # The broker itself
 //!
 //! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills them.
@@ -177,6 +182,8 @@ mod readiness;
 mod reason;
 mod reply;
 mod request;
+#[cfg(feature = "tower")]
+mod service;
 mod session;
 mod shared;
 mod stream;
@@ -204,4 +211,6 @@ pub use operate_error::OperateError;
 pub use reason::CrashReason;
 pub use reply::Reply;
 pub use request::{RawRequestBuilder, RequestBuilder, RetryOn};
+#[cfg(feature = "tower")]
+pub use service::{MethodService, RawRequest, RawService};
 pub use stream::{EventStream, RawEventStream};

@@ -114,6 +114,7 @@ impl Session {
                     News::Told(told) => state.table.tell(id, told, &mut self.woken),
                 }
             }
+            state.table.take_room_wanted(&mut self.woken);
             drop(state);
             self.woken.drain(..).for_each(Waker::wake);
         }
@@ -141,6 +142,7 @@ impl Session {
             return Ok(false);
         }
         state.table.pump(Instant::now(), &mut self.woken);
+        state.table.take_room_wanted(&mut self.woken);
         let mut outbox = state.take_outbox();
         drop(state);
         self.woken.drain(..).for_each(Waker::wake);

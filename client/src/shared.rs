@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use lifeboat_protocol::Service;
 use rustix::fd::OwnedFd;
 use rustix::net::Shutdown;
 use tokio::time::Instant;
@@ -125,7 +126,9 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(settings: Settings) -> Self {
-        let table = Table::new(Instant::now(), settings.connect_timeout);
+        // Before the first hello the broker is taken to allow what a hello that does not say does.
+        let places = settings.max_in_flight.min(Service::default().max_in_flight as usize);
+        let table = Table::new(Instant::now(), settings.connect_timeout, places);
         let state = State {
             table,
             driver: None,
@@ -173,6 +176,7 @@ impl Shared {
         if direct {
             state.table.pump(now, &mut woken);
             state.write_here();
+            state.table.take_room_wanted(&mut woken);
         }
         let driver = state.take_driver();
         drop(state);
@@ -188,6 +192,22 @@ impl Shared {
         }
     }
 
+    /// Whether a request made now would have a place in the window.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lock().table.has_room()
+    }
+
+    /// Waits for a place in the window; it may be gone again when a request is made.
+    #[cfg(feature = "tower")]
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.table.has_room() {
+            return Poll::Ready(());
+        }
+        state.table.want_room(cx.waker());
+        Poll::Pending
+    }
+
     /// Asks what a stream's reader gets next.
     pub(crate) fn poll_step(&self, id: u64, cx: &Context<'_>) -> Poll<Step> {
         match self.lock().table.poll_step(id, cx.waker()) {
@@ -201,12 +221,12 @@ impl Shared {
         let mut state = self.lock();
         let in_hand = state.in_hand;
         let remains = state.table.abandon(id, in_hand);
+        let mut woken = Vec::new();
+        state.table.take_room_wanted(&mut woken);
         let driver = state.take_driver();
         drop(state);
         drop(remains);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        woken.into_iter().chain(driver).for_each(Waker::wake);
     }
 
     /// Nobody waits for a call any more, but it goes on.
@@ -249,8 +269,11 @@ impl Shared {
         state.blocked = false;
         state.last_error = None;
         state.table.connected(window);
+        let mut woken = Vec::new();
+        state.table.take_room_wanted(&mut woken);
         let teller = state.teller.clone();
         drop(state);
+        woken.into_iter().for_each(Waker::wake);
         teller.tell(ConnectionEvent::Connected { software });
     }
 
@@ -274,6 +297,7 @@ impl Shared {
         let socket = state.socket.take();
         state.blocked = false;
         state.table.disconnected(Instant::now(), lost, &mut woken);
+        state.table.take_room_wanted(&mut woken);
         let teller = state.teller.clone();
         drop(state);
         drop(socket);
@@ -287,6 +311,7 @@ impl Shared {
         let mut state = self.lock();
         if !error.is_transient() {
             state.table.fail_waiting(&error, &mut woken);
+            state.table.take_room_wanted(&mut woken);
         }
         state.last_error = Some(error);
         drop(state);
@@ -304,6 +329,7 @@ impl Shared {
         let teller = std::mem::replace(&mut state.teller, Teller::new());
         state.table.disconnected(Instant::now(), &LostReason::RuntimeStopped, &mut woken);
         state.table.fail_waiting(&ConnectError::RuntimeStopped, &mut woken);
+        state.table.take_room_wanted(&mut woken);
         drop(state);
         drop(held);
         woken.into_iter().for_each(Waker::wake);
@@ -324,6 +350,7 @@ impl Shared {
             last: last_error.clone().map(Box::new),
         };
         state.table.scan(Instant::now(), no_connection, &mut woken);
+        state.table.take_room_wanted(&mut woken);
         state.scan_armed = None;
         drop(guard);
         woken.into_iter().for_each(Waker::wake);

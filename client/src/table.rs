@@ -55,6 +55,10 @@ pub(crate) struct Table {
     useful: bool,
     /// Since when there is no useful connection.
     down_since: Instant,
+    /// The places of the last connection's window; of the client's own while there was none.
+    places: usize,
+    /// Those who wait for a place in the window before they make a call.
+    room_wanted: Vec<Waker>,
     /// When [`scan`](Self::scan) must look next, at the latest.
     pub(crate) next_scan: Option<Instant>,
     /// Outcomes and events that nobody waits for by right: see [`Client::unexpected_answers`](crate::Client).
@@ -62,7 +66,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(now: Instant, connect_timeout: Duration) -> Self {
+    /// `places` is how many requests the client would have open at a time, whatever the broker says.
+    pub(crate) fn new(now: Instant, connect_timeout: Duration, places: usize) -> Self {
         Self {
             calls: HashMap::default(),
             waiting: BTreeSet::new(),
@@ -78,6 +83,8 @@ impl Table {
             connect_timeout,
             useful: false,
             down_since: now,
+            places,
+            room_wanted: Vec::new(),
             next_scan: None,
             unexpected: 0,
         }

@@ -19,6 +19,7 @@ impl Table {
     /// A connection is there.
     pub(crate) fn connected(&mut self, window: Window) {
         self.window = Some(window);
+        self.places = window.max_in_flight;
         self.useful = false;
         self.last_wire = 0;
     }

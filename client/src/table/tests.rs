@@ -42,7 +42,7 @@ struct Connection {
 impl Sim {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
-        let table = Table::new(now, Duration::from_millis(300));
+        let table = Table::new(now, Duration::from_millis(300), PLACES);
         Self { random: fastrand::Rng::with_seed(seed), table, now, live: BTreeMap::new(), connection: None }
     }
 

@@ -15,4 +15,6 @@ mod operations_sent;
 mod repeated;
 mod streams;
 mod support;
+#[cfg(feature = "tower")]
+mod tower;
 mod window;
