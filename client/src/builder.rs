@@ -130,11 +130,19 @@ impl ClientBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn connect_lazily(self) -> Client {
+        let direct = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
+        let shared = self.into_shared(direct);
+        tokio::spawn(drive(Arc::clone(&shared)));
+        Client::new(shared)
+    }
+
+    /// `direct`: see [`Settings`].
+    pub(crate) fn into_shared(self, direct: bool) -> Arc<Shared> {
         let software = match &self.name {
             Some(name) => format!("{SOFTWARE} ({name})"),
             None => SOFTWARE.to_owned(),
         };
-        let shared = Arc::new(Shared::new(Settings {
+        Arc::new(Shared::new(Settings {
             path: self.socket.unwrap_or_else(socket_from_env),
             software,
             timeout: self.timeout,
@@ -144,9 +152,7 @@ impl ClientBuilder {
             backoff_max: self.backoff.1.min(LONGEST),
             max_body: self.max_body,
             max_in_flight: self.max_in_flight.unwrap_or(usize::MAX),
-            direct: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
-        }));
-        tokio::spawn(drive(Arc::clone(&shared)));
-        Client::new(shared)
+            direct,
+        }))
     }
 }

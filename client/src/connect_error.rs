@@ -74,6 +74,9 @@ pub enum ConnectError {
         /// What was wrong.
         source: ProtocolError,
     },
+    /// The thread of a blocking client, or its runtime, cannot be started.
+    #[error("the client's thread cannot be started")]
+    Thread(#[source] Arc<io::Error>),
     /// The runtime on which this client was connected has been shut down; connect again on a living one.
     #[error("the tokio runtime on which this client was connected has been shut down")]
     RuntimeStopped,
@@ -84,7 +87,7 @@ impl ConnectError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Socket { source, .. } => passes(source),
+            Self::Socket { source, .. } | Self::Thread(source) => passes(source),
             Self::TimedOut { .. } | Self::ClosedEarly | Self::NoHello { .. } => true,
             Self::Refused { code, .. } => *code == RefusedCode::TooManyConnections,
             Self::Version { .. } | Self::Protocol { .. } | Self::RuntimeStopped => false,

@@ -47,6 +47,16 @@ impl ConnectionEvents {
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
         read(self.receiver.recv().await)
     }
+
+    /// [`next`](Self::next) that blocks the thread.
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[cfg(feature = "blocking")]
+    pub fn next_blocking(&mut self) -> Option<ConnectionEvent> {
+        read(self.receiver.blocking_recv())
+    }
 }
 
 fn read(received: Result<ConnectionEvent, RecvError>) -> Option<ConnectionEvent> {

@@ -153,6 +153,11 @@
 //! # }
 //! ```
 //!
+//! # Without a runtime
+//!
+//! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead. It is off by default:
+//! whoever has a runtime should not find a call that must not be made on it.
+//!
 //! # With tower
 //!
 //! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`. Its layers
@@ -164,6 +169,8 @@
 
 mod admin;
 mod attempt;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod call;
 mod client;

@@ -2,6 +2,8 @@
 
 mod answers;
 mod backlog;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cancel;
 mod connecting;
 mod deadlines;

@@ -1,0 +1,245 @@
+//! A client that blocks the calling thread, for programs without an asynchronous runtime of their own.
+//!
+//! Owns the one thread behind it, on which everything asynchronous runs. Must never be waited for on a runtime's thread: that
+//! panics instead of standing still.
+//!
+//! ```no_run
+//! use lifeboat_client::blocking::Client;
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Resize { width: u32 }
+//! # lifeboat_client::method!("resize": Resize => u32);
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let boat = Client::from_env()?;
+//! let height = boat.call(Resize { width: 64 })?;
+//! println!("{height} pixels high");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What calls mean, their errors, timeouts and options are those of the [asynchronous client](crate::Client). A call ends
+//! only when its end is known: to bound the time give it a timeout ([`RequestBuilder::timeout`] or
+//! [`ClientBuilder::timeout`]).
+//!
+//! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives
+//! asynchronous tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine.
+
+mod request;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+use lifeboat_protocol::Method;
+use tokio::runtime::{Builder, Handle};
+
+pub use self::request::{EventStream, RawEventStream, RawRequestBuilder, RequestBuilder};
+use crate::driver::drive;
+use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
+
+/// A connection to the broker that blocks. Clones are cheap, share it, and may be used from any number of threads at the
+/// same time; each call or stream under way counts as a clone. When the last is dropped, the connection is closed and
+/// the thread behind it ends.
+#[derive(Debug, Clone)]
+pub struct Client {
+    client: crate::Client,
+    waiter: Waiter,
+}
+
+/// How threads wait for what the client's own thread does.
+#[derive(Debug, Clone)]
+struct Waiter(Handle);
+
+impl Waiter {
+    /// Blocks until the future is done. The future asks the driver alone, which runs on the client's thread.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that drives asynchronous tasks, before the future is polled: tokio knows them.
+    #[track_caller]
+    fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+}
+
+impl Client {
+    /// Connects to the broker's socket at `path`, with default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is no connection within 30 s, or the cause does not pass by waiting.
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::builder().socket(path).connect_blocking()
+    }
+
+    /// Connects to the socket that the environment names, as [`Client::from_env`](crate::Client::from_env) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn from_env() -> Result<Self, ConnectError> {
+        Self::builder().connect_blocking()
+    }
+
+    /// Settings before connecting; end with [`connect_blocking`](ClientBuilder::connect_blocking) or
+    /// [`connect_lazily_blocking`](ClientBuilder::connect_lazily_blocking).
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    /// Calls a method and waits for the reply. For options, or to know how many attempts it took, use
+    /// [`request`](Self::request).
+    ///
+    /// # Errors
+    ///
+    /// Every [`CallError`].
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn call<M: Method<Request = M>>(&self, request: M) -> Result<M::Reply, CallError> {
+        self.call_as::<M>(request)
+    }
+
+    /// [`call`](Self::call) for a method whose request is of another type than the one that names it.
+    ///
+    /// # Errors
+    ///
+    /// Every [`CallError`].
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn call_as<M: Method>(&self, request: M::Request) -> Result<M::Reply, CallError> {
+        self.waiter.wait(self.client.call_as::<M>(request))
+    }
+
+    /// A call with options: `client.request(Resize { .. }).timeout(limit).send()?` returns a [`Reply`](crate::Reply).
+    pub fn request<M: Method<Request = M>>(&self, request: M) -> RequestBuilder<M> {
+        self.request_as::<M>(request)
+    }
+
+    /// [`request`](Self::request) for a method whose request is of another type than the one that names it.
+    pub fn request_as<M: Method>(&self, request: M::Request) -> RequestBuilder<M> {
+        RequestBuilder::new(self.client.request_as::<M>(request), self.waiter.clone())
+    }
+
+    /// Calls a method by name with a body that is CBOR already (exactly one item; nothing at all stands for null), and
+    /// returns the reply's CBOR.
+    ///
+    /// # Errors
+    ///
+    /// Every [`CallError`] but `Decode` of the reply.
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn call_raw(
+        &self,
+        method: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> Result<Bytes, CallError> {
+        self.waiter.wait(self.client.call_raw(method, body))
+    }
+
+    /// [`call_raw`](Self::call_raw) with options.
+    pub fn request_raw(
+        &self,
+        method: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> RawRequestBuilder {
+        RawRequestBuilder::new(self.client.request_raw(method, body), self.waiter.clone())
+    }
+
+    /// Waits until there is a connection on which calls can be sent, making one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is none within the client's `connect_timeout`, or the cause does not pass by
+    /// waiting.
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn ready(&self) -> Result<(), ConnectError> {
+        self.waiter.wait(self.client.ready())
+    }
+
+    /// Whether a call made now would be sent at once; see [`Client::has_room`](crate::Client::has_room). Never waits.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.client.has_room()
+    }
+
+    /// Whether there is a connection to the broker now. Never waits.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
+    /// Tells of the connection from now on; read it with [`next_blocking`](ConnectionEvents::next_blocking).
+    #[must_use]
+    pub fn events(&self) -> ConnectionEvents {
+        self.client.events()
+    }
+
+    /// The path of the broker's socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+}
+
+impl ClientBuilder {
+    /// Connects a client that blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when there is no connection within `connect_timeout`, the cause does not pass by waiting, or the
+    /// thread cannot be started.
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime.
+    #[track_caller]
+    pub fn connect_blocking(self) -> Result<Client, ConnectError> {
+        let client = self.connect_lazily_blocking()?;
+        client.ready()?;
+        Ok(client)
+    }
+
+    /// A client that blocks, and connects when it is first called. For programs that must start before their broker.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Thread`] when its thread cannot be started.
+    pub fn connect_lazily_blocking(self) -> Result<Client, ConnectError> {
+        let failed = |error| ConnectError::Thread(Arc::new(error));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let waiter = Waiter(runtime.handle().clone());
+        // Callers are never on the driver's thread: it saves its wake-up that they write.
+        let shared = self.into_shared(true);
+        let client = crate::Client::new(Arc::clone(&shared));
+        let thread = thread::Builder::new().name("lifeboat-client".into());
+        // It ends by itself when the last clone is gone.
+        thread.spawn(move || runtime.block_on(drive(shared))).map_err(failed)?;
+        Ok(Client { client, waiter })
+    }
+}
