@@ -10,7 +10,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::client::socket_from_env;
 use crate::driver::drive;
-use crate::shared::{LONGEST, Settings, Shared};
+use crate::settings::{LONGEST, Settings};
+use crate::shared::Shared;
 use crate::{Client, ConnectError};
 
 /// The shortest wait between two tries to connect, whatever was asked for.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::handshake::{self, Opened};
-use crate::shared::{Settings, Shared};
+use crate::settings::Settings;
+use crate::shared::Shared;
 
 /// Runs until the last client is gone.
 pub(crate) async fn drive(shared: Arc<Shared>) {

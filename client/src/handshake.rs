@@ -21,7 +21,8 @@ use tokio::io::unix::AsyncFd;
 use crate::inbox::{Frame, Got, Inbox};
 use crate::readiness::watch;
 use crate::session::Session;
-use crate::shared::{Settings, Shared};
+use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::table::Window;
 use crate::{ConnectError, ProtocolError};
 

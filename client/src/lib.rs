@@ -192,6 +192,7 @@ mod request;
 #[cfg(feature = "tower")]
 mod service;
 mod session;
+mod settings;
 mod shared;
 mod stream;
 mod table;

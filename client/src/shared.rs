@@ -3,7 +3,6 @@
 //! Owns the one lock, what is done under it, and the socket as callers may use it. Must never hold the lock across an
 //! await, and must wake every waker after the lock is released.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,33 +14,13 @@ use tokio::time::Instant;
 
 use crate::connection_event::Teller;
 use crate::outbox::Outbox;
+use crate::settings::{LONGEST, Settings};
 use crate::table::{Backlog, Ended, Spec, Step, Table, Window};
 use crate::{ConnectError, ConnectionEvent, ConnectionEvents, LostReason};
 
 /// Callers write requests up to this many bytes themselves when nothing else is under way: what a socket buffer always
 /// takes at once, so that the lock is held for one short write.
 const DIRECT: usize = 16 * 1024;
-
-/// Durations are cut to this (a century), so that adding them to a point in time cannot overflow.
-pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// What the builder was told.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) path: PathBuf,
-    pub(crate) software: String,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) backoff_first: Duration,
-    pub(crate) backoff_max: Duration,
-    pub(crate) max_body: Option<usize>,
-    /// At least 1.
-    pub(crate) max_in_flight: usize,
-    /// Callers write by themselves when nothing else is under way. Saves the wake-up of another thread, which costs more
-    /// than all the rest of a call; where the driver runs on the callers' thread there is none to save, and a write of
-    /// its own for the first call of a burst costs throughput (measured: a third of it, with 64 calls under way).
-    pub(crate) direct: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
