@@ -22,9 +22,6 @@ impl<Q, A> Core<Q, A> {
     ///
     /// A death that trips its pool does so before it is settled: nothing is granted that would be refused.
     pub(crate) fn conclude(&mut self, berth: usize, verdict: Verdict, evidence: Evidence) -> bool {
-        if let End::Crash(reason) = &verdict.end {
-            self.weigh_unread(berth, matches!(reason, CrashReason::Killed(_)));
-        }
         let process = self.process(berth);
         let awaiting = std::mem::take(&mut process.awaiting_death);
         let line: Vec<Held> =
@@ -32,9 +29,7 @@ impl<Q, A> Core<Q, A> {
         let death = match verdict.end {
             End::Crash(reason) => {
                 let executing = line.iter().filter(|held| held.started).chain(&awaiting).copied().collect();
-                let waits = |held: &&Held| !held.started && held.settled.is_none();
-                let requeued =
-                    line.iter().filter(waits).filter(|held| !self.has_timed_out(held.request)).count();
+                let requeued = line.iter().filter(|held| !held.started && held.settled.is_none()).count();
                 Some(self.crashed(berth, reason, verdict.confidence, evidence, executing, requeued))
             }
             End::Planned(reason) => {
@@ -54,11 +49,6 @@ impl<Q, A> Core<Q, A> {
             }
         }
         fit
-    }
-
-    /// Its deadline passed while it counted as executing.
-    fn has_timed_out(&mut self, id: RequestId) -> bool {
-        self.requests.open_record(id).limit == Some(TimeoutWhich::Deadline)
     }
 
     fn stopped(&mut self, berth: usize, reason: StopReason, evidence: Evidence) {
@@ -157,16 +147,9 @@ impl<Q, A> Core<Q, A> {
 
     /// A request that never started goes back to the queue, free of charge.
     ///
-    /// Unless its deadline has passed or the pool takes nothing more: then it ends.
+    /// Unless the pool takes nothing more: then it ends.
     pub(crate) fn requeue_free(&mut self, id: RequestId) {
         let pool = self.requests.open_record(id).pool;
-        if self.has_timed_out(id) {
-            let outcome = self.timed_out(id, TimeoutWhich::Deadline);
-            self.end_request(id, outcome);
-            return;
-        }
-        // That of an attempt that was none.
-        self.requests.open_record(id).limit = None;
         if self.is_closing(pool) {
             self.end_request(id, Outcome::Closed);
             return;

@@ -47,7 +47,9 @@ impl<Q, A> Core<Q, A> {
             Some(_) | None => {
                 place.queue.push_fresh(client, id, bytes);
                 self.arm_queue(id);
-                self.mark_dirty(pool);
+                if overdue {
+                    self.mark_dirty(pool);
+                }
             }
         }
     }

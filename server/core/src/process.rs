@@ -63,8 +63,6 @@ pub(crate) struct Process {
     pub(crate) newest: Option<RequestId>,
     /// The request that was the last thing ordered to be written to it; `None` if that was a cancel or drain frame.
     pub(crate) last_sent: Option<RequestId>,
-    /// A request that it never read, and whose limit had passed before that was known.
-    pub(crate) unread: Option<RequestId>,
 }
 
 impl Process {
@@ -97,7 +95,6 @@ impl Process {
             served: 0,
             newest: None,
             last_sent: None,
-            unread: None,
         }
     }
 

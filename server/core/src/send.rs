@@ -52,8 +52,8 @@ impl<Q, A> Core<Q, A> {
     /// A process has exited and never read the last that was written to it. If that was the request that counts as
     /// executing, it cannot have started, and is treated like those behind it from here on.
     ///
-    /// One that a shutdown has asked to stop stays what it was said to be. For one whose limit has passed, the verdict is
-    /// waited for.
+    /// One that a shutdown has asked to stop, or whose attempt had run past a limit, stays what it was said to be. A deadline
+    /// is the request's own: it has passed without an attempt.
     pub(crate) fn last_was_unread(&mut self, berth: usize) {
         let process = self.process(berth);
         let last = process.last_sent;
@@ -62,31 +62,16 @@ impl<Q, A> Core<Q, A> {
         };
         let Some(slot) = process.slot_of(held.request) else { return };
         let record = self.requests.open_record(held.request);
-        if record.closing {
+        let (pool, limit) = (record.pool, record.limit);
+        let is_over = limit == Some(TimeoutWhich::Deadline);
+        if record.closing || limit.is_some() && !is_over {
             return;
         }
-        if record.limit.is_some() {
-            self.process(berth).unread = Some(held.request);
-            return;
-        }
-        let pool = record.pool;
         self.take_start_back(berth, slot);
-        if self.is_closing(pool) {
+        if is_over {
+            self.abandon(held.request, Settled::Deadline);
+        } else if self.is_closing(pool) {
             self.abandon(held.request, Settled::Closed);
-        }
-    }
-
-    /// A process has died that never read a request whose limit had passed. If it was killed for a limit of the attempt, the
-    /// attempt stays one: it had been given to a process that does not read. A deadline is the request's own.
-    pub(crate) fn weigh_unread(&mut self, berth: usize, was_killed: bool) {
-        let process = self.process(berth);
-        let unread = process.unread.take();
-        let open = process.executing().find(|held| unread == Some(held.request) && held.settled.is_none());
-        let Some(request) = open.map(|held| held.request) else { return };
-        let Some(slot) = process.slot_of(request) else { return };
-        let limit = self.requests.open_record(request).limit;
-        if !was_killed || limit == Some(TimeoutWhich::Deadline) {
-            self.take_start_back(berth, slot);
         }
     }
 }

@@ -161,7 +161,7 @@ impl History<'_> {
         let attempts = self.attempts(self.watched);
         let of_the_limit = self.limit_first && death.killed_by_broker.is_some();
         let overdue = self.limit_first && case.limit == LimitKind::Deadline;
-        if self.given_back && (overdue || !of_the_limit) {
+        if self.given_back && (overdue || !self.limit_first) {
             assert!(!overdue || (kind, attempts) == (OutcomeKind::TimedOut, 0), "{case:?}: it never started");
             let again = self.boat.sent.iter().filter(|sent| sent.tag == self.watched).count();
             assert!(

@@ -193,7 +193,7 @@ impl Shadow {
     }
 
     /// What the process never read it cannot have started: it pays for nothing, unless the last thing written was another
-    /// frame, or the process is killed for a limit of the attempt.
+    /// frame or its attempt had run past a limit.
     pub(super) fn exited(&mut self, key: ProcessKey, unread: bool, coverage: &mut Coverage) {
         let now = self.now;
         let Some(process) = self.process(key) else { return };
@@ -214,41 +214,23 @@ impl Shadow {
         if !request.is_held_by(key) {
             return;
         }
-        if request.limit.is_some() {
-            coverage.see("unread after its limit");
-            self.known(key).unread_past_limit = last;
+        let over = request.limit == Some(TimeoutWhich::Deadline);
+        if request.limit.is_some() && !over {
             return;
         }
         let closing = self.is_closing(request.pool);
-        self.has_not_started(key, front.serial);
-        if closing {
-            self.must_end.push(front.serial);
-        }
-    }
-
-    fn has_not_started(&mut self, key: ProcessKey, serial: u64) {
         let process = self.known(key);
-        process.never_read = Some(serial);
+        process.never_read = last;
         let lines = process.slots.iter_mut().flat_map(|slot| &mut slot.line);
-        for held in lines.filter(|held| held.serial == serial) {
+        for held in lines.filter(|held| held.serial == front.serial) {
             held.started = false;
         }
-        self.request(serial).attempts -= 1;
-    }
-
-    /// The process has died, of something else than a limit of the attempt at what it never read.
-    pub(super) fn unread_was_not_started(&mut self, key: ProcessKey, killed: bool, coverage: &mut Coverage) {
-        let Some(serial) = self.known(key).unread_past_limit.take() else { return };
-        let overdue = self.peek(serial).limit == Some(TimeoutWhich::Deadline);
-        if !self.peek(serial).is_held_by(key) || killed && !overdue {
-            return;
-        }
-        self.has_not_started(key, serial);
-        if overdue {
+        self.request(front.serial).attempts -= 1;
+        if over {
             coverage.see("unread after its deadline");
-            self.must_end.push(serial);
-        } else {
-            self.request(serial).limit = None;
+        }
+        if over || closing {
+            self.must_end.push(front.serial);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
 use lifeboat_core::fact::Death;
 use lifeboat_core::ids::{ProcessKey, WorkerId};
-use lifeboat_core::reason::{CrashReason, KillReason, StopReason, TimeoutWhich};
+use lifeboat_core::reason::{CrashReason, KillReason, StopReason};
 use lifeboat_core::restart;
 
 use super::process::Process;
@@ -35,7 +35,6 @@ impl Shadow {
         assert_eq!(death.judged_at, now);
         assert_eq!(death.started_at, process.ordered_at, "{key} was ordered then");
         let panicked_out = process.panicked_out;
-        self.unread_was_not_started(key, death.killed_by_broker.is_some(), coverage);
         self.check_charges(death, coverage);
         let worker = self.worker(key.worker);
         if !panicked_out {
@@ -57,9 +56,7 @@ impl Shadow {
         executing.sort_unstable();
         told.sort_unstable();
         assert_eq!(told, executing, "{key} was executing");
-        let overdue = |serial: &u64| self.peek(*serial).limit == Some(TimeoutWhich::Deadline);
-        let goes_back = |serial: &&u64| self.peek(**serial).is_held_by(key) && !overdue(serial);
-        let back = unstarted.iter().filter(goes_back).count();
+        let back = unstarted.iter().filter(|serial| self.peek(**serial).is_held_by(key)).count();
         assert_eq!(death.requeued as usize, back, "{key}: gives back what had not started");
         let charged = executing.iter().filter(|serial| self.peek(**serial).is_held_by(key)).count();
         if charged > 1 {

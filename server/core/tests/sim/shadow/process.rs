@@ -38,8 +38,6 @@ pub(super) struct Process {
     pub(super) last_written: Option<u64>,
     /// The request that is proven not to have started, because the process never read it.
     pub(super) never_read: Option<u64>,
-    /// The same of one whose limit had passed, until the verdict says whether the process died of that.
-    pub(super) unread_past_limit: Option<u64>,
     /// When it last became ready, was given work or answered, as a count.
     pub(super) touched: u64,
     pub(super) active_at: Timestamp,
@@ -113,7 +111,6 @@ impl Process {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             last_written: None,
             never_read: None,
-            unread_past_limit: None,
             touched: 0,
             active_at: now,
             heard_at: now,

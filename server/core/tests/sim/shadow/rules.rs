@@ -89,7 +89,8 @@ impl Shadow {
                 slot.line.clear();
             }
             process.killed_by_hand &= !process.exited;
-            let leaves = process.is_ending() && (process.leaving.is_empty() || !process.is_cancelling());
+            let only_leaves = !process.leaving.is_empty() && process.first_sign.is_none();
+            let leaves = process.is_ending() && !(only_leaves && process.is_cancelling());
             if leaves || process.signal_facts > 0 {
                 process.stable_at = None;
             }
