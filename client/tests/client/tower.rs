@@ -1,37 +1,16 @@
 //! Methods as services, alone and behind layers.
 
-use std::future::{Ready, ready};
+#[path = "../../examples/tower/again.rs"]
+mod again;
+
 use std::time::Duration;
 
 use lifeboat_client::{CallError, Client, RawRequest, RejectWhy, encode_body};
 use lifeboat_protocol::{ErrorBody, OutcomeLabel};
-use tower::retry::Policy;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
+use self::again::Again;
 use crate::support::{Broker, Got, Peer, Resize, limit, poll_once};
-
-/// As in the example.
-#[derive(Clone)]
-struct Again {
-    left: u32,
-}
-
-impl<R: Clone, T> Policy<R, T, CallError> for Again {
-    type Future = Ready<()>;
-
-    fn retry(&mut self, _: &mut R, result: &mut Result<T, CallError>) -> Option<Ready<()>> {
-        let error = result.as_ref().err()?;
-        if self.left == 0 || !error.is_retryable() || error.may_have_executed() {
-            return None;
-        }
-        self.left -= 1;
-        Some(ready(()))
-    }
-
-    fn clone_request(&mut self, request: &R) -> Option<R> {
-        Some(request.clone())
-    }
-}
 
 /// Rejects the next request, after so many attempts.
 async fn reject(peer: &mut Peer, attempts: u16) {

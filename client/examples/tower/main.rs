@@ -3,13 +3,15 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it is told")]
 
-use std::future::{Ready, ready};
+mod again;
+
 use std::time::Duration;
 
-use lifeboat_client::{CallError, Client, method};
+use lifeboat_client::{Client, method};
 use serde::{Deserialize, Serialize};
-use tower::retry::Policy;
 use tower::{Service, ServiceBuilder, ServiceExt};
+
+use self::again::Again;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -31,27 +33,3 @@ struct Resize {
 }
 
 method!("resize": Resize => u32);
-
-/// Tries again what may succeed then, and certainly was not done.
-#[derive(Clone)]
-struct Again {
-    left: u32,
-}
-
-impl<R: Clone, T> Policy<R, T, CallError> for Again {
-    type Future = Ready<()>;
-
-    fn retry(&mut self, _: &mut R, result: &mut Result<T, CallError>) -> Option<Ready<()>> {
-        let error = result.as_ref().err()?;
-        if self.left == 0 || !error.is_retryable() || error.may_have_executed() {
-            return None;
-        }
-        self.left -= 1;
-        // A program would wait here: for as long as `retry_after` of `Rejected` says, if it says.
-        Some(ready(()))
-    }
-
-    fn clone_request(&mut self, request: &R) -> Option<R> {
-        Some(request.clone())
-    }
-}
