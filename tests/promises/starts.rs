@@ -1,10 +1,10 @@
 //! Workers that never get as far as a request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lifeboat_client::{CallError, TimeoutWhich};
 use lifeboat_tests::act::Act;
-use lifeboat_tests::harness::{Broker, LIMIT, SLACK, Turn, eventually};
+use lifeboat_tests::harness::{Broker, LIMIT, SLACK, Turn, eventually, until_some};
 
 use crate::common::{timed, within};
 
@@ -113,10 +113,34 @@ command = ["misbehave", "fail-start"]
 restart = { initial = "100ms", max = "10s" }
 [pools.p.methods.act]
 "#;
+    let began = Instant::now();
     let broker = Broker::start(config).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let starts = broker.metrics().await.count("worker_starts_total", &[("pool", "p")]);
-    // 100, 200, 400, 800, 1600 ms, each shortened by chance to no less than half: 4 to 6 starts begin within 2 s.
-    assert!((3..=7).contains(&starts), "{starts} starts in 2 s");
+    let waits = until_some(LIMIT, "four starts have failed", async || {
+        let waits = waits(&broker.log());
+        (waits.len() >= 4).then_some(waits)
+    })
+    .await;
+    for (number, wait) in (0..4).zip(&waits) {
+        // Half of each wait is chance.
+        let most = Duration::from_millis(100) * 2_u32.pow(number);
+        assert!(most / 2 <= *wait && *wait <= most, "wait {number}: {waits:?}");
+    }
+    // What is told is waited: the fourth failure comes when three waits are over.
+    assert!(began.elapsed() >= waits[..3].iter().sum(), "{waits:?}");
     broker.stop();
+}
+
+/// The waits that the log tells of, in order.
+fn waits(log: &str) -> Vec<Duration> {
+    let lines = log.lines().filter(|line| line.contains("waits before its next incarnation"));
+    let wait = |line: &str| {
+        let wait = line.split_whitespace().find_map(|word| word.strip_prefix("wait="));
+        let wait = wait.unwrap_or_else(|| panic!("no wait is told: {line}"));
+        let (number, unit) = match wait.strip_suffix("ms") {
+            Some(number) => (number, 1e-3),
+            None => (wait.trim_end_matches('s'), 1.0),
+        };
+        Duration::from_secs_f64(number.parse::<f64>().expect("milliseconds or seconds") * unit)
+    };
+    lines.map(wait).collect()
 }
