@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
 use lifeboat_core::fact::Death;
+use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -97,6 +98,20 @@ pub struct BrokerOptions {
     pub log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
+impl BrokerOptions {
+    /// An observer from now on, as wished.
+    fn observer(self, settings: &Settings) -> Observer {
+        let mut observer = Observer::new(settings, WallClock::starting_at(Timestamp::ZERO));
+        if let Some(deaths) = self.deaths {
+            observer.tell_deaths(deaths);
+        }
+        if let Some(dropped) = self.log_lines_dropped {
+            observer.show_dropped_log_lines(dropped);
+        }
+        observer
+    }
+}
+
 /// Starts a broker. Returns once its socket accepts clients and its first processes are ordered.
 ///
 /// # Errors
@@ -123,14 +138,9 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
     })?;
     let specs = commands.into_iter().map(|command| spawn_spec(command, before)).collect();
     let mut clock = Clock::start();
-    let mut observer = Observer::new(&settings, WallClock::starting_at(Timestamp::ZERO));
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut observer = options.observer(&settings);
     observer.show_worker_memory(worker_memory);
-    if let Some(deaths) = options.deaths {
-        observer.tell_deaths(deaths);
-    }
-    if let Some(dropped) = options.log_lines_dropped {
-        observer.show_dropped_log_lines(dropped);
-    }
     clock.read();
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
@@ -138,7 +148,7 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
         link: LinkSettings { max_body: broker.max_body, client_backlog: broker.client_backlog, max_clients },
         settings,
         workers,
-        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+        seed,
         clock,
         observer,
         processes: ProcessLink::new(plane, specs),

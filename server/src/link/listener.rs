@@ -33,6 +33,7 @@ const ROOT: u32 = 0;
 pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>, listener: OwnedFd) -> io::Result<()> {
     let listener = watch(listener, Interest::READABLE)?;
     let mut accepted = 0;
+    let mut exhausted = false;
     loop {
         if accepted == ACCEPTS_A_TURN {
             accepted = 0;
@@ -41,11 +42,18 @@ pub async fn run<P: ProcessPort + 'static>(engine: SharedEngine<P>, listener: Ow
         let mut guard = listener.readable().await?;
         accepted += 1;
         match rustix::net::accept_with(listener.get_ref(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok(client) => admit(&engine, client),
+            Ok(client) => {
+                if std::mem::take(&mut exhausted) {
+                    tracing::info!("there is room for clients again");
+                }
+                admit(&engine, client);
+            }
             Err(Errno::WOULDBLOCK) => guard.clear_ready(),
             Err(Errno::INTR | Errno::CONNABORTED) => {}
             Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                tracing::warn!(%errno, "no room for another client; clients wait in the backlog");
+                if !std::mem::replace(&mut exhausted, true) {
+                    tracing::warn!(%errno, "no room for another client; clients wait in the backlog");
+                }
                 tokio::time::sleep(EXHAUSTED_WAIT).await;
             }
             Err(errno) => return Err(errno.into()),

@@ -2,7 +2,7 @@
 //! all used up.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lifeboat_client::Client;
 use lifeboat_protocol::{DEFAULT_MAX_BODY, Hello, MessageType, RefusedCode, Role};
@@ -211,7 +211,9 @@ async fn not_one_descriptor_left() {
         broker.log().contains("no room for another client; clients wait in the backlog")
     })
     .await;
-    for tag in 0..50 {
+    // Long enough for several tries.
+    let began = Instant::now();
+    for tag in (0..).take_while(|_| began.elapsed() < Duration::from_millis(350)) {
         echo(&client, tag).await;
     }
     drop(exhausted);
@@ -226,6 +228,12 @@ async fn not_one_descriptor_left() {
     })
     .await;
     assert!(failed.body.contains("spawn_failed"));
+    eventually(LIMIT, "the log says that there is room again", async || {
+        broker.log().contains("there is room for clients again")
+    })
+    .await;
+    let said = broker.log().matches("no room for another client").count();
+    assert_eq!(said, 1, "once, not with each try");
     beside.undisturbed().await;
     echo(&client, 9).await;
     broker.stop();
