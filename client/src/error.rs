@@ -303,6 +303,11 @@ fn timeout_text(method: &str, which: TimeoutWhich, limit: Option<Duration>, unan
 fn reject_text(method: &str, why: RejectWhy, message: Option<&str>) -> String {
     match message {
         Some(message) => format!("'{method}' was rejected ({why}): {message}"),
+        None if why == RejectWhy::UnknownMethod => {
+            format!(
+                "'{method}' was rejected ({why}): the configuration gives it to no pool, or to another than asked for"
+            )
+        }
         None => format!("'{method}' was rejected ({why})"),
     }
 }

@@ -215,6 +215,25 @@ macro_rules! setters {
             self
         }
 
+        /// Only this pool may serve the request: for work that must not run with another pool's limits or rights, wherever
+        /// the configuration moves its method. If that pool does not have the method, or there is no such pool, the request
+        /// is [`Rejected`](crate::CallError::Rejected) as [`UnknownMethod`](crate::RejectWhy::UnknownMethod). A pool that
+        /// takes any method serves it, even when another pool names the method.
+        /// Default: the method's own pool.
+        ///
+        /// ```no_run
+        /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+        /// use lifeboat_client::encode_body;
+        ///
+        /// boat.request_raw("unpack", encode_body(&"upload.zip")?).pool("sandbox").await?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn pool(mut self, pool: impl Into<String>) -> Self {
+            self.options.ext.pool = Some(pool.into());
+            self
+        }
+
         /// Dropping the call's future does not cancel it: the request goes on, and its outcome is thrown away. For work
         /// that is begun and then left alone, and for callers whose own time runs out before the work's. Its deadline and
         /// all other limits hold on.

@@ -1,4 +1,4 @@
-//! The extension map of a request: trace context, limits, metadata, retry, streaming, idempotency key.
+//! The extension map of a request: trace context, limits, metadata, retry, streaming, idempotency key, pool.
 //!
 //! Owns its keys and their forms. Must never be needed to forward a request: a broker may pass the map on as
 //! the bytes it came in. Keys that this version does not know are passed over.
@@ -15,6 +15,7 @@ const RETRY: u64 = 5;
 const STREAM: u64 = 6;
 const RESTARTABLE: u64 = 7;
 const IDEMPOTENCY_KEY: u64 = 8;
+const POOL: u64 = 9;
 
 /// Levels of nesting allowed in a value of an unknown key.
 const MAX_UNKNOWN_DEPTH: u32 = 16;
@@ -38,6 +39,8 @@ pub struct Ext {
     pub restartable: bool,
     /// The caller allows the request to be executed more than once under this key, by which handlers know it again.
     pub idempotency_key: Option<String>,
+    /// The one pool that may serve the request.
+    pub pool: Option<String>,
 }
 
 /// Limits of one request, in milliseconds. A client may tighten what the broker's configuration says, never
@@ -120,7 +123,8 @@ impl Ext {
         // Nine bytes are the longest head of an item; each number is a head.
         const HEAD: usize = 9;
         let text = |text: &String| HEAD + text.len();
-        let texts = self.traceparent.iter().chain(&self.tracestate).chain(&self.idempotency_key);
+        let texts =
+            self.traceparent.iter().chain(&self.tracestate).chain(&self.idempotency_key).chain(&self.pool);
         let texts = texts.map(|value| HEAD + text(value));
         let metadata = self.metadata.iter().map(|(name, value)| text(name) + text(value));
         let retry = self.retry.iter().map(|retry| 7 * HEAD + retry.on.iter().map(text).sum::<usize>());
@@ -136,6 +140,7 @@ impl Ext {
             + usize::from(self.stream)
             + usize::from(self.restartable)
             + usize::from(self.idempotency_key.is_some())
+            + usize::from(self.pool.is_some())
     }
 
     /// Appends the map to `out`, keys in rising order, every length in its shortest form.
@@ -175,9 +180,11 @@ impl Ext {
                 put_bool(out, value);
             }
         }
-        if let Some(idempotency_key) = &self.idempotency_key {
-            put_uint(out, IDEMPOTENCY_KEY);
-            put_text(out, idempotency_key);
+        for (key, value) in [(IDEMPOTENCY_KEY, &self.idempotency_key), (POOL, &self.pool)] {
+            if let Some(value) = value {
+                put_uint(out, key);
+                put_text(out, value);
+            }
         }
     }
 
@@ -210,6 +217,7 @@ impl Ext {
                     let idempotency_key = reader.text("an idempotency key that is no text")?;
                     ext.idempotency_key = Some(idempotency_key.to_owned());
                 }
+                POOL => ext.pool = Some(reader.text("a pool that is no text")?.to_owned()),
                 _ => reader.skip(MAX_UNKNOWN_DEPTH, Lengths::Definite)?,
             }
         }

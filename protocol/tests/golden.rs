@@ -21,7 +21,7 @@ fn from_the_future() -> Vec<(&'static str, Header<'static>)> {
             Header::Request {
                 route: CLIENT,
                 method: "resize",
-                ext: Some(&[0xa2, 1, 0x61, b't', 9, 0x81, 0xf5]),
+                ext: Some(&[0xa2, 1, 0x61, b't', 0x17, 0x81, 0xf5]),
             },
         ),
         ("accept_refused_with_unknown_code", Header::Refused),
@@ -94,7 +94,7 @@ fn newer_peers_are_understood() {
     let operate: Operate = decode_body(&body("accept_operate_with_unknown_operation")).unwrap();
     assert_eq!((operate.operation.as_str(), operate.rows()), ("dance", MAX_ROWS));
     assert_eq!(Operation::from_label(&operate.operation), None);
-    let ext = Ext::decode(&[0xa2, 1, 0x61, b't', 9, 0x81, 0xf5]).unwrap();
+    let ext = Ext::decode(&[0xa2, 1, 0x61, b't', 0x17, 0x81, 0xf5]).unwrap();
     assert_eq!(ext, Ext { traceparent: Some("t".into()), ..Ext::default() });
 }
 

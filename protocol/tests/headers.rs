@@ -47,6 +47,7 @@ fn ext_value(ext: &Ext, unknown: &[(u64, Value)]) -> Value {
     map.extend(ext.stream.then(|| (key(6), Value::from(true))));
     map.extend(ext.restartable.then(|| (key(7), Value::from(true))));
     map.extend(ext.idempotency_key.iter().map(|value| (key(8), text(value))));
+    map.extend(ext.pool.iter().map(|value| (key(9), text(value))));
     map.extend(unknown.iter().map(|(number, value)| (key(*number), value.clone())));
     Value::Map(map)
 }
@@ -74,7 +75,7 @@ proptest! {
     fn a_request_that_ciborium_wrote_decodes(
         route in routes(), method in methods(), ext in exts(), body in values(3),
         unknown in prop::collection::vec(values(5), 0..8),
-        unknown_keys in prop::collection::btree_map(9..100_u64, values(5), 0..4),
+        unknown_keys in prop::collection::btree_map(10..100_u64, values(5), 0..4),
     ) {
         let body = cbor(&body);
         let unknown_keys: Vec<_> = unknown_keys.into_iter().collect();

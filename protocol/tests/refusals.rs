@@ -123,6 +123,7 @@ fn ext_refuses_what_it_cannot_mean() {
         (&[0xa1, 7, 0xf8, 0xf5], "a restartable that is another simple value"),
         (&[0xa1, 8, 0x41, b'k'], "an idempotency key of bytes"),
         (&[0xa1, 8, 0xf6], "an idempotency key that is null"),
+        (&[0xa1, 9, 0x01], "a pool that is a number"),
         (&[0xa1, 6], "a stream that is not there"),
         (&[0xa2, 6, 0xf5, 6, 0xf4], "a stream twice"),
         (&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a map that claims 2^64-1 entries"),

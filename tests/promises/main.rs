@@ -37,3 +37,4 @@ mod trees;
 mod trips;
 mod unkillable;
 mod violations;
+mod wishes;

@@ -38,6 +38,7 @@ macro_rules! options {
             restartable(restartable: bool);
             stream_backlog(events: usize, bytes: usize);
             idempotency_key(key: impl Into<String>);
+            pool(pool: impl Into<String>);
             no_cancel_on_drop();
         }
     };

@@ -111,17 +111,20 @@ fn limits() -> impl Strategy<Value = Limits> {
 pub(crate) fn exts() -> impl Strategy<Value = Ext> {
     let retry = (of(any::<u16>()), vec(texts(), 0..5));
     let retry = retry.prop_map(|(max_attempts, on)| RetryExt { max_attempts, on });
-    let wishes = (any::<bool>(), any::<bool>(), of(texts()));
+    let wishes = (any::<bool>(), any::<bool>(), of(texts()), of(texts()));
     (of(texts()), of(texts()), limits(), vec((texts(), texts()), 0..30), of(retry), wishes).prop_map(
-        |(traceparent, tracestate, limits, metadata, retry, (stream, restartable, idempotency_key))| Ext {
-            traceparent,
-            tracestate,
-            limits,
-            metadata,
-            retry,
-            stream,
-            restartable,
-            idempotency_key,
+        |(traceparent, tracestate, limits, metadata, retry, (stream, restartable, idempotency_key, pool))| {
+            Ext {
+                traceparent,
+                tracestate,
+                limits,
+                metadata,
+                retry,
+                stream,
+                restartable,
+                idempotency_key,
+                pool,
+            }
         },
     )
 }

@@ -157,6 +157,7 @@ fn requests_and_answers() -> Vec<Vector> {
         ..Ext::default()
     };
     let keyed = Ext { idempotency_key: Some("order-17".into()), ..Ext::default() };
+    let pooled = Ext { pool: Some("sandbox".into()), ..Ext::default() };
     let trace_only = Ext { traceparent: ext.traceparent.clone(), ..Ext::default() };
     let picture = Value::Map(vec![
         (Value::from("width"), Value::from(64)),
@@ -170,6 +171,7 @@ fn requests_and_answers() -> Vec<Vector> {
         request("request_no_time_limit", Route::request(1, TimeLeft::NONE), "m", Ext::default(), Value::Null),
         request("request_long_method", CLIENT, long_name, Ext::default(), Value::from("x")),
         request("request_keyed", CLIENT, "resize", keyed, Value::Null),
+        request("request_pooled", CLIENT, "resize", pooled, Value::Null),
         request("request_traced", CLIENT, "resize", trace_only, picture.clone()),
         request("request_full_ext", CLIENT, "resize", ext, picture),
         request("request_to_worker", dispatched, "resize", Ext::default(), Value::Array(vec![])),

@@ -31,6 +31,9 @@ pub struct CallArgs {
     /// Give up after this long, retries included; shorter than the configured deadline or without effect
     #[arg(long, short = 't', value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Let this pool alone serve it
+    #[arg(long)]
+    pool: Option<String>,
     /// Print one JSON object per line while it runs: progress, partial, attempt_failed, then ok or error
     #[arg(long)]
     stream: bool,
@@ -58,6 +61,9 @@ pub(super) fn run(args: &CallArgs) -> Exit {
         let mut request = boat.request_raw(args.method.clone(), body);
         if let Some(timeout) = args.timeout {
             request = request.timeout(timeout);
+        }
+        if let Some(pool) = &args.pool {
+            request = request.pool(pool);
         }
         if args.stream {
             stream(request.stream()).await

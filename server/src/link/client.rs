@@ -244,13 +244,13 @@ impl Links {
                 if len > limit {
                     return Err(ClientError::BodyTooLarge { len, limit });
                 }
-                let Wishes { limits, stream, restartable } = translate::wishes(route, ext)
+                let Wishes { limits, stream, restartable, pool } = translate::wishes(route, ext)
                     .map_err(|source| ClientError::Ext { id: route.id, source })?;
                 let payload = self.pool.hold(frame, inbound, frame.len() - len);
                 Ok(Understood::Event(Event::RequestReceived(NewRequest {
                     client: id,
                     tag: ClientTag(route.id),
-                    method: self.methods.find(method),
+                    method: self.methods.find(method, pool.as_deref()),
                     bytes: payload.pinned(),
                     payload,
                     limits,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lifeboat_core::event::{Answer, ClientLimits, Event};
 use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
-use lifeboat_core::settings::{RetryOn, Settings};
+use lifeboat_core::settings::{MethodSettings, RetryOn, Settings};
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{
     BodyError, Ext, ExtError, Header, Message, Panicked, Route, WorkersFailed, decode_body,
@@ -48,11 +48,15 @@ pub(super) enum WorkerMessageError {
 pub(super) struct MethodTable {
     by_name: HashMap<Box<str>, MethodId>,
     any: Option<MethodId>,
+    /// By method: its pool's name.
+    pools: Vec<Box<str>>,
 }
 
 impl MethodTable {
     pub(super) fn new(settings: &Settings) -> Self {
-        let mut table = Self { by_name: HashMap::new(), any: None };
+        let pool = |method: &MethodSettings| settings.pool(method.pool).name.as_str().into();
+        let pools = settings.methods.iter().map(pool).collect();
+        let mut table = Self { by_name: HashMap::new(), any: None, pools };
         for (index, method) in (0..).zip(&settings.methods) {
             if method.name == OTHER_METHOD {
                 table.any = Some(MethodId(index));
@@ -63,8 +67,11 @@ impl MethodTable {
         table
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<MethodId> {
-        self.by_name.get(name).copied().or(self.any)
+    /// The method that a request means; with a pool, only one of that pool.
+    pub(super) fn find(&self, name: &str, pool: Option<&str>) -> Option<MethodId> {
+        let named = self.by_name.get(name).copied();
+        let fits = |id: &MethodId| pool.is_none_or(|pool| *self.pools[usize::from(id.0)] == *pool);
+        named.into_iter().chain(self.any).find(fits)
     }
 }
 
@@ -74,6 +81,8 @@ pub(super) struct Wishes {
     pub(super) limits: ClientLimits,
     pub(super) stream: bool,
     pub(super) restartable: bool,
+    /// The one pool that may serve it.
+    pub(super) pool: Option<String>,
 }
 
 /// What a client asks for with a request.
@@ -100,6 +109,7 @@ pub(super) fn wishes(route: Route, ext: Option<&[u8]>) -> Result<Wishes, ExtErro
         },
         stream: ext.stream,
         restartable: ext.restartable,
+        pool: ext.pool,
     })
 }
 

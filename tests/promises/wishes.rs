@@ -1,0 +1,43 @@
+//! What a caller may wish for with one request, beside its limits.
+
+use lifeboat_client::{CallError, RejectWhy};
+use lifeboat_tests::act::{Act, Wait};
+use lifeboat_tests::harness::{Broker, LIMIT, Turn};
+
+use crate::commands::lifeboat;
+
+/// One pool names the method, another takes any.
+const NAMED_AND_ANY: &str = r#"
+[pools.named]
+command = ["misbehave", "sdk"]
+[pools.named.methods.act]
+
+[pools.any]
+command = ["misbehave", "sdk"]
+accept_any_method = true
+"#;
+
+#[tokio::test]
+async fn a_request_for_one_pool_is_served_by_that_pool_or_by_none() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(NAMED_AND_ANY).await;
+    let client = broker.client().await;
+    let request = || client.request(Act::echo(1)).timeout(LIMIT);
+    for (request, worker) in
+        [(request(), "named-0"), (request().pool("named"), "named-0"), (request().pool("any"), "any-0")]
+    {
+        assert_eq!(request.await.expect("an echo").worker, worker);
+    }
+
+    let wait = || client.request(Wait { millis: 0 }).timeout(LIMIT);
+    assert!(wait().pool("any").await.is_ok(), "the pool takes any method");
+    for request in [wait().pool("named"), wait().pool("nowhere")] {
+        let error = request.await.expect_err("no such pool has the method");
+        let CallError::Rejected { why: RejectWhy::UnknownMethod, .. } = &error else { panic!("{error:?}") };
+        assert!(!error.may_have_executed() && !error.is_retryable());
+        assert!(error.to_string().contains("or to another than asked for"), "{error}");
+    }
+    let said = lifeboat(&broker, &["call", "act", "--pool", "nowhere"]).await;
+    said.not_done(1, &["'act' was rejected (unknown_method)"]);
+    broker.stop();
+}
