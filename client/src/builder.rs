@@ -64,8 +64,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The timeout of calls that set none: from the call's start to its end, everything included. Default: none, the
-    /// broker's configured `deadline` alone holds.
+    /// The timeout of calls that set none: from the call's start to its end, everything included. A warning is logged when
+    /// the broker may take longer for some of its methods (see [`Client::answer_within`]). Default: none, the broker's
+    /// configured `deadline` alone holds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::Method;
@@ -136,6 +137,23 @@ impl Client {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.handle.shared.lock().table.window.is_some()
+    }
+
+    /// The longest that the broker may take to tell the outcome of a request for this method: its configured `deadline`,
+    /// waiting and retries included, and the death of its process (`kill_timeout`). A request's own timeout shortens it.
+    /// `None` before the first connection, for a method that the broker does not serve, and where it does not tell (one
+    /// with thousands of methods tells of the first ones). It is what the last broker told when the connection was made.
+    ///
+    /// ```no_run
+    /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::ConnectError> {
+    /// boat.ready().await?;
+    /// println!("a picture takes {:?} at most", boat.answer_within("resize"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn answer_within(&self, method: &str) -> Option<Duration> {
+        self.handle.shared.answer_within(method)
     }
 
     /// Tells of the connection from now on: made, draining, lost. Ask [`is_connected`](Self::is_connected) after this call

@@ -79,8 +79,8 @@ async fn keep_connected(shared: &Arc<Shared>) {
         })
         .await;
         match handshake::open(shared).await {
-            Ok(Opened { mut session, window, software }) => {
-                shared.connected(session.socket(), window, software);
+            Ok(Opened { mut session, window, software, times }) => {
+                shared.connected(session.socket(), window, software, times);
                 let lost = session.run().await;
                 tracing::debug!(%lost, "connection to the broker lost");
                 shared.disconnected(&lost);

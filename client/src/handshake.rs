@@ -24,6 +24,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::table::Window;
+use crate::times::Times;
 use crate::{ConnectError, ProtocolError};
 
 /// With the default (208 KiB) a body of 1 MiB takes many writes and as many wake-ups of both sides; with 4 MiB one.
@@ -37,6 +38,8 @@ pub(crate) struct Opened {
     pub(crate) window: Window,
     /// What the broker calls itself.
     pub(crate) software: String,
+    /// What it told of its methods.
+    pub(crate) times: Times,
 }
 
 /// Connects and says hello, once.
@@ -57,14 +60,17 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<Opened, ConnectError> {
     if settings.max_body.is_none() {
         inbox.set_limit(hello.frame_limit());
     }
+    let limit = hello.frame_limit();
+    let service = hello.service.unwrap_or_default();
+    let times = Times::new(service.methods);
     let window = Window {
-        limit: hello.frame_limit(),
-        max_in_flight: (hello.service.unwrap_or_default().max_in_flight.max(1) as usize)
-            .min(settings.max_in_flight),
+        limit,
+        max_in_flight: (service.max_in_flight.max(1) as usize).min(settings.max_in_flight),
+        slack: times.slack(),
         draining: false,
     };
     let session = Session::new(Arc::clone(shared), socket, inbox);
-    Ok(Opened { session, window, software: hello.software })
+    Ok(Opened { session, window, software: hello.software, times })
 }
 
 /// A Unix socket's connect never waits: it succeeds, or says why not (`AGAIN`: the backlog is full).

@@ -68,10 +68,9 @@
 //!
 //! A call's timeout counts from when it is first polled, and includes everything: waiting for a connection, the queue,
 //! all attempts. What is left of it when the request is written travels with it, and at that time **the broker** ends
-//! the work and says how it ended. Its word normally wins: this client gives up by itself only 2 s after the deadline
-//! (the broker's `kill_timeout` of 1 s, and 1 s for the way), with [`CallError::TimedOut`] whose `unanswered` is true. The
-//! broker does not tell a client its `kill_timeout`: where it is above 2 s, a client may give up before the outcome of a
-//! slow death comes. A request that could not even be written before its deadline ends at its deadline, and was not executed.
+//! the work and says how it ended. Its word normally wins: this client gives up by itself only when it is later than the
+//! slowest death that the broker allows (the longest `kill_timeout` of its pools, told when the connection is made; 1 s, if
+//! not told) and 1 s for the way, with [`CallError::TimedOut`] whose `unanswered` is true. A request that could not even be written before its deadline ends at its deadline, and was not executed.
 //!
 //! # When the connection is lost
 //!
@@ -196,6 +195,7 @@ mod settings;
 mod shared;
 mod stream;
 mod table;
+mod times;
 
 pub use admin::{Admin, Health, Requests, Workers};
 pub use attempt::AttemptReport;

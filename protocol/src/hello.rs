@@ -3,12 +3,17 @@
 //! Owns what two sides tell each other before anything else, and how they agree on a version. Must never
 //! require a field that version 1 does not: an old peer's hello stays readable.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{FrameLimit, VERSIONS};
 
 /// The feature of a worker that sends heartbeats, and is watched by them.
 pub const HEARTBEAT_FEATURE: &str = "heartbeat";
+
+/// The name under which a broker tells of the methods that it serves without naming them.
+pub const OTHER_METHOD: &str = "_other";
 
 /// Slots that one process can serve, at most: what a [`RouteFlags`](crate::RouteFlags) can tell apart.
 pub const MAX_SLOTS: u32 = 256;
@@ -147,12 +152,26 @@ impl Default for Assignment {
 pub struct Service {
     /// Requests one connection may have open at a time; 65536 when missing.
     pub max_in_flight: u32,
+    /// The methods that it serves, by name; [`OTHER_METHOD`] stands for all others, where they are served. Empty when
+    /// missing; a broker with very many tells of some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub methods: BTreeMap<String, MethodTimes>,
 }
 
 impl Default for Service {
     fn default() -> Self {
-        Self { max_in_flight: 65536 }
+        Self { max_in_flight: 65536, methods: BTreeMap::new() }
     }
+}
+
+/// How long requests for a method may take, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MethodTimes {
+    /// When a request is out of time, after its acceptance and in milliseconds, unless its client is stricter.
+    pub deadline_ms: u64,
+    /// When its client is told the outcome at the latest: the deadline, and what the death of the process may take.
+    pub answer_within_ms: u64,
 }
 
 const fn one() -> u32 {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use common::operations::{operateds, operates};
@@ -145,7 +146,7 @@ fn missing_fields_have_the_documented_defaults() {
             slots: 1,
             heartbeat_ms: 0,
         }),
-        service: Some(Service { max_in_flight: 65536 }),
+        service: Some(Service { max_in_flight: 65536, methods: BTreeMap::new() }),
         ..Hello::new(Role::Broker, 1000, "other/1")
     };
     assert_eq!(hello, expected);

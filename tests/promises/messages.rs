@@ -53,7 +53,7 @@ async fn where_the_evidence_says_nothing() {
 
 async fn play(stream: &mut UnixStream) {
     next_frame(stream).await;
-    let service = Service { max_in_flight: 16 };
+    let service = Service { max_in_flight: 16, ..Service::default() };
     let greeting = Hello { service: Some(service), ..Hello::new(Role::Broker, DEFAULT_MAX_BODY, "played") };
     stream.write_all(&hello(&greeting)).await.expect("the client reads");
     let request = next_frame(stream).await;

@@ -1,5 +1,7 @@
 //! What a caller may wish for with one request, beside its limits.
 
+use std::time::Duration;
+
 use lifeboat_client::{CallError, RejectWhy};
 use lifeboat_tests::act::{Act, Wait};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn};
@@ -39,5 +41,24 @@ async fn a_request_for_one_pool_is_served_by_that_pool_or_by_none() {
     }
     let said = lifeboat(&broker, &["call", "act", "--pool", "nowhere"]).await;
     said.not_done(1, &["'act' was rejected (unknown_method)"]);
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_client_is_told_how_long_each_method_may_take() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(
+        r#"
+[pools.p]
+command = ["misbehave", "sdk"]
+kill_timeout = "1500ms"
+[pools.p.methods.act]
+deadline = "30s"
+"#,
+    )
+    .await;
+    let client = broker.client().await;
+    assert_eq!(client.answer_within("act"), Some(Duration::from_millis(31_500)));
+    assert_eq!(client.answer_within("wait"), None);
     broker.stop();
 }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::hash::Hasher;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::{Ext, FrameLimit, Route, RouteFlags};
@@ -141,6 +142,8 @@ impl Ended {
 pub(crate) struct Window {
     pub(crate) limit: FrameLimit,
     pub(crate) max_in_flight: usize,
+    /// How long after its deadline a request's outcome is waited for.
+    pub(crate) slack: Duration,
     /// The broker said that it takes no new requests.
     pub(crate) draining: bool,
 }

@@ -11,10 +11,6 @@ use tokio::time::Instant;
 use super::{Ended, Entry, Phase, Table};
 use crate::ConnectError;
 
-/// How long after a request's deadline the client still waits for the broker to say how it ended. At the deadline the
-/// broker kills without grace and is sure of the death `kill_timeout` (1 s, if not configured) later; one more second is for the way. The wire does not
-/// tell a longer one.
-const ANSWER_SLACK: Duration = Duration::from_secs(2);
 /// Limits are looked at no more often than this: a scan looks at every call.
 const SCAN_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -43,7 +39,7 @@ impl Table {
             Phase::Abandoned | Phase::Ended(_) => return (None, None),
         };
         // The broker does not watch an operation's deadline, so it has nothing to say of it.
-        let slack = if entry.operation { Duration::ZERO } else { ANSWER_SLACK };
+        let slack = self.window.filter(|_| !entry.operation).map_or(Duration::ZERO, |window| window.slack);
         match entry.deadline {
             Some(deadline) if deadline + slack <= now => return (None, Some(Passed::Slack)),
             Some(deadline) if deadline <= now => {

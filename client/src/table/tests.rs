@@ -19,6 +19,7 @@ use crate::{ConnectError, LostReason};
 
 const LIMIT: usize = 200_000;
 const PLACES: usize = 3;
+const SLACK: Duration = Duration::from_secs(2);
 
 struct Sim {
     random: fastrand::Rng,
@@ -89,7 +90,7 @@ impl Sim {
         let connection = Connection { client, broker, bytes: Vec::new(), last_id: 0, open: BTreeMap::new() };
         self.connection = Some(connection);
         let limit = FrameLimit::for_body(LIMIT);
-        self.table.connected(Window { limit, max_in_flight: PLACES, draining: false });
+        self.table.connected(Window { limit, max_in_flight: PLACES, slack: SLACK, draining: false });
     }
 
     fn disconnect(&mut self) {

@@ -240,7 +240,8 @@ async fn a_call_that_waits_already_learns_of_a_drain_without_a_successor() {
     let broker = Broker::new();
     let second = Duration::from_secs(1);
     let builder = Client::builder().socket(broker.path()).connect_timeout(second);
-    let accept = broker.accept_with(|hello| hello.service = Some(Service { max_in_flight: 1 }));
+    let accept =
+        broker.accept_with(|hello| hello.service = Some(Service { max_in_flight: 1, ..Service::default() }));
     let (client, mut peer) = tokio::join!(limit(builder.connect()), accept);
     let client = client.expect("connected");
     let first = tokio::spawn(client.call(Resize { width: 1 }));
@@ -271,8 +272,9 @@ async fn connections_that_break_all_the_time_leave_no_call_without_an_end() {
     }
     let serve = async {
         for connection in 0.. {
-            let mut peer =
-                broker.accept_with(|hello| hello.service = Some(Service { max_in_flight: 8 })).await;
+            let mut peer = broker
+                .accept_with(|hello| hello.service = Some(Service { max_in_flight: 8, ..Service::default() }))
+                .await;
             for _ in 0..connection % 16 {
                 let request = peer.request().await;
                 peer.echo(&request).await;

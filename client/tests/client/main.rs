@@ -17,6 +17,7 @@ mod operations_sent;
 mod repeated;
 mod streams;
 mod support;
+mod times;
 #[cfg(feature = "tower")]
 mod tower;
 mod window;

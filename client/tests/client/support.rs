@@ -117,7 +117,8 @@ impl Broker {
 
     /// The same, with room for so many open requests.
     pub(crate) async fn client_with_window(&self, max_in_flight: u32) -> (Client, Peer) {
-        let accept = self.accept_with(|hello| hello.service = Some(Service { max_in_flight }));
+        let accept =
+            self.accept_with(|hello| hello.service = Some(Service { max_in_flight, ..Service::default() }));
         let (client, peer) = tokio::join!(limit(Client::connect(self.path())), accept);
         (client.expect("connected"), peer)
     }

@@ -10,7 +10,8 @@ use crate::support::{Broker, Peer, Resize, limit, poll_once};
 
 /// A client that wants a window of `ours`, at a broker that allows `theirs`.
 async fn client(broker: &Broker, ours: usize, theirs: u32) -> (Client, Peer) {
-    let accept = broker.accept_with(|hello| hello.service = Some(Service { max_in_flight: theirs }));
+    let accept = broker
+        .accept_with(|hello| hello.service = Some(Service { max_in_flight: theirs, ..Service::default() }));
     let builder = Client::builder().socket(broker.path()).max_in_flight(ours);
     let (client, peer) = tokio::join!(limit(builder.connect()), accept);
     (client.expect("connected"), peer)

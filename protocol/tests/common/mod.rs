@@ -8,7 +8,7 @@
 pub(crate) mod operations;
 
 use lifeboat_protocol::*;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 
@@ -161,7 +161,11 @@ pub(crate) fn hellos() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![Just(Role::Client), Just(Role::Broker), Just(Role::Worker)];
     let worker = (vec(texts(), 0..5), any::<u32>());
     let worker = worker.prop_map(|(methods, slots)| WorkerHello { methods, slots });
-    let service = any::<u32>().prop_map(|max_in_flight| Service { max_in_flight });
+    let times = (any::<u64>(), any::<u64>());
+    let times =
+        times.prop_map(|(deadline_ms, answer_within_ms)| MethodTimes { deadline_ms, answer_within_ms });
+    let service = (any::<u32>(), btree_map(texts(), times, 0..5));
+    let service = service.prop_map(|(max_in_flight, methods)| Service { max_in_flight, methods });
     let own = (of(worker), of(assignments()), of(service));
     (vec(any::<u16>(), 0..5), role, any::<u64>(), texts(), vec(texts(), 0..4), of(any::<u32>()), own)
         .prop_map(|(versions, role, max_body, software, features, pid, (worker, assignment, service))| {

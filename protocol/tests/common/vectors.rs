@@ -125,15 +125,18 @@ fn hellos() -> Vec<Vector> {
     };
     let to_worker =
         |assignment| Hello { assignment: Some(assignment), ..new(Role::Broker, "lifeboat/0.1.0") };
+    let service = Service { max_in_flight: 65536, ..Service::default() };
+    let to_client = |service| Hello { service: Some(service), ..new(Role::Broker, "lifeboat/0.1.0") };
+    let times = |deadline_ms| MethodTimes { deadline_ms, answer_within_ms: deadline_ms + 1000 };
+    let methods = [("resize", 30_000), (OTHER_METHOD, 300_000)];
+    let methods = methods.map(|(name, deadline_ms)| (name.to_owned(), times(deadline_ms))).into();
     vec![
         hello("hello_minimal", Hello::new(Role::Client, 0, "")),
         hello("hello_client", new(Role::Client, "lifeboat-client/0.1.0")),
         hello("hello_worker", worker.clone()),
         hello("hello_worker_with_heartbeat", Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker }),
-        hello(
-            "hello_broker_to_client",
-            Hello { service: Some(Service { max_in_flight: 65536 }), ..new(Role::Broker, "lifeboat/0.1.0") },
-        ),
+        hello("hello_broker_to_client", to_client(service.clone())),
+        hello("hello_broker_to_client_with_methods", to_client(Service { methods, ..service })),
         hello("hello_broker_to_worker", to_worker(assignment.clone())),
         hello(
             "hello_broker_to_worker_with_slots",

@@ -4,7 +4,8 @@ use lifeboat_core::settings::Settings;
 
 use super::ports::{LinkPort, ProcessPort};
 use super::{Clock, Engine};
-use crate::observe::tests::{observer, settings};
+use crate::observe::tests::observer;
+pub(crate) use crate::observe::tests::settings;
 
 /// An engine over a fresh core with the pools and methods that the tests of observation know.
 pub(crate) fn engine<L: LinkPort, P: ProcessPort>(

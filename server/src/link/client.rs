@@ -7,8 +7,7 @@ use std::rc::Rc;
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_protocol::{
-    Header, Hello, MessageType, Refused, Role, Service, VERSIONS, agree_version, decode, decode_body,
-    put_control,
+    Header, Hello, MessageType, Refused, Role, VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use rustix::net::SendFlags;
 use tokio::sync::Notify;
@@ -22,9 +21,6 @@ use super::translate::Wishes;
 use super::{LinkEvent, Links, SharedEngine, translate};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
-
-/// Requests that one connection is told it may have open. The core's own bound is over all clients.
-const MAX_IN_FLIGHT: u32 = 65_536;
 
 /// Takes a connection in and has it served, unless there are as many as there may be. Those that have not said hello yet
 /// count as well: otherwise they would take the descriptors that workers need.
@@ -292,7 +288,7 @@ impl Links {
             return Err(ClientError::Version { theirs: hello.versions });
         }
         let ours = Hello {
-            service: Some(Service { max_in_flight: MAX_IN_FLIGHT }),
+            service: Some(self.service.clone()),
             pid: Some(std::process::id()),
             ..Hello::new(Role::Broker, self.settings.max_body, super::SOFTWARE)
         };

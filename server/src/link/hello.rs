@@ -5,13 +5,12 @@ use std::time::Duration;
 use lifeboat_core::event::Event;
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_protocol::{
-    Assignment, HEARTBEAT_FEATURE, Header, Hello, Message, MessageType, Refused, RefusedCode, Role, VERSIONS,
-    WorkerHello, agree_version, decode_body, put_control,
+    Assignment, HEARTBEAT_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD, Refused, RefusedCode,
+    Role, VERSIONS, WorkerHello, agree_version, decode_body, put_control,
 };
 use thiserror::Error;
 
 use super::table::Peer;
-use super::translate::OTHER_METHOD;
 use super::words::cut;
 use super::{LinkEvent, Links};
 use crate::engine::Engine;

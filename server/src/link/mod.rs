@@ -20,6 +20,7 @@ mod outbox;
 mod payload;
 mod peer;
 mod refusals;
+mod service;
 mod socket;
 mod table;
 #[cfg(test)]
@@ -39,8 +40,8 @@ use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, Request
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, ROUTE_END, Route, RouteFlags, TimeLeft, put_control,
-    put_empty,
+    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, ROUTE_END, Route, RouteFlags, Service, TimeLeft,
+    put_control, put_empty,
 };
 use serde::Serialize;
 
@@ -83,6 +84,8 @@ pub struct Links {
     settings: LinkSettings,
     limit: FrameLimit,
     methods: MethodTable,
+    /// What every client is told of the service.
+    service: Service,
     scratch: Scratch,
     pool: Rc<BufferPool>,
     table: Table,
@@ -101,6 +104,7 @@ impl Links {
         Self {
             limit: FrameLimit::for_body(settings.max_body),
             methods: MethodTable::new(core),
+            service: service::told(core),
             settings,
             scratch: Scratch::new(),
             pool: Rc::default(),

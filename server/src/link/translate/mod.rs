@@ -14,7 +14,7 @@ use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
 use lifeboat_core::settings::{MethodSettings, RetryOn, Settings};
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{
-    BodyError, Ext, ExtError, Header, Message, Panicked, Route, WorkersFailed, decode_body,
+    BodyError, Ext, ExtError, Header, Message, OTHER_METHOD, Panicked, Route, WorkersFailed, decode_body,
 };
 use thiserror::Error;
 
@@ -23,9 +23,6 @@ pub(super) use self::told::{attempt_body, error_body};
 use super::intake::Inbound;
 use super::payload::{AnswerForm, AnswerPayload, RequestPayload};
 use super::words::cut;
-
-/// The name under which a pool that accepts any method has its policy and its metrics.
-pub(super) const OTHER_METHOD: &str = "_other";
 
 /// A message that a worker may not send, or not like this. Its text is the reason told with the process's end.
 #[derive(Debug, Error)]
