@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match event {
             Event::Progress(progress) => println!("{:?}", progress.fraction()),
             Event::Done(height) => println!("512: {} pixels high", *height?),
-            Event::Partial(_) | Event::AttemptFailed(_) | _ => {}
+            Event::Accepted(_) | Event::Partial(_) | Event::AttemptFailed(_) | _ => {}
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut chapters: Vec<String> = Vec::new();
     while let Some(event) = events.next().await {
         match event {
+            Event::Accepted(accepted) => println!("the broker calls it {}", accepted.request_id),
             Event::Progress(progress) => println!("{:.0} %", progress.fraction().unwrap_or_default() * 100.0),
             Event::Partial(chapter) => chapters.push(chapter.into_inner()),
             Event::AttemptFailed(attempt) => {

@@ -3,6 +3,7 @@
 //! Owns the shapes, and what an unreadable or senseless progress message means: one that says nothing.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::{Amount, BodyError, MAX_PROGRESS_TEXT, decode_body};
@@ -14,6 +15,9 @@ use crate::{AttemptReport, CallError, Reply};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event<R, P> {
+    /// The broker has taken the request in: it waits, or runs already. The first event; a request that is rejected has none,
+    /// and one that is repeated (see [`idempotency_key`](crate::RequestBuilder::idempotency_key)) has another for each time.
+    Accepted(Accepted),
     /// The work moves.
     Progress(Progress),
     /// A part of the reply, before the answer. What parts are, and whether the answer repeats them, is between handler
@@ -23,6 +27,18 @@ pub enum Event<R, P> {
     AttemptFailed(AttemptReport),
     /// How the request ended. The last item.
     Done(Result<Reply<R>, CallError>),
+}
+
+/// The broker has taken a request in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The broker's id of the request, as its log and `lifeboat requests` show it. Not that of
+    /// [`Reply::request_id`](crate::Reply::request_id), which is this client's own.
+    pub request_id: u64,
+    /// How long until the request's deadline, when the broker took it in: the configured one, or this call's timeout if that
+    /// is shorter.
+    pub time_left: Option<Duration>,
 }
 
 /// The work moves, says its handler. Everything may be missing: that it came says enough.

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use lifeboat_protocol::{
-    DEFAULT_MAX_BODY, FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role, VERSIONS,
-    agree_version, decode, decode_body, put_control,
+    ACCEPTED_FEATURE, DEFAULT_MAX_BODY, FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role,
+    VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -89,6 +89,7 @@ fn send_hello(settings: &Settings, socket: &OwnedFd) -> Result<(), ConnectError>
     let mut hello =
         Hello::new(Role::Client, settings.max_body.unwrap_or(DEFAULT_MAX_BODY), settings.software.as_str());
     hello.pid = Some(std::process::id());
+    hello.features = vec![ACCEPTED_FEATURE.to_owned()];
     let mut out = Vec::new();
     if let Err(error) = put_control(&mut out, MessageType::Hello, None, &hello) {
         return Err(socket_error(settings, io::Error::other(error)));
@@ -142,6 +143,7 @@ fn first_frame(settings: &Settings, frame: &Frame<'_>) -> Result<Hello, ConnectE
         | Header::Panicked { .. }
         | Header::Cancelled { .. }
         | Header::AttemptFailed { .. }
+        | Header::Accepted { .. }
         | Header::Operate { .. }
         | Header::Operated { .. } => {
             Err(protocol_error(settings, ProtocolError::Unexpected(message.header.message_type())))

@@ -207,7 +207,7 @@ pub use client::Client;
 pub use connect_error::{ConnectError, LostReason, ProtocolError};
 pub use connection_event::{ConnectionEvent, ConnectionEvents};
 pub use error::{CallError, RequestError};
-pub use event::{Event, Partial, Progress};
+pub use event::{Accepted, Event, Partial, Progress};
 #[cfg(feature = "json")]
 pub use lifeboat_protocol::Json;
 pub use lifeboat_protocol::{

@@ -203,6 +203,7 @@ fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
         Header::Error { route } => ended(route.id, Ended::Error(route, keep())),
         Header::Progress { route } => told(route, What::Progress { skipped: 0 }),
         Header::Partial { route } => told(route, What::Partial),
+        Header::Accepted { route } => told(route, What::Accepted { time_left: route.time_left }),
         Header::AttemptFailed { route } => told(route, What::AttemptFailed),
         Header::Operated { route } => ended(route.id, Ended::Operated(keep())),
         Header::Drain => Ok(Incoming::Drain),

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::exchange::{Exchange, Heard};
 use crate::table::{Told, What};
-use crate::{AttemptReport, CallError, Event, Partial, Progress, Reply};
+use crate::{Accepted, AttemptReport, CallError, Event, Partial, Progress, Reply};
 
 /// What both kinds of stream share. The exchange is gone after the end.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ impl Feed {
 fn read_told<R, P>(exchange: &Exchange, told: Told, partial: Read<P>) -> Result<Event<R, P>, CallError> {
     let Told { attempt, what, body } = told;
     Ok(match what {
+        What::Accepted { time_left } => {
+            let accepted: lifeboat_protocol::Accepted = exchange.decode::<Cbor, _>(&body)?;
+            Event::Accepted(Accepted { request_id: accepted.request, time_left: time_left.as_duration() })
+        }
         What::Progress { skipped } => Event::Progress(Progress::read(attempt, skipped, &body)),
         What::Partial => Event::Partial(Partial::new(attempt, partial(exchange, &body)?)),
         What::AttemptFailed => {

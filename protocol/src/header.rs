@@ -87,6 +87,11 @@ pub enum Header<'a> {
         /// Which operation: numbered like a request.
         route: Route,
     },
+    /// A request was accepted; body [`Accepted`](crate::Accepted).
+    Accepted {
+        /// Which request; its time left is until the deadline.
+        route: Route,
+    },
     /// What became of an operation; body [`Operated`](crate::Operated).
     Operated {
         /// Which operation.
@@ -116,6 +121,7 @@ impl Header<'_> {
             Self::AttemptFailed { .. } => MessageType::AttemptFailed,
             Self::Operate { .. } => MessageType::Operate,
             Self::Operated { .. } => MessageType::Operated,
+            Self::Accepted { .. } => MessageType::Accepted,
         }
     }
 
@@ -134,7 +140,8 @@ impl Header<'_> {
             | Self::Cancelled { route }
             | Self::AttemptFailed { route }
             | Self::Operate { route }
-            | Self::Operated { route } => Some(*route),
+            | Self::Operated { route }
+            | Self::Accepted { route } => Some(*route),
             Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => None,
         }
     }
@@ -225,6 +232,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
         MessageType::Partial => Header::Partial { route: read_route(frame)? },
         MessageType::Panicked => Header::Panicked { route: read_route(frame)? },
         MessageType::Cancelled => Header::Cancelled { route: read_route(frame)? },
+        MessageType::Accepted => Header::Accepted { route: read_route(frame)? },
         MessageType::AttemptFailed => Header::AttemptFailed { route: read_route(frame)? },
         MessageType::Operated => Header::Operated { route: read_route(frame)? },
         MessageType::Hello => Header::Hello,

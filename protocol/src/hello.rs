@@ -12,6 +12,9 @@ use crate::{FrameLimit, VERSIONS};
 /// The feature of a worker that sends heartbeats, and is watched by them.
 pub const HEARTBEAT_FEATURE: &str = "heartbeat";
 
+/// The feature of a client that is to be told when a request that it streams is accepted.
+pub const ACCEPTED_FEATURE: &str = "accepted";
+
 /// The name under which a broker tells of the methods that it serves without naming them.
 pub const OTHER_METHOD: &str = "_other";
 

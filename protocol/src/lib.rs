@@ -60,11 +60,11 @@ pub use ext::{Ext, ExtError, Limits, RetryExt};
 pub use frame::{FrameError, FrameLimit, FrameStart, LENGTH_PREFIX, Split, begin_frame, split_frame};
 pub use header::{Header, HeaderError, Message, decode};
 pub use hello::{
-    Assignment, HEARTBEAT_FEATURE, Hello, MAX_SLOTS, MethodTimes, OTHER_METHOD, Role, Service, WorkerHello,
-    agree_version,
+    ACCEPTED_FEATURE, Assignment, HEARTBEAT_FEATURE, Hello, MAX_SLOTS, MethodTimes, OTHER_METHOD, Role,
+    Service, WorkerHello, agree_version,
 };
 pub use message_type::MessageType;
-pub use messages::{Failure, Panicked, Refused, RefusedCode, WorkersFailed};
+pub use messages::{Accepted, Failure, Panicked, Refused, RefusedCode, WorkersFailed};
 pub use method::{MAX_METHOD, Method, MethodNameError, check_method};
 pub use operations::{
     DEFAULT_ROWS, LastCrash, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation, PoolRow,

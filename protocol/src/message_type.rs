@@ -40,11 +40,13 @@ pub enum MessageType {
     Operate = 15,
     /// What became of an operation; broker to client.
     Operated = 16,
+    /// A request was accepted; broker to a client that streams.
+    Accepted = 20,
 }
 
 impl MessageType {
     /// Every message type, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Hello,
         Self::Request,
         Self::Answer,
@@ -62,6 +64,7 @@ impl MessageType {
         Self::AttemptFailed,
         Self::Operate,
         Self::Operated,
+        Self::Accepted,
     ];
 
     /// The number as it travels, also its CBOR encoding.
@@ -73,7 +76,27 @@ impl MessageType {
     /// The type with this number, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+        Some(match number {
+            0 => Self::Hello,
+            1 => Self::Request,
+            2 => Self::Answer,
+            3 => Self::Failure,
+            4 => Self::Error,
+            5 => Self::Cancel,
+            6 => Self::Progress,
+            7 => Self::Partial,
+            8 => Self::Drain,
+            9 => Self::WorkersFailed,
+            10 => Self::Heartbeat,
+            11 => Self::Refused,
+            12 => Self::Panicked,
+            13 => Self::Cancelled,
+            14 => Self::AttemptFailed,
+            15 => Self::Operate,
+            16 => Self::Operated,
+            20 => Self::Accepted,
+            _ => return None,
+        })
     }
 
     /// Whether the header's second element is a route.
@@ -91,7 +114,8 @@ impl MessageType {
             | Self::Cancelled
             | Self::AttemptFailed
             | Self::Operate
-            | Self::Operated => true,
+            | Self::Operated
+            | Self::Accepted => true,
             Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => false,
         }
     }
@@ -117,6 +141,7 @@ impl MessageType {
             Self::AttemptFailed => "attempt_failed",
             Self::Operate => "operate",
             Self::Operated => "operated",
+            Self::Accepted => "accepted",
         }
     }
 }

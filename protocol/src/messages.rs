@@ -1,4 +1,4 @@
-//! Bodies of the messages between broker and worker, and of `refused`.
+//! Bodies of the messages between broker and worker, of `accepted` and of `refused`.
 //!
 //! Owns their shapes. Must never carry a verdict on a death: a process cannot judge itself.
 
@@ -48,6 +48,13 @@ pub struct Panicked {
     /// Where, as `file:line:column`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+}
+
+/// The body of an accepted message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The broker's id of the request, as operations and the log show it.
+    pub request: u64,
 }
 
 /// The body of a refused message: the sender closes the connection after it.

@@ -73,6 +73,7 @@ proptest! {
 
     #[test]
     fn attempt_failed_comes_back(value in attempts(), route in routes()) {
+        there_and_back(MessageType::Accepted, route, &Accepted { request: route.id });
         there_and_back(MessageType::AttemptFailed, route, &value);
     }
 

@@ -176,6 +176,9 @@ proptest! {
         put_control(&mut out, MessageType::Partial, route, &part).unwrap();
         prop_assert_eq!(conforms("worker-to-broker", &out), Ok(()));
         out.clear();
+        put_control(&mut out, MessageType::Accepted, route, &Accepted { request: 7 }).unwrap();
+        prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
+        out.clear();
         put_control(&mut out, MessageType::AttemptFailed, route, &attempt).unwrap();
         prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
         out.clear();

@@ -60,6 +60,14 @@ impl Said {
             |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON: {error}: {line}"));
         self.out.lines().map(line).collect()
     }
+
+    /// The lines of a stream behind the first, which says that it was accepted.
+    fn told(&self) -> Vec<Value> {
+        let mut lines = self.lines();
+        let accepted = &lines.remove(0)["accepted"];
+        assert!(accepted["request"].is_u64() && accepted["time_left_ms"].is_u64(), "{self:?}");
+        lines
+    }
 }
 
 /// A request as the command takes it.
@@ -106,13 +114,13 @@ async fn a_streamed_call_prints_all_that_is_told() {
     let signs = |sign, then| Act::new(Deed::Signs { sign, times: 3, pause: 150, then: Box::new(then) });
 
     let said = call(&broker, &signs(Sign::Partial, Deed::Echo).tag(5), &["--stream"]).await;
-    let lines = said.lines();
+    let lines = said.told();
     let parts: Vec<Value> = (1..=3).map(|part| json!({ "partial": part, "attempt": 1 })).collect();
     assert_eq!(lines[..3], parts, "{said:?}");
     assert_eq!((&lines[3]["ok"]["tag"], &lines[3]["attempts"], lines.len()), (&json!(5), &json!(1), 4));
 
     let said = call(&broker, &signs(Sign::Progress, Deed::Echo), &["--stream"]).await;
-    let (lines, last) = (said.lines(), said.lines().len() - 1);
+    let (lines, last) = (said.told(), said.told().len() - 1);
     assert_eq!(last, 3, "{said:?}");
     for (number, line) in (1..=3).zip(&lines) {
         let progress = &line["progress"];
@@ -125,7 +133,7 @@ async fn a_streamed_call_prints_all_that_is_told() {
     assert!(lines[last]["ok"].is_object(), "{said:?}");
 
     let said = call(&broker, &Act::new(Deed::Exit(3)).until(1), &["--stream"]).await;
-    let lines = said.lines();
+    let lines = said.told();
     let failed = &lines[0]["attempt_failed"];
     assert_eq!((&failed["number"], &failed["end"]), (&json!(1), &json!("crashed")), "{said:?}");
     assert_eq!(
@@ -136,7 +144,7 @@ async fn a_streamed_call_prints_all_that_is_told() {
     assert_eq!((lines.len(), &lines[1]["attempts"]), (2, &json!(2)));
 
     let said = call(&broker, &Act::new(Deed::Exit(4)), &["--stream"]).await;
-    let lines = said.lines();
+    let lines = said.told();
     assert_eq!(lines[1]["error"]["attempts"].as_array().map(Vec::len), Some(2), "{said:?}");
     said.not_done(1, &["Worker crashed after 2 attempts while processing 'act'", "exit code 4"]);
     broker.stop();

@@ -101,6 +101,7 @@ async fn a_rust_client_of_a_python_worker() {
     let mut told = Vec::new();
     while let Some(event) = stream.next().await {
         told.push(match event {
+            Event::Accepted(_) => continue,
             Event::Progress(progress) => progress.text.unwrap_or_default(),
             Event::Partial(partial) => partial.decode::<Value>().expect("a part is CBOR").to_string(),
             Event::Done(reply) => {

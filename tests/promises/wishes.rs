@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lifeboat_client::{CallError, RejectWhy};
-use lifeboat_tests::act::{Act, Wait};
+use lifeboat_client::{Accepted, CallError, Event, RejectWhy};
+use lifeboat_tests::act::{Act, Deed, Wait};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn};
 
 use crate::commands::lifeboat;
+use crate::common::config;
 
 /// One pool names the method, another takes any.
 const NAMED_AND_ANY: &str = r#"
@@ -60,5 +61,29 @@ deadline = "30s"
     let client = broker.client().await;
     assert_eq!(client.answer_within("act"), Some(Duration::from_millis(31_500)));
     assert_eq!(client.answer_within("wait"), None);
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_its_acceptance() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(&config("sdk", 1, "", "")).await;
+    let client = broker.client().await;
+    let mut running = client.request(Act::new(Deed::Hang)).timeout(LIMIT).stream();
+    let mut waiting = client.request(Act::echo(2)).timeout(LIMIT).stream();
+    for events in [&mut running, &mut waiting] {
+        let Some(Event::Accepted(Accepted { request_id, time_left, .. })) = events.next().await else {
+            panic!("accepted first")
+        };
+        assert!(time_left.is_some_and(|left| left <= LIMIT && left > LIMIT / 2), "{time_left:?}");
+        let rows = client.admin().requests(10).await.expect("they are listed").requests;
+        assert_eq!(rows.last().map(|row| row.request), Some(request_id), "{rows:?}");
+    }
+    drop(running);
+    let Some(Event::Done(Ok(reply))) = waiting.next().await else { panic!("it is answered") };
+    assert_eq!(reply.tag, 2);
+
+    let mut unknown = client.request_raw("nothing", Vec::new()).stream();
+    assert!(matches!(unknown.next().await, Some(Event::Done(Err(_)))), "rejected, so never accepted");
     broker.stop();
 }

@@ -210,6 +210,7 @@ impl Inbox {
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
             | Header::AttemptFailed { .. }
+            | Header::Accepted { .. }
             | Header::Operate { .. }
             | Header::Operated { .. } => self.refuse(
                 RefusedCode::Unexpected,

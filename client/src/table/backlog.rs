@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use lifeboat_protocol::TimeLeft;
 
 /// Unread progress that is kept; of more, the oldest goes. Progress says how far the work is, so the newest is what
 /// counts.
@@ -25,6 +26,8 @@ pub(crate) struct Told {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
+    /// The broker has taken it in, for so long.
+    Accepted { time_left: TimeLeft },
     /// The work moves. `skipped`: how many before it were dropped unread.
     Progress { skipped: u64 },
     /// A part of the reply.
@@ -60,6 +63,8 @@ impl Room {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     room: Room,
+    /// Comes before everything else.
+    accepted: Option<Told>,
     /// In the order told; the numbers say which of the two queues goes on.
     progress: VecDeque<(u64, Told)>,
     others: VecDeque<(u64, Told)>,
@@ -75,7 +80,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     pub(crate) fn new(room: Room) -> Self {
         let (progress, others) = (VecDeque::new(), VecDeque::new());
-        Self { room, progress, others, next: 0, bytes: 0, floor: 1, was_read: false }
+        Self { room, accepted: None, progress, others, next: 0, bytes: 0, floor: 1, was_read: false }
     }
 
     /// Events and bytes that are unread, progress not counted.
@@ -96,10 +101,15 @@ impl Backlog {
     /// Takes what was told.
     pub(crate) fn push(&mut self, mut told: Told) -> Pushed {
         let attempt = u32::from(told.attempt);
-        if attempt < self.floor {
+        if let What::Accepted { .. } = told.what {
+            if self.next > 0 {
+                return Pushed::Stale;
+            }
+        } else if attempt < self.floor {
             return Pushed::Stale;
         }
         match told.what {
+            What::Accepted { .. } => self.accepted = Some(told),
             What::Progress { .. } => {
                 if told.body.len() > PROGRESS_BODY {
                     told.body = Bytes::new();
@@ -140,7 +150,12 @@ impl Backlog {
     }
 
     /// The oldest that is unread.
+    ///
+    /// That it was accepted is nothing that a repetition makes void.
     pub(crate) fn pop(&mut self) -> Option<Told> {
+        if let Some(accepted) = self.accepted.take() {
+            return Some(accepted);
+        }
         let number = |queue: &VecDeque<(u64, Told)>| queue.front().map_or(u64::MAX, |(number, _)| *number);
         if number(&self.progress) < number(&self.others) {
             self.was_read = true;

@@ -27,7 +27,9 @@ async fn of_unread_progress_the_newest_stays_and_the_rest_is_counted() {
                 last = progress.text;
             }
             Event::Done(reply) => break assert_eq!(*reply.expect("answered"), 1),
-            event @ (Event::Partial(_) | Event::AttemptFailed(_) | _) => panic!("{event:?}"),
+            event @ (Event::Accepted(_) | Event::Partial(_) | Event::AttemptFailed(_) | _) => {
+                panic!("{event:?}")
+            }
         }
     }
     assert_eq!((seen, seen + skipped, last), (64, SENT, Some((SENT - 1).to_string())));

@@ -122,7 +122,7 @@ fn a_stream_is_an_iterator() {
                 format!("partial {}", partial.deserialized::<u32>().expect("a number"))
             }
             Event::Done(reply) => format!("done {}", *reply.expect("answered")),
-            event @ (Event::AttemptFailed(_) | _) => panic!("{event:?}"),
+            event @ (Event::Accepted(_) | Event::AttemptFailed(_) | _) => panic!("{event:?}"),
         });
     }
     assert_eq!(told, ["half", "partial 7", "done 1"]);

@@ -135,6 +135,26 @@ async fn a_stream_of_which_nothing_was_read_begins_again() {
 }
 
 #[tokio::test]
+async fn a_stream_of_which_its_acceptance_alone_was_read_begins_again() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let mut events = keyed(&client, 1).stream();
+    let request = start(&mut events, &mut peer).await;
+    peer.accepted(request.route.id, 7, Duration::from_secs(1)).await;
+    assert_eq!(word(limit(events.next()).await.expect("an event")), "accepted 7 for Some(1s)");
+    drop(peer);
+    let serve = async {
+        let mut peer = broker.accept().await;
+        let request = peer.request().await;
+        peer.accepted(request.route.id, 9, Duration::from_secs(1)).await;
+        peer.echo(&request).await;
+        peer
+    };
+    let (told, _peer) = tokio::join!(words(&mut events), serve);
+    assert_eq!(told, ["accepted 9 for Some(1s)", "done 1 after 1"]);
+}
+
+#[tokio::test]
 async fn a_stream_that_was_read_ends_with_its_connection() {
     let broker = Broker::new();
     let (client, mut peer) = broker.client().await;

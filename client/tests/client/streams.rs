@@ -13,6 +13,7 @@ use crate::support::{Broker, Peer, Request, Resize, limit, poll_once, told_of};
 /// Events as short texts, for comparing.
 pub(crate) fn word(event: Event<u32, Value>) -> String {
     match event {
+        Event::Accepted(accepted) => format!("accepted {} for {:?}", accepted.request_id, accepted.time_left),
         Event::Progress(progress) => format!("progress {}", progress.text.unwrap_or_default()),
         Event::Partial(partial) => {
             format!("partial {} of {}", partial.deserialized::<u32>().expect("a number"), partial.attempt())
@@ -54,6 +55,20 @@ pub(crate) async fn start(events: &mut EventStream<Resize>, peer: &mut Peer) -> 
     let request = peer.request().await;
     assert!(request.ext.stream);
     request
+}
+
+#[tokio::test]
+async fn acceptance_is_told_first_and_once() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let mut events = client.request(Resize { width: 5 }).stream();
+    let request = start(&mut events, &mut peer).await;
+    peer.accepted(request.route.id, 77, Duration::from_millis(4998)).await;
+    peer.progress(request.route.id, 1, "half").await;
+    peer.accepted(request.route.id, 77, Duration::from_millis(4998)).await;
+    peer.echo(&request).await;
+    assert_eq!(words(&mut events).await, ["accepted 77 for Some(4.998s)", "progress half", "done 5 after 1"]);
+    assert_eq!(client.unexpected_answers(), 1, "the second one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use lifeboat_client::{Client, method};
 use lifeboat_protocol::{
-    AttemptBody, AttemptEndLabel, ConfidenceLabel, DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit, Header,
-    Hello, MessageType, Operate, Progress, ReasonBody, Refused, RefusedCode, Role, Route, Service, Split,
-    TimeLeft, decode, decode_body, encode_body, put_answer, put_control, put_empty, put_partial, split_frame,
+    Accepted, AttemptBody, AttemptEndLabel, ConfidenceLabel, DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit,
+    Header, Hello, MessageType, Operate, Progress, ReasonBody, Refused, RefusedCode, Role, Route, Service,
+    Split, TimeLeft, decode, decode_body, encode_body, put_answer, put_control, put_empty, put_partial,
+    split_frame,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -227,6 +228,7 @@ impl Peer {
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
             | Header::AttemptFailed { .. }
+            | Header::Accepted { .. }
             | Header::Operated { .. } => panic!("a client never sends {:?}", message.header),
         };
         let taken = self.buf.len() - rest.len();
@@ -274,6 +276,11 @@ impl Peer {
     /// Answers a resize with its own width, after one attempt.
     pub(crate) async fn echo(&mut self, request: &Request) {
         self.answer(Route { attempt: 1, ..request.route }, &request.width()).await;
+    }
+
+    pub(crate) async fn accepted(&mut self, id: u64, request: u64, left: Duration) {
+        let route = Route { time_left: TimeLeft::from_duration(left), ..told_of(id, 0) };
+        self.control(MessageType::Accepted, Some(route), &Accepted { request }).await;
     }
 
     pub(crate) async fn progress(&mut self, id: u64, attempt: u16, text: &str) {

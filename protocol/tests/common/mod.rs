@@ -13,7 +13,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 /// Messages with a route and a body of their own, or none.
-pub(crate) const ROUTED: [MessageType; 11] = [
+pub(crate) const ROUTED: [MessageType; 12] = [
+    MessageType::Accepted,
     MessageType::Answer,
     MessageType::Failure,
     MessageType::Error,
@@ -52,6 +53,7 @@ pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'stat
         MessageType::Progress => Header::Progress { route },
         MessageType::Partial => Header::Partial { route },
         MessageType::Heartbeat => Header::Heartbeat,
+        MessageType::Accepted => Header::Accepted { route },
         MessageType::AttemptFailed => Header::AttemptFailed { route },
         MessageType::Operate => Header::Operate { route },
         MessageType::Operated => Header::Operated { route },

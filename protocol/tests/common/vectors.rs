@@ -133,6 +133,10 @@ fn hellos() -> Vec<Vector> {
     vec![
         hello("hello_minimal", Hello::new(Role::Client, 0, "")),
         hello("hello_client", new(Role::Client, "lifeboat-client/0.1.0")),
+        hello(
+            "hello_client_with_features",
+            Hello { features: vec![ACCEPTED_FEATURE.into()], ..new(Role::Client, "lifeboat-client/0.1.0") },
+        ),
         hello("hello_worker", worker.clone()),
         hello("hello_worker_with_heartbeat", Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker }),
         hello("hello_broker_to_client", to_client(service.clone())),

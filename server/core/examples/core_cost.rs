@@ -125,6 +125,7 @@ impl Driver {
                 | Action::Signal { .. }
                 | Action::Collect { .. }
                 | Action::Release { .. }
+                | Action::TellAccepted { .. }
                 | Action::ForwardProgress { .. }
                 | Action::ForwardPart { .. }
                 | Action::TellAttemptFailed { .. }

@@ -80,6 +80,17 @@ pub enum Action<A> {
         /// The handle of the answer.
         answer: A,
     },
+    /// Tell a client that streams that its request was accepted. Comes before anything else about it.
+    TellAccepted {
+        /// To whom.
+        client: ClientId,
+        /// The client's number for the request.
+        tag: ClientTag,
+        /// The request.
+        request: RequestId,
+        /// Until its deadline.
+        time_left: Duration,
+    },
     /// Pass on to a client what a handler says of its progress.
     ForwardProgress {
         /// To whom.

@@ -129,6 +129,9 @@ impl<Q, A> Core<Q, A> {
         });
         self.clients.link(&mut self.requests, request);
         self.arm_deadline(request);
+        if stream {
+            self.out.act(Action::TellAccepted { client, tag, request, time_left: deadline.since(now) });
+        }
         request
     }
 

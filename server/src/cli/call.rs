@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::exit::Exit;
 use super::json;
-use super::outcome::{attempt_json, error_json, told};
+use super::outcome::{attempt_json, error_json, millis, told};
 use super::remote::{self, Remote, RemoteError};
 use super::serve::complain;
 
@@ -34,7 +34,7 @@ pub struct CallArgs {
     /// Let this pool alone serve it
     #[arg(long)]
     pool: Option<String>,
-    /// Print one JSON object per line while it runs: progress, partial, attempt_failed, then ok or error
+    /// Print one JSON object per line while it runs: accepted, progress, partial, attempt_failed, then ok or error
     #[arg(long)]
     stream: bool,
     /// Print one JSON object: ok with the reply, or error with all that is known of it
@@ -111,6 +111,10 @@ fn answer(end: Result<Reply<Bytes>, CallError>) -> Result<Exit, RemoteError> {
 async fn stream(mut events: RawEventStream) -> Result<Exit, RemoteError> {
     while let Some(event) = events.next().await {
         let line = match event {
+            Event::Accepted(accepted) => {
+                let time_left = accepted.time_left.map(millis);
+                json!({ "accepted": { "request": accepted.request_id, "time_left_ms": time_left } })
+            }
             Event::Progress(progress) => json!({ "progress": progress_json(&progress) }),
             Event::Partial(partial) => partial_json(&partial)?,
             Event::AttemptFailed(attempt) => json!({ "attempt_failed": attempt_json(&attempt) }),

@@ -149,7 +149,7 @@ fn with_sources(error: &CallError) -> String {
     text
 }
 
-fn millis(length: Duration) -> u64 {
+pub(super) fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 

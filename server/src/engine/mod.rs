@@ -174,6 +174,9 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
             Action::Reply { client, tag, attempts, late, answer } => {
                 self.links.reply(client, tag, attempts, late, answer);
             }
+            Action::TellAccepted { client, tag, request, time_left } => {
+                self.links.tell_accepted(client, tag, request, time_left);
+            }
             Action::ForwardProgress { client, tag, attempt, note: said }
             | Action::ForwardPart { client, tag, attempt, part: said } => {
                 self.links.forward(client, tag, attempt, said);

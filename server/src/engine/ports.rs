@@ -46,6 +46,9 @@ pub trait LinkPort {
         answer: Self::Answer,
     );
 
+    /// Writes to a client that streams that its request was accepted, and for how long.
+    fn tell_accepted(&mut self, client: ClientId, tag: ClientTag, request: RequestId, time_left: Duration);
+
     /// Passes on to a client what a handler says before its answer: progress, or a part of the reply.
     fn forward(&mut self, client: ClientId, tag: ClientTag, attempt: AttemptNumber, said: Self::Answer);
 

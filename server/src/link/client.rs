@@ -7,7 +7,8 @@ use std::rc::Rc;
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_protocol::{
-    Header, Hello, MessageType, Refused, Role, VERSIONS, agree_version, decode, decode_body, put_control,
+    ACCEPTED_FEATURE, Header, Hello, MessageType, Refused, Role, VERSIONS, agree_version, decode,
+    decode_body, put_control,
 };
 use rustix::net::SendFlags;
 use tokio::sync::Notify;
@@ -138,6 +139,7 @@ impl Links {
             asked: VecDeque::new(),
             last_tag: None,
             greeted: false,
+            hears_accepted: false,
             closing: false,
         })
     }
@@ -276,6 +278,7 @@ impl Links {
             | Header::Partial { .. }
             | Header::Heartbeat
             | Header::AttemptFailed { .. }
+            | Header::Accepted { .. }
             | Header::Operated { .. } => Err(ClientError::Unexpected(message.header.message_type())),
         }
     }
@@ -295,6 +298,7 @@ impl Links {
         let draining = self.draining;
         if let Some(client) = self.table.client(id) {
             client.greeted = true;
+            client.hears_accepted = hello.has_feature(ACCEPTED_FEATURE);
             client.max_frame = hello.frame_limit().max_frame();
         }
         self.write(Peer::Client(id), |connection, _| {

@@ -109,6 +109,8 @@ pub(super) struct ClientConnection {
     pub(super) last_tag: Option<u64>,
     /// Its hello was accepted.
     pub(super) greeted: bool,
+    /// It knows what an accepted message is.
+    pub(super) hears_accepted: bool,
     /// It is being closed: nothing more is read from it or written to it.
     pub(super) closing: bool,
 }

@@ -59,6 +59,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
         | Header::Partial { .. }
         | Header::Heartbeat
         | Header::AttemptFailed { .. }
+        | Header::Accepted { .. }
         | Header::Operate { .. }
         | Header::Operated { .. } => Err(HelloError::Missing(message.header.message_type())),
     })

@@ -40,8 +40,8 @@ use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, ProcessKey, Request
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use lifeboat_protocol::{
-    FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, ROUTE_END, Route, RouteFlags, Service, TimeLeft,
-    put_control, put_empty,
+    Accepted, FRAME_OVERHEAD, FrameError, FrameLimit, MessageType, ROUTE_END, Route, RouteFlags, Service,
+    TimeLeft, put_control, put_empty,
 };
 use serde::Serialize;
 
@@ -261,6 +261,14 @@ impl LinkPort for Links {
                 debug_assert!(false, "the core settles failures, it does not reply with them")
             }
         });
+    }
+
+    fn tell_accepted(&mut self, client: ClientId, tag: ClientTag, request: RequestId, time_left: Duration) {
+        if self.table.client(client).is_some_and(|client| client.hears_accepted) {
+            let time_left = TimeLeft::from_duration(time_left);
+            let route = Route { id: tag.0, attempt: 0, flags: RouteFlags::NONE, time_left };
+            self.tell_control(client, MessageType::Accepted, route, &Accepted { request: request.0 });
+        }
     }
 
     fn forward(&mut self, client: ClientId, tag: ClientTag, attempt: AttemptNumber, said: AnswerPayload) {

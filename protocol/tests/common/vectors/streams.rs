@@ -24,6 +24,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         text: Some("page 3 of 10".into()),
     };
     let real = Progress { done: Some(Amount::Real(0.5)), total: Some(Amount::Real(1.25)), text: None };
+    let accepted = Route { attempt: 0, time_left: TimeLeft::from_millis(4998), ..TO_CLIENT };
     let streamed = Ext { stream: true, ..Ext::default() };
     let restartable = Ext { restartable: true, ..streamed.clone() };
     vec![
@@ -41,6 +42,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             Some(TO_CLIENT),
             attempt(1, AttemptEndLabel::Crashed, Some(segv())),
         ),
+        control("accepted", MessageType::Accepted, Some(accepted), Accepted { request: 77 }),
         empty("heartbeat", MessageType::Heartbeat, None),
     ]
 }

@@ -70,6 +70,8 @@ pub(crate) struct Boat {
     next_tag: u64,
     pub(crate) told: Vec<(ClientTag, Told)>,
     pub(crate) heard: Vec<(ClientTag, Heard)>,
+    /// Which requests were told to be accepted, and with how much time.
+    pub(crate) accepted: Vec<(ClientTag, RequestId, Duration)>,
     /// Every request that was sent to a process, ever.
     pub(crate) sent: Vec<Sent>,
     /// What was ordered of the outside world since it was last looked at; what clients are told left out.
@@ -87,6 +89,7 @@ impl Boat {
             next_tag: 0,
             told: Vec::new(),
             heard: Vec::new(),
+            accepted: Vec::new(),
             sent: Vec::new(),
             orders: Vec::new(),
             facts: Vec::new(),
@@ -128,6 +131,9 @@ impl Boat {
                 self.told.push((tag, Told::Ok { answer, late, attempts: attempts.0 }));
             }
             Action::Settle { tag, settlement, .. } => self.told.push((tag, Told::Settled(settlement))),
+            Action::TellAccepted { tag, request, time_left, .. } => {
+                self.accepted.push((tag, request, time_left));
+            }
             Action::ForwardProgress { tag, attempt, note, .. } => {
                 self.heard.push((tag, Heard::Progress(attempt, note)));
             }

@@ -26,6 +26,21 @@ fn progress_and_parts_are_passed_on_as_they_come() {
 }
 
 #[test]
+fn a_client_that_streams_is_told_that_its_request_was_accepted() {
+    let mut boat = Boat::afloat(plain(1));
+    let first = boat.stream(false);
+    let waiting = boat.stream(false);
+    let deadline = plain(1).methods[0].deadline;
+    let told: Vec<_> = boat.accepted.iter().map(|(tag, _, left)| (*tag, *left)).collect();
+    assert_eq!(told, [(first, deadline), (waiting, deadline)], "one that waits too");
+    assert_eq!(boat.accepted[0].1, boat.sent(first).request);
+    boat.request();
+    boat.tell(Event::ShutdownRequested);
+    boat.stream(false);
+    assert_eq!(boat.accepted.len(), 2, "neither who did not ask nor who is rejected");
+}
+
+#[test]
 fn a_client_that_did_not_ask_hears_nothing_but_its_outcome() {
     let mut boat = Boat::afloat(retrying(2, 2));
     let tag = boat.request();

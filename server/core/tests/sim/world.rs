@@ -114,6 +114,7 @@ impl World {
             Action::ForwardProgress { .. }
             | Action::ForwardPart { .. }
             | Action::TellAttemptFailed { .. }
+            | Action::TellAccepted { .. }
             | Action::Finished => {}
         }
     }

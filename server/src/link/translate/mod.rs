@@ -166,6 +166,7 @@ pub(super) fn worker_event(
         | Header::Cancel { .. }
         | Header::Drain
         | Header::AttemptFailed { .. }
+        | Header::Accepted { .. }
         | Header::Operate { .. }
         | Header::Operated { .. } => Err(WorkerMessageError::Direction(message.header.message_type())),
     }

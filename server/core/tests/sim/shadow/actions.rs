@@ -52,6 +52,10 @@ impl Shadow {
                 assert_eq!(*late, self.peek(tag.0).limit.is_some());
             }
             Action::Settle { client, tag, settlement } => self.settled(*client, tag.0, settlement, coverage),
+            Action::TellAccepted { client, tag, request, time_left } => {
+                self.told_of_acceptance(*client, tag.0, *time_left, coverage);
+                self.by_id.insert(*request, tag.0);
+            }
             Action::ForwardProgress { client, tag, attempt, note } => {
                 self.forwarded(*client, tag.0, *attempt, Told::Progress(*note), coverage);
             }

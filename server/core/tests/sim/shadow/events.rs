@@ -223,6 +223,8 @@ impl Shadow {
         });
         self.received += 1;
         let admission = self.admission(serial);
+        let accepted = !matches!(admission, Admission::Refused(_));
+        self.must_tell_accepted = Some(serial).filter(|_| new.stream && accepted);
         self.expected = Expected::Admission(serial, admission);
         self.open.insert(serial);
         let deadline = self.peek(serial).deadline;

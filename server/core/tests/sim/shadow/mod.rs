@@ -138,6 +138,8 @@ pub(crate) struct Shadow {
     limbo: Vec<u64>,
     /// Requests of streaming clients that are to be told of a failed attempt.
     must_tell_failed: Vec<u64>,
+    /// A request of a streaming client that is to be told that it was accepted.
+    must_tell_accepted: Option<u64>,
     draining: bool,
     drain_began: Timestamp,
     hurried: bool,
@@ -184,6 +186,7 @@ impl Shadow {
             must_end: Vec::new(),
             limbo: Vec::new(),
             must_tell_failed: Vec::new(),
+            must_tell_accepted: None,
             draining: false,
             drain_began: Timestamp::ZERO,
             hurried: false,

@@ -1,10 +1,13 @@
 //! What clients are told: one outcome each, and on the way what those that stream asked for.
 
+use std::time::Duration;
+
 use lifeboat_core::action::{AttemptRecord, Outcome, Settlement};
 use lifeboat_core::ids::{AttemptNumber, ClientId};
 use lifeboat_core::reason::{OutcomeKind, RejectWhy, TimeoutWhich};
 
 use super::pool::Trip;
+use super::request::Place;
 use super::{Expected, Shadow, Told};
 use crate::sim::coverage::Coverage;
 
@@ -15,7 +18,7 @@ impl Shadow {
         assert_eq!(request.client, client, "{serial}: the outcome goes to its own client");
         assert!(request.connected, "{serial}: nobody is there to be told");
         assert!(!request.told, "{serial}: one outcome");
-        assert_eq!(request.place, super::request::Place::Done(outcome), "{serial}: all hear the same");
+        assert_eq!(request.place, Place::Done(outcome), "{serial}: all hear the same");
         request.told = true;
     }
 
@@ -80,7 +83,7 @@ impl Shadow {
 
     /// The limit that is named is the one that passed, with its length. `blind` is an outcome that could not wait for
     /// the evidence: only the deadline wants that.
-    fn check_timed_out(&self, serial: u64, which: TimeoutWhich, limit: std::time::Duration, blind: bool) {
+    fn check_timed_out(&self, serial: u64, which: TimeoutWhich, limit: Duration, blind: bool) {
         let request = self.peek(serial);
         let length = match which {
             TimeoutWhich::Queue => request.queue_limit,
@@ -96,6 +99,21 @@ impl Shadow {
         if which == TimeoutWhich::Queue {
             assert_eq!(request.attempts, 0, "{serial}: it ran");
         }
+    }
+
+    /// A client that streams is told that its request was accepted, before anything happens to it.
+    pub(super) fn told_of_acceptance(
+        &mut self,
+        client: ClientId,
+        serial: u64,
+        time_left: Duration,
+        coverage: &mut Coverage,
+    ) {
+        assert_eq!(self.must_tell_accepted.take(), Some(serial), "accepted now, of a client that streams");
+        let request = self.peek(serial);
+        assert!(request.client == client && request.place == Place::Limbo, "{serial}: the first news of it");
+        assert_eq!(time_left, request.deadline - self.now, "{serial}: until its deadline");
+        coverage.see("accepted told");
     }
 
     /// A client that streams is told what its handler said, at once and unchanged.
