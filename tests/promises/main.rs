@@ -8,6 +8,7 @@ mod chaos;
 mod commands;
 mod common;
 mod demo;
+mod dev;
 mod failures;
 mod floods;
 mod hosts;

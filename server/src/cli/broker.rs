@@ -93,6 +93,8 @@ pub struct BrokerOptions {
     pub owns_all_children: bool,
     /// Told every unplanned death. When the channel is full, deaths are dropped and the drops are logged.
     pub deaths: Option<mpsc::Sender<Arc<Death>>>,
+    /// Told the methods of each process that is ready. Those that find it full are not told.
+    pub greetings: Option<mpsc::Sender<Vec<String>>>,
     /// How many lines this process's log has dropped, for `/metrics`; see
     /// [`LogGuard::dropped_lines`](super::logging::LogGuard::dropped_lines).
     pub log_lines_dropped: Option<Arc<AtomicU64>>,
@@ -100,12 +102,12 @@ pub struct BrokerOptions {
 
 impl BrokerOptions {
     /// An observer from now on, as wished.
-    fn observer(self, settings: &Settings) -> Observer {
+    fn observer(&mut self, settings: &Settings) -> Observer {
         let mut observer = Observer::new(settings, WallClock::starting_at(Timestamp::ZERO));
-        if let Some(deaths) = self.deaths {
+        if let Some(deaths) = self.deaths.take() {
             observer.tell_deaths(deaths);
         }
-        if let Some(dropped) = self.log_lines_dropped {
+        if let Some(dropped) = self.log_lines_dropped.take() {
             observer.show_dropped_log_lines(dropped);
         }
         observer
@@ -117,7 +119,7 @@ impl BrokerOptions {
 /// # Errors
 ///
 /// When the socket or the HTTP address cannot be had, or the system refuses threads or descriptors.
-pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, StartError> {
+pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker, StartError> {
     let Config { broker, settings, commands, .. } = config;
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
     // Every pool may be getting one successor ready beside its workers.
@@ -145,7 +147,12 @@ pub fn start(config: Config, options: BrokerOptions) -> Result<RunningBroker, St
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
     let data_plane = DataPlane {
-        link: LinkSettings { max_body: broker.max_body, client_backlog: broker.client_backlog, max_clients },
+        link: LinkSettings {
+            max_body: broker.max_body,
+            client_backlog: broker.client_backlog,
+            max_clients,
+            greetings: options.greetings,
+        },
         settings,
         workers,
         seed,

@@ -7,7 +7,7 @@ pub const HELP: &str = "\
 Exit codes:
   0  done; for `call`, the outcome is ok; for `healthcheck`, the broker is ready; for `demo`, the account balanced
   1  it could not be done; for `call`, any other outcome; for `demo`, the account did not balance
-  2  the command line or the configuration is wrong";
+  2  the command line or the configuration is wrong; for `dev`, the program cannot be run";
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

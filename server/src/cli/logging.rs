@@ -3,6 +3,7 @@
 //! Owns the set-up of the subscriber, what becomes of panics, and the end of the log. Must never write to stdout, which
 //! belongs to the answers of commands, and never let whoever logs wait for whoever reads.
 
+mod brief;
 mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -16,6 +17,7 @@ use std::{env, thread};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use self::brief::Brief;
 use self::queue::{Queue, QueueThread};
 
 /// How lines look.
@@ -26,6 +28,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+    /// For a person who watches one worker: no times, and its lines as it wrote them beside its name.
+    Brief,
 }
 
 /// What is logged when no variable says otherwise.
@@ -74,6 +78,7 @@ pub fn init_with(format: LogFormat, default: &str) -> LogGuard {
             builder.with_ansi(colour).try_init()
         }
         LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
+        LogFormat::Brief => builder.event_format(Brief).try_init(),
     };
     // The only failure is that a subscriber is there already, as in a test or in an embedding program: it stays.
     if outcome.is_ok() {

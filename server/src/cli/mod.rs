@@ -9,6 +9,7 @@ pub mod check;
 mod data_plane;
 pub mod demo;
 mod descriptors;
+mod dev;
 pub mod exit;
 pub mod healthcheck;
 pub mod json;
@@ -29,6 +30,7 @@ use lifeboat_protocol::Operation;
 
 use self::call::CallArgs;
 use self::demo::{DemoArgs, DemoRole};
+use self::dev::DevArgs;
 use self::exit::Exit;
 use self::healthcheck::HealthcheckArgs;
 use self::operate::OperateArgs;
@@ -52,6 +54,8 @@ enum Command {
     Check(ConfigArgs),
     /// Crash workers under load and count: a broker, clients and faults, with nothing to configure.
     Demo(DemoArgs),
+    /// Run a broker around one worker program, with nothing to configure; restart it when it changes.
+    Dev(DevArgs),
     /// Call a method of a running broker: JSON in, JSON out.
     Call(CallArgs),
     /// Show what every worker is doing.
@@ -86,6 +90,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args.config),
             Command::Check(args) => check_config(&args.config),
             Command::Demo(args) => demo::run(&args),
+            Command::Dev(args) => dev::run(&args),
             Command::Call(args) => call::run(&args),
             Command::Workers(args) => workers::run(&args),
             Command::Requests(args) => requests::run(&args),

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::broker::{self, BrokerOptions, Stopper};
+use super::broker::{self, BrokerOptions, RunningBroker, Stopper};
 use super::exit::Exit;
 use super::logging::{self, LogFormat, LogGuard};
 use crate::config::{Config, process_environment};
@@ -41,12 +43,7 @@ pub fn run(path: &Path) -> Exit {
 }
 
 fn serve(config: Config, log: &LogGuard) -> anyhow::Result<()> {
-    // Registered before the socket exists: who sees it may already send a signal.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let signals = {
-        let _entered = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
+    let signals = Signals::register()?;
     let options = BrokerOptions {
         owns_all_children: true,
         log_lines_dropped: Some(log.dropped_lines()),
@@ -59,13 +56,45 @@ fn serve(config: Config, log: &LogGuard) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    Ok(serve_until_told(broker, signals, None, std::future::ready(()))?)
+}
+
+/// SIGTERM and SIGINT, and the thread that heeds them.
+pub(super) struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they wait to be heeded. To be called before the socket exists: who sees it may already send one.
+    pub(super) fn register() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminate, interrupt) = {
+            let _entered = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self { runtime, terminate, interrupt })
+    }
+}
+
+/// Blocks until the broker has ended, as signals say; `patience` after the first it is ended at once, as by a second.
+/// `beside` runs meanwhile, on a thread of its own.
+pub(super) fn serve_until_told(
+    broker: RunningBroker,
+    signals: Signals,
+    patience: Option<Duration>,
+    beside: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let stopper = broker.stopper();
     let ended = tokio_util::sync::CancellationToken::new();
     let watching = ended.clone();
     let watcher = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let Signals { runtime, terminate, interrupt } = signals;
         runtime.block_on(async {
+            let obeying = async { tokio::join!(obey((terminate, interrupt), &stopper, patience), beside) };
             tokio::select! {
-                () = obey(signals, &stopper) => {}
+                _ = obeying => {}
                 () = watching.cancelled() => {}
             }
         });
@@ -80,15 +109,29 @@ fn serve(config: Config, log: &LogGuard) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first signal drains, each further one ends at once.
-async fn obey((mut terminate, mut interrupt): (Signal, Signal), stopper: &Stopper) {
+/// The first signal drains, each further one ends at once, and so does the end of patience.
+async fn obey(
+    (mut terminate, mut interrupt): (Signal, Signal),
+    stopper: &Stopper,
+    mut patience: Option<Duration>,
+) {
     let mut draining = false;
     loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if draining {
+        let over = async {
+            match patience.filter(|_| draining) {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
+        let told = tokio::select! {
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = over => false,
+        };
+        if !told {
+            patience = None;
+            stopper.stop_now();
+        } else if draining {
             tracing::warn!("told to end a second time: ending at once");
             stopper.stop_now();
         } else {

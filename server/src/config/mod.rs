@@ -44,6 +44,7 @@ pub use self::command::{WorkerCommand, WorkerOutput};
 pub use self::effective::{EffectiveValue, HIDDEN, ValueOrigin};
 pub use self::error::{ConfigError, Place, Problem, ProblemKind};
 pub use self::pool::MAX_WORKERS;
+pub(crate) use self::program::find as find_program;
 use self::reader::Reader;
 use self::section::Section;
 use self::tree::Source;

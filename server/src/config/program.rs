@@ -55,7 +55,11 @@ pub(super) fn find_all(
 
 /// Finds a program: with a slash as it is written, without one in `path`. The result is absolute where `program` or
 /// the directory of `path` is.
-fn find(program: &str, path: Option<&str>) -> Result<PathBuf, &'static str> {
+///
+/// # Errors
+///
+/// What is wrong with it: words that follow the program's name.
+pub(crate) fn find(program: &str, path: Option<&str>) -> Result<PathBuf, &'static str> {
     if program.contains('/') {
         let program = PathBuf::from(program);
         return if !program.exists() {

@@ -65,6 +65,14 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
     })
 }
 
+/// What counts of a process's hello that was accepted.
+struct Greeted {
+    /// It will send heartbeats.
+    heartbeats: bool,
+    /// It has handlers for these.
+    methods: Vec<String>,
+}
+
 impl<P: ProcessPort> Engine<Links, P> {
     /// Takes a process's hello: it is ready, or refused.
     pub(super) fn be_greeted(
@@ -74,9 +82,13 @@ impl<P: ProcessPort> Engine<Links, P> {
     ) -> Result<LinkEvent, String> {
         let pool = self.core().worker_pool(process.worker);
         match read.and_then(|hello| self.check_hello(pool, hello)) {
-            Ok(heartbeats) => {
+            Ok(Greeted { heartbeats, methods }) => {
                 if let Some(worker) = self.links.table.worker(process) {
                     worker.greeted = true;
+                }
+                if let Some(greetings) = &self.links.settings.greetings {
+                    // Whoever listens has seen enough of them, or is gone.
+                    drop(greetings.try_send(methods));
                 }
                 Ok(Event::Ready { process, heartbeats })
             }
@@ -107,8 +119,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
     }
 
-    /// Tells whether the process will send heartbeats.
-    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<bool, HelloError> {
+    fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<Greeted, HelloError> {
         let heartbeats = hello.has_feature(HEARTBEAT_FEATURE);
         if hello.role != Role::Worker {
             return Err(HelloError::Role(hello.role));
@@ -127,7 +138,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
         let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
         match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
-            None => Ok(heartbeats),
+            None => Ok(Greeted { heartbeats, methods }),
             Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
         }
     }

@@ -196,7 +196,7 @@ fn attempt_ended(end: AttemptEnd, duration: Duration) -> Fact {
 }
 
 /// A death of a worker in pool `images` that was executing `thumbnail`; judged 4 ms after its first sign.
-fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death {
+pub(crate) fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death {
     Death {
         pool: IMAGES,
         process: process(worker, incarnation),
