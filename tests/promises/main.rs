@@ -34,6 +34,7 @@ mod signs;
 mod slots;
 mod starts;
 mod steady;
+mod test_brokers;
 mod trees;
 mod trips;
 mod unkillable;

@@ -76,6 +76,13 @@ impl HandlerError {
         self
     }
 
+    /// What such a message said.
+    #[cfg(feature = "testing")]
+    pub(crate) fn from_failure(failure: Failure) -> Self {
+        let Failure { code, message, retryable, details } = failure;
+        Self { code, message, retryable, details, cancelled: false }
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -110,6 +110,11 @@
 //! | 76 | the two sides do not understand each other: no common version, a malformed or oversized frame, refused |
 //! | 78 | the handlers or states are declared wrongly |
 //!
+//! # Tests
+//!
+//! With the feature `testing`, the module `testing` runs a handler in a test without a broker, and a broker with real
+//! processes for tests that need one.
+//!
 //! # What it costs
 //!
 //! A short request costs one wait, one read and one write, and with one slot wakes no other thread: the threads that run
@@ -142,6 +147,8 @@ mod serve;
 mod slot;
 mod state;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod thread;

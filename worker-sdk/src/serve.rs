@@ -34,6 +34,8 @@ pub(crate) struct Program {
     pub(crate) states: States,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_slots: u32,
+    /// For tests; see [`Process::tells_all_progress`].
+    pub(crate) tells_all_progress: bool,
 }
 
 /// Serves until drained.
@@ -103,7 +105,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
     if slots > 1 {
         link.crew.grow(slots).map_err(setup("the descriptors that slots wait for"))?;
     }
-    let Program { methods, handlers, states, .. } = program;
+    let Program { methods, handlers, states, tells_all_progress, .. } = program;
     let limit = FrameLimit::for_body(broker.max_body);
     let hello = hello(&methods, slots, our_max_body, &broker);
     let terms = terms(&broker);
@@ -113,6 +115,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
         states,
         pen: Arc::downgrade(&link.pen),
         limit,
+        tells_all_progress,
     });
     let needs_runtime = handlers.iter().any(|handler| handler.is_async());
     let mut threads = Vec::new();

@@ -186,6 +186,7 @@ mod tests {
         link.lock().lines.resize_with(1, Default::default);
         let limit = FrameLimit::for_body(1_000);
         let process = Process {
+            tells_all_progress: false,
             assignment: Assignment::default(),
             methods: Vec::new(),
             states: States::default(),

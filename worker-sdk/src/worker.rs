@@ -52,13 +52,17 @@ impl Worker {
     /// while the states are built holds it: make it the first thing in `main`. The variable itself stays in the
     /// environment. A descriptor that is no such socket is left alone; [`run`](Self::run) tells that there is none.
     pub fn new() -> Self {
-        Self {
-            socket: crate::inherit::inherited_socket(),
-            handlers: Vec::new(),
-            states: States::default(),
-            max_body: None,
-            max_slots: MAX_SLOTS,
-        }
+        Self::with_socket(crate::inherit::inherited_socket())
+    }
+
+    /// A worker that is no process of a broker.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unconnected() -> Self {
+        Self::with_socket(Err(WorkerError::StartedByHand))
+    }
+
+    fn with_socket(socket: Result<UnixStream, WorkerError>) -> Self {
+        Self { socket, handlers: Vec::new(), states: States::default(), max_body: None, max_slots: MAX_SLOTS }
     }
 
     /// Gives the handlers of all slots something to share, as [`State<S>`](crate::State): one value per type. It is
@@ -145,6 +149,13 @@ impl Worker {
         serve(self.check()?, socket, false, abandon)
     }
 
+    /// Serves for a test: all progress is told, and what does not stop is left running.
+    #[cfg(feature = "testing")]
+    pub(crate) fn serve_telling_all(self, socket: UnixStream) -> Result<(), WorkerError> {
+        let program = Program { tells_all_progress: true, ..self.check()? };
+        serve(program, socket, false, Box::new(|_| {}))
+    }
+
     fn check(self) -> Result<Program, WorkerError> {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(WorkerError::InsideRuntime);
@@ -171,7 +182,7 @@ impl Worker {
             handlers.push(handler);
         }
         let Self { states, max_body, max_slots, .. } = self;
-        Ok(Program { methods, handlers, states, max_body, max_slots })
+        Ok(Program { methods, handlers, states, max_body, max_slots, tells_all_progress: false })
     }
 }
 

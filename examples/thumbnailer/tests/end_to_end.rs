@@ -18,7 +18,7 @@ const PATIENT: (&str, &str) = ("POOLS__THUMBNAILS__METHODS__THUMBNAIL__ATTEMPT_T
 
 #[test]
 fn every_file_gets_a_thumbnail_or_the_true_reason() {
-    let room = Room::new();
+    let mut room = Room::new();
     samples::write_all(&room.path("images")).expect("the room is writable");
     File::create(room.path("images/large.bin")).unwrap().set_len(5 << 20).unwrap();
     File::create(room.path("images/huge.bin")).unwrap().set_len(1 << 30).unwrap();
@@ -53,12 +53,12 @@ fn every_file_gets_a_thumbnail_or_the_true_reason() {
     assert!(ran.summary().starts_with(summary), "{}", ran.summary());
     assert!(ran.stderr.contains("thumbnailer: 18 of 18 files"), "{}", ran.stderr);
     assert_thumbnails(&room.path("out"));
-    broker.stop();
+    room.stop(broker);
 }
 
 #[test]
 fn errors_are_typed_and_the_neighbours_do_not_suffer() {
-    let room = Room::new();
+    let mut room = Room::new();
     samples::write_all(&room.path("images")).expect("the room is writable");
     let broker = room.broker(&[PATIENT]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -83,7 +83,7 @@ fn errors_are_typed_and_the_neighbours_do_not_suffer() {
             })
             .await;
     });
-    broker.stop();
+    room.stop(broker);
 }
 
 async fn assert_hostile_ends(call: &impl Fn(&str) -> RequestBuilder<Thumbnail>) {
@@ -120,18 +120,18 @@ async fn assert_hostile_ends(call: &impl Fn(&str) -> RequestBuilder<Thumbnail>) 
 
 #[test]
 fn good_files_alone_are_a_success() {
-    let room = Room::new();
+    let mut room = Room::new();
     samples::write_all(&room.path("images")).expect("the room is writable");
     let broker = room.broker(&[]);
     let ran = room.run("images/holiday", "out", &["--jobs", "1"]);
     assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 1), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.summary().starts_with("3 of 3 files have a thumbnail; "), "{}", ran.summary());
-    broker.stop();
+    room.stop(broker);
 }
 
 #[test]
 fn a_lost_broker_is_told_and_takes_its_workers_along() {
-    let room = Room::new();
+    let mut room = Room::new();
     fs::create_dir(room.path("images")).unwrap();
     let dot = samples::picture(SourceFormat::Png, 1, 1).unwrap();
     for name in ["1.png", "2.endless", "3.png"] {

@@ -27,3 +27,23 @@ fn thumbnail(request: Thumbnail, hostility: State<Hostility>) -> Result<Thumb, H
     hostility.meet(&request.name);
     decode::thumbnail(&request).map_err(|refusal| HandlerError::new(refusal.code(), refusal.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_worker::testing::Attempt;
+    use thumbnailer::{SourceFormat, samples};
+
+    use super::*;
+
+    #[test]
+    fn an_image_becomes_a_thumbnail_and_anything_else_a_failure() {
+        let run = |bytes| {
+            let attempt = Attempt::<Thumbnail>::of_blocking(thumbnail);
+            let attempt = attempt.state(Hostility { endless: false, segfault: false });
+            attempt.run_blocking(Thumbnail { name: "a.png".to_owned(), bytes, max_side: 8 }).unwrap()
+        };
+        let thumb = run(samples::picture(SourceFormat::Png, 16, 12).unwrap()).reply();
+        assert_eq!((thumb.width, thumb.height), (8, 6));
+        assert_eq!(run(b"text".to_vec()).error().code(), "unsupported");
+    }
+}

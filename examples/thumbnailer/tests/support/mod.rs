@@ -1,4 +1,4 @@
-//! A real broker for a test, a real client program, and a look at what they leave behind.
+//! A room for a test: the SDK's own broker for tests, a real client program, and a look at what they leave behind.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use lifeboat_worker::testing::TestBroker;
 use tempfile::TempDir;
 
 /// The variable that marks every process of a test.
@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A directory for one test, with all that the test starts in it.
 pub(crate) struct Room {
     directory: TempDir,
+    socket: PathBuf,
 }
 
 /// What the client program did.
@@ -30,51 +31,46 @@ pub(crate) struct Ran {
 
 impl Room {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::Builder::new().prefix("thumbnailer-").tempdir().expect("a room") }
+        let directory = tempfile::Builder::new().prefix("thumbnailer-").tempdir().expect("a room");
+        let socket = directory.path().join("lifeboat.sock");
+        Self { directory, socket }
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.path("lifeboat.sock")
+    /// Where clients look for a broker: the latest, or nothing.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     fn mark(&self) -> &OsStr {
         self.directory.path().as_os_str()
     }
 
-    /// Starts a broker with the configuration that is shipped, but for its places, with hostile decoders; `settings`
-    /// are further `SECTION__KEY` variables.
-    pub(crate) fn broker(&self, settings: &[(&str, &str)]) -> Broker<'_> {
-        let config = self.path("lifeboat.toml");
-        fs::write(&config, include_str!("../../lifeboat.toml")).expect("the room is writable");
+    /// Starts a broker with the configuration that is shipped, but with hostile decoders; `settings` are further
+    /// `SECTION__KEY` variables.
+    pub(crate) fn broker(&mut self, settings: &[(&str, &str)]) -> TestBroker {
         let worker = env!("CARGO_BIN_EXE_thumbnailer-worker");
-        let log = File::create(self.path("broker.log")).expect("the room is writable");
-        let mut command = Command::new(lifeboat());
-        // What the environment of the person who tests says about brokers is not meant for this one.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
-            command.env_remove(name);
-        }
-        command.arg("serve").arg("--config").arg(config).stderr(log).env(MARKER, self.mark());
-        command.env("LIFEBOAT__BROKER__SOCKET", self.socket()).env("LIFEBOAT__BROKER__HTTP", "off");
-        command.env(
-            "LIFEBOAT__POOLS__THUMBNAILS__COMMAND",
-            format!("[{worker:?}, \"--endless\", \"--segfault\"]"),
-        );
+        let mut setup = TestBroker::configured(include_str!("../../lifeboat.toml"))
+            .lifeboat(lifeboat())
+            .env(MARKER, self.mark())
+            .set("POOLS__THUMBNAILS__COMMAND", format!("[{worker:?}, \"--endless\", \"--segfault\"]"));
         for (name, value) in settings {
-            command.env(format!("LIFEBOAT__{name}"), value);
+            setup = setup.set(name, *value);
         }
-        let child = command.spawn().expect("the broker can be started");
-        let mut broker = Broker { room: self, child };
-        until("the broker listens", || {
-            if let Some(status) = broker.child.try_wait().expect("it is our child") {
-                panic!("the broker ended ({status}):\n{}", broker.log());
-            }
-            self.socket().exists()
-        });
+        let broker = setup.start().unwrap_or_else(|error| panic!("{error}"));
+        self.socket = broker.socket();
         broker
+    }
+
+    /// Asks a broker to end and checks that it leaves nothing.
+    pub(crate) fn stop(&self, broker: TestBroker) {
+        let log = broker.stop().unwrap_or_else(|error| panic!("{error}"));
+        assert!(!self.socket.exists(), "the socket is left behind");
+        self.assert_nothing_left();
+        assert!(!log.contains("ERROR"), "{log}");
     }
 
     /// Starts the client program on a directory of this room.
@@ -105,43 +101,6 @@ impl Room {
             environment.split(|byte| *byte == 0).any(|variable| variable == entry)
         });
         marked.collect()
-    }
-}
-
-/// A running broker; killed when it is dropped.
-pub(crate) struct Broker<'a> {
-    room: &'a Room,
-    child: Child,
-}
-
-impl Broker<'_> {
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.room.path("broker.log")).expect("the log is there")
-    }
-
-    /// Asks it to end and checks that it leaves nothing.
-    pub(crate) fn stop(mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("it runs");
-        let status = wait(&mut self.child);
-        assert!(status.success(), "{status}:\n{}", self.log());
-        assert!(!self.room.socket().exists(), "the socket is left behind");
-        self.room.assert_nothing_left();
-        assert!(!self.log().contains("ERROR"), "{}", self.log());
-    }
-
-    /// Kills it as the kernel would.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it is our child");
-    }
-}
-
-impl Drop for Broker<'_> {
-    fn drop(&mut self) {
-        // Both fail harmlessly when it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -194,11 +153,6 @@ fn lifeboat() -> PathBuf {
         program.display()
     );
     program
-}
-
-fn is_ours(variable: &OsStr) -> bool {
-    let bytes = variable.as_encoded_bytes();
-    bytes.starts_with(b"LIFEBOAT_") || bytes == b"RUST_LOG"
 }
 
 fn wait(child: &mut Child) -> ExitStatus {
