@@ -45,7 +45,7 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    fn refuse(&mut self, process: ProcessKey) {
+    pub(crate) fn refuse(&mut self, process: ProcessKey) {
         let pool = self.worker_pool(process.worker);
         self.out.tell(Fact::AnswerRefused { pool, process });
     }

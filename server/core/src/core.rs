@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::action::Action;
 use crate::arming::MethodClasses;
 use crate::berth::{BERTHS, Berth, berths_of};
+use crate::checkpoint::Saves;
 use crate::clients::Clients;
 use crate::event::Event;
 use crate::fact::Fact;
@@ -56,6 +57,7 @@ pub struct Core<Q, A> {
     pub(crate) classes: Vec<MethodClasses>,
     pub(crate) clients: Clients,
     pub(crate) requests: Requests<Q>,
+    pub(crate) saves: Saves<A>,
     pub(crate) pools: Vec<Pool>,
     pub(crate) workers: Vec<Worker>,
     /// The places for processes: two for each worker.
@@ -105,6 +107,7 @@ impl<Q, A> Core<Q, A> {
             classes,
             clients: Clients::new(),
             requests: Requests::new(),
+            saves: Saves::new(),
             pools,
             workers,
             berths,
@@ -142,6 +145,9 @@ impl<Q, A> Core<Q, A> {
             }
             Event::PartReceived { process, request, attempt, part } => {
                 self.part_received(process, request, attempt, part);
+            }
+            Event::Saved { process, request, attempt, item, bytes } => {
+                self.saved(process, request, attempt, item, bytes);
             }
             Event::OutputSeen { process } => self.output_seen(process),
             Event::Answered { process, request, attempt, answer } => {

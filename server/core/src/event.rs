@@ -78,6 +78,19 @@ pub enum Event<Q, A> {
         /// The part.
         part: A,
     },
+    /// A handler saved something for the next attempt.
+    Saved {
+        /// Which process.
+        process: ProcessKey,
+        /// The request it names.
+        request: RequestId,
+        /// The attempt it names.
+        attempt: AttemptNumber,
+        /// The handle of what is saved.
+        item: A,
+        /// The memory that it pins, in bytes; never none.
+        bytes: usize,
+    },
     /// A process wrote to its stdout or stderr. Told soon after each byte, never before it.
     OutputSeen {
         /// Which.

@@ -77,12 +77,31 @@ pub enum Fact {
         /// The request.
         request: RequestId,
     },
-    /// An answer of a superseded or unknown attempt was refused.
+    /// An answer, or what was to be saved, of a superseded or unknown attempt was refused.
     AnswerRefused {
         /// The pool.
         pool: PoolId,
         /// Who sent it.
         process: ProcessKey,
+    },
+    /// What an attempt saved is kept.
+    Saved {
+        /// The pool.
+        pool: PoolId,
+        /// The request.
+        request: RequestId,
+    },
+    /// What an attempt saved could not be kept: the pool's requests have saved too much. There is no further attempt until
+    /// something of the request is kept again.
+    SaveDropped {
+        /// The pool.
+        pool: PoolId,
+        /// The method.
+        method: MethodId,
+        /// The request.
+        request: RequestId,
+        /// The memory that it pinned, in bytes.
+        bytes: usize,
     },
     /// A process was ordered.
     WorkerStarting {

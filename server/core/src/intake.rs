@@ -118,6 +118,8 @@ impl<Q, A> Core<Q, A> {
             may_have_started: false,
             stream,
             restartable,
+            saved_bytes: 0,
+            unkept: false,
             told_part: false,
             dispatched: false,
             avoid: None,

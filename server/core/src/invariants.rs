@@ -49,8 +49,13 @@ impl<Q, A> Core<Q, A> {
 
     fn check_requests(&self) {
         assert_eq!(self.requests.open(), self.requests.iter().count(), "I4: open requests are counted");
+        let saved = self.requests.iter().filter(|record| record.saved_bytes > 0).count();
+        assert_eq!(self.saves.len(), saved, "I31: nothing is kept of requests that have ended");
         for record in self.requests.iter() {
             let id = record.id;
+            let saved = record.saved_bytes > 0;
+            assert_eq!(self.saves.has(id), saved, "I31: {id} has saved what its record says");
+            assert!(record.saved_bytes <= record.bytes, "I31: {id} counts what it has saved");
             assert!(record.attempts <= record.max_attempts, "I5: {id} has had more attempts than it may");
             match record.phase {
                 RequestPhase::Held { process } => {
@@ -166,6 +171,10 @@ impl<Q, A> Core<Q, A> {
         let (depth, bytes) = waiting.fold((0, 0), |(n, bytes), record| (n + 1, bytes + record.bytes));
         assert_eq!(pool.queue.depth(), depth, "I17: {:?} counts who waits", pool.id);
         assert_eq!(pool.queue.bytes(), bytes, "I17: and the memory they pin");
+        let own = self.requests.iter().filter(|record| record.pool == pool.id);
+        let saved: usize = own.map(|record| record.saved_bytes).sum();
+        assert_eq!(pool.saved_bytes, saved, "I32: {:?} counts what its requests have saved", pool.id);
+        assert!(saved <= self.saved_most(pool.id), "I32: and it is bounded");
         let (places, live) = pool.queue.fresh_places();
         assert!(places <= 2 * live + turns::SMALL, "I18: settled requests do not pile up in the queue");
         let ups = |id: WorkerId| ups(&self.berths, id);

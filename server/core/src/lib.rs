@@ -26,6 +26,7 @@ mod answer;
 mod arming;
 mod berth;
 mod breaker;
+mod checkpoint;
 mod clients;
 mod core;
 mod death;
@@ -56,4 +57,5 @@ mod trip;
 mod turns;
 mod worker;
 
+pub use crate::checkpoint::Past;
 pub use crate::core::Core;

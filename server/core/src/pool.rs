@@ -38,6 +38,8 @@ pub(crate) struct Pool {
     pub(crate) recycle_due: VecDeque<WorkerId>,
     /// The one worker whose successor is getting ready.
     pub(crate) replacing: Option<WorkerId>,
+    /// What its requests have saved, in bytes.
+    pub(crate) saved_bytes: usize,
     /// A running mean of how long attempts take; zero until one has ended.
     mean_attempt: Duration,
     /// How many requests its workers execute at the same time.
@@ -61,6 +63,7 @@ impl Pool {
             dirty: false,
             recycle_due: VecDeque::new(),
             replacing: None,
+            saved_bytes: 0,
             mean_attempt: Duration::ZERO,
             capacity: u32::from(members) * u32::from(slots),
         }

@@ -44,7 +44,7 @@ pub(crate) struct Record<Q> {
     pub(crate) method: MethodId,
     pub(crate) pool: PoolId,
     pub(crate) payload: Q,
-    /// Memory that the payload pins.
+    /// Memory that the payload pins, and what is saved.
     pub(crate) bytes: usize,
     pub(crate) accepted_at: Timestamp,
     pub(crate) deadline: Timestamp,
@@ -72,6 +72,10 @@ pub(crate) struct Record<Q> {
     pub(crate) stream: bool,
     /// A further attempt is welcome even after a part was told.
     pub(crate) restartable: bool,
+    /// How much of it is saved; nothing is where that is none.
+    pub(crate) saved_bytes: usize,
+    /// What its attempt saved last could not be kept.
+    pub(crate) unkept: bool,
     /// A part of the reply was told.
     pub(crate) told_part: bool,
     /// It has been given to a process before.

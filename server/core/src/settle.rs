@@ -58,18 +58,18 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash; neither does a
-    /// tripped pool, nor a request of which the client has seen a part.
+    /// tripped pool, nor a request of which the client has seen a part, or something saved was not kept.
     pub(crate) fn retry_or_end(&mut self, id: RequestId, ask: Retriable<A>) {
         let Retriable { trigger, cause, otherwise } = ask;
         let record = self.requests.open_record(id);
         let pool = record.pool;
-        let is_told = record.told_part && !record.restartable;
+        let is_final = record.told_part && !record.restartable || record.unkept;
         if self.is_closing(pool) {
             let outcome = if trigger == Trigger::Crash { Outcome::Closed } else { otherwise };
             self.end_request(id, outcome);
             return;
         }
-        if is_told || self.tripped_for(pool).is_some() {
+        if is_final || self.tripped_for(pool).is_some() {
             self.end_request(id, otherwise);
             return;
         }
@@ -174,7 +174,11 @@ impl<Q, A> Core<Q, A> {
         self.disarm_attempt(id);
         self.disarm_queue(id);
         self.disarm_deadline(id);
-        let connected = self.requests.open_record(id).client_slot != NIL;
+        let record = self.requests.open_record(id);
+        let connected = record.client_slot != NIL;
+        if record.saved_bytes > 0 {
+            self.forget_saved(id);
+        }
         self.clients.unlink(&mut self.requests, id);
         self.requests.end(id);
         if let Some(pool) = queued {

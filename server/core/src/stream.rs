@@ -45,15 +45,30 @@ impl<Q, A> Core<Q, A> {
         request: RequestId,
         attempt: AttemptNumber,
     ) -> Option<(ClientId, ClientTag)> {
+        if !self.note_moving(key, request, attempt) {
+            return None;
+        }
+        let record = self.requests.open_record(request);
+        (record.stream && record.client_slot != NIL).then_some((record.client, record.tag))
+    }
+
+    /// Takes note that an attempt moves; whether the process executes it now, and its request is open.
+    pub(crate) fn note_moving(
+        &mut self,
+        key: ProcessKey,
+        request: RequestId,
+        attempt: AttemptNumber,
+    ) -> bool {
         let now = self.now;
-        let berth = self.find_process(key)?;
+        let Some(berth) = self.find_process(key) else { return false };
         let process = self.process(berth);
         process.heard_at = now;
-        let (slot, _) = process.find(request, attempt).filter(|(_, place)| *place == 0)?;
+        let Some((slot, 0)) = process.find(request, attempt) else { return false };
         self.note_started(berth, slot);
-        self.process(berth).slot(slot).executing()?;
-        let record = self.requests.open_record(request);
-        record.progress_at = now;
-        (record.stream && record.client_slot != NIL).then_some((record.client, record.tag))
+        if self.process(berth).slot(slot).executing().is_none() {
+            return false;
+        }
+        self.requests.open_record(request).progress_at = now;
+        true
     }
 }

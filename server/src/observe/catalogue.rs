@@ -69,7 +69,11 @@ metrics! {
     REQUEUES_FREE = Counter "lifeboat_requeues_free_total" ["pool"]
         "Requests that were put back free of charge because the process that held them ended before they started.";
     LATE_ANSWERS = Counter "lifeboat_late_answers_total" ["pool"]
-        "Answers of superseded attempts that were refused.";
+        "Answers and saves of superseded attempts that were refused.";
+    SAVES = Counter "lifeboat_saves_total" ["pool"]
+        "What attempts saved for the next ones and the broker keeps.";
+    SAVES_DROPPED = Counter "lifeboat_saves_dropped_total" ["pool"]
+        "Saves that were not kept because the pool's requests had saved too much; their requests are not retried.";
     QUEUE_WAIT = Histogram "lifeboat_queue_wait_seconds" ["pool", "method"]
         "From a request's acceptance to its first dispatch.";
     ATTEMPT_DURATION = Histogram "lifeboat_attempt_duration_seconds" ["pool", "method"]

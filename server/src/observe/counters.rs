@@ -29,6 +29,8 @@ pub(super) struct PoolCounters {
     pub(super) starts: u64,
     pub(super) requeues_free: u64,
     pub(super) late_answers: u64,
+    pub(super) saves: u64,
+    pub(super) saves_dropped: u64,
     pub(super) leaks: u64,
     pub(super) start_time: Histogram,
     pub(super) death_to_verdict: Histogram,
@@ -96,6 +98,8 @@ impl Counters {
             }
             Fact::RequeuedFree { pool, .. } => self.pool(Some(*pool)).requeues_free += 1,
             Fact::AnswerRefused { pool, .. } => self.pool(Some(*pool)).late_answers += 1,
+            Fact::Saved { pool, .. } => self.pool(Some(*pool)).saves += 1,
+            Fact::SaveDropped { pool, .. } => self.pool(Some(*pool)).saves_dropped += 1,
             Fact::WorkerStarting { pool, .. } => self.pool(Some(*pool)).starts += 1,
             Fact::WorkerReady { pool, took, .. } => self.pool(Some(*pool)).start_time.observe(*took),
             Fact::WorkerCrashed(death) => self.worker_crashed(death),

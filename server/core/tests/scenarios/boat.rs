@@ -54,6 +54,8 @@ pub(crate) struct Sent {
     pub(crate) attempt: AttemptNumber,
     pub(crate) tag: ClientTag,
     pub(crate) time_left: Duration,
+    /// How many attempts it is told of, and what was saved.
+    pub(crate) past: (usize, Option<u64>),
 }
 
 /// What a client asks for beside the work.
@@ -145,7 +147,9 @@ impl Boat {
             }
             Action::Dispatch { process, request, attempt, slot, time_left } => {
                 let tag = ClientTag(*self.core.payload(request).expect("its payload is there"));
-                self.sent.push(Sent { process, slot, request, attempt, tag, time_left });
+                let past = self.core.past(request).expect("it is open");
+                let past = (past.attempts.len(), past.saved.copied());
+                self.sent.push(Sent { process, slot, request, attempt, tag, time_left, past });
                 self.orders.push(action);
             }
             Action::Spawn { .. }
@@ -248,6 +252,11 @@ impl Boat {
     pub(crate) fn part(&mut self, tag: ClientTag, part: u64) {
         let Sent { process, request, attempt, .. } = self.sent(tag);
         self.tell(Event::PartReceived { process, request, attempt, part });
+    }
+
+    pub(crate) fn save(&mut self, tag: ClientTag, item: u64) {
+        let Sent { process, request, attempt, .. } = self.sent(tag);
+        self.tell(Event::Saved { process, request, attempt, item, bytes: 100 });
     }
 
     pub(crate) fn exits(&mut self, process: ProcessKey) {

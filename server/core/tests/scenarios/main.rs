@@ -6,6 +6,7 @@ mod asks;
 mod boat;
 mod cancels;
 mod chances;
+mod checkpoints;
 mod crashes;
 mod heartbeat;
 mod limits;

@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 61] = [
+const WORTH_MEETING: [&str; 68] = [
     "a slot retired, its process goes on",
     "a successor failed",
     "accepted told",
@@ -51,6 +51,7 @@ const WORTH_MEETING: [&str; 61] = [
     "may have started",
     "no retry after a part",
     "no retry in a tripped pool",
+    "no retry without what was saved",
     "opened again",
     "part told",
     "pool probed",
@@ -63,6 +64,10 @@ const WORTH_MEETING: [&str; 61] = [
     "restarted after a part",
     "retried",
     "retry refused by the client",
+    "save dropped",
+    "save refused",
+    "saved",
+    "saved by a further attempt",
     "several executed when it died",
     "several told to stop at once",
     "silence borne for the broker's own delay",
@@ -76,6 +81,8 @@ const WORTH_MEETING: [&str; 61] = [
     "the old one died before its successor was ready",
     "the old one goes on with what it held",
     "timed out while held behind",
+    "told of attempts that saved nothing",
+    "told what was saved",
     "tripped while some came back",
     "tripped: given back",
     "tripped: refused",
@@ -174,6 +181,8 @@ impl Coverage {
             Fact::DescendantsLeaked { .. } => self.see("leak"),
             Fact::UnkillableDied { .. } => self.see("unkillable died"),
             Fact::FirstDispatched { .. }
+            | Fact::Saved { .. }
+            | Fact::SaveDropped { .. }
             | Fact::LimitPassed { .. }
             | Fact::WorkerStarting { .. }
             | Fact::WorkerReady { .. }

@@ -23,6 +23,7 @@ enum Frame {
     Answer(RequestId, AttemptNumber, Answer<u64>),
     Progress(RequestId, AttemptNumber, u64),
     Part(RequestId, AttemptNumber, u64),
+    Save(RequestId, AttemptNumber, u64, usize),
     Heartbeat,
     WorkersFailed,
 }

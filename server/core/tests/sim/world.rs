@@ -241,7 +241,7 @@ fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) ->
 /// News of the dead, told too late.
 fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
     let (request, attempt) = (RequestId(1 << RequestId::INDEX_BITS), AttemptNumber(1));
-    match rng.u32(0..12) {
+    match rng.u32(0..13) {
         0 => Event::Ready { process, heartbeats: true },
         1 => Event::Answered { process, request, attempt, answer: Answer::Ok(0) },
         2 => Event::Exited { process, unread: rng.bool() },
@@ -253,6 +253,7 @@ fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
         8 => Event::PartReceived { process, request, attempt, part: 1 },
         9 => Event::OutputSeen { process },
         10 => Event::MemoryHigh { process },
+        11 => Event::Saved { process, request, attempt, item: 1, bytes: 1 },
         _ => Event::EvidenceGathered { process, evidence: Box::default() },
     }
 }

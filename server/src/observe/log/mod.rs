@@ -37,7 +37,7 @@ impl Log {
     #[inline]
     pub(super) fn write(&mut self, fact: &Fact, now: Timestamp) {
         match fact {
-            Fact::FirstDispatched { .. } | Fact::WorkerStarting { .. } => {}
+            Fact::FirstDispatched { .. } | Fact::WorkerStarting { .. } | Fact::Saved { .. } => {}
             Fact::AttemptEnded { end: AttemptEnd::Ok, .. } => {}
             Fact::RequestEnded(ended) => {
                 if ended.past_deadline {
@@ -57,6 +57,7 @@ impl Log {
             | Fact::WorkerStopped { .. }
             | Fact::WorkerBackingOff { .. }
             | Fact::SlotRetired { .. }
+            | Fact::SaveDropped { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }
@@ -77,6 +78,9 @@ impl Log {
             }
             Fact::SlotRetired { process, slot, left, message, location, .. } => {
                 self.slot_retired(*process, (*slot, *left), message, location.as_deref(), now);
+            }
+            Fact::SaveDropped { pool, method, bytes, .. } => {
+                self.save_dropped(*pool, *method, *bytes, now);
             }
             Fact::DescendantsLeaked { process, count, .. } => self.leaked(*process, *count, now),
             Fact::UnkillableDied { process, .. } => self.unkillable_died(*process),
@@ -100,6 +104,7 @@ impl Log {
             | Fact::RequeuedFree { .. }
             | Fact::AnswerRefused { .. }
             | Fact::Operated { .. }
+            | Fact::Saved { .. }
             | Fact::WorkerStarting { .. } => {}
         }
     }
@@ -139,6 +144,7 @@ impl Log {
             Some(Kind::Stopped(reason)) => {
                 info!(worker, reason = reason.label(), repeats, "worker stopped again");
             }
+            Some(Kind::SaveDropped) => warn!(pool, repeats, "saves could not be kept again"),
             Some(Kind::Tripped) => warn!(pool, repeats, "pool tripped again"),
             Some(Kind::Recovered) => info!(pool, repeats, "pool served again and again"),
             Some(Kind::PastDeadline(outcome, method)) => {

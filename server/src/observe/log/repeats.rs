@@ -41,6 +41,8 @@ pub(super) enum Kind {
     RecycleDue(StopReason),
     /// A process left as planned.
     Stopped(StopReason),
+    /// A pool's requests had saved too much.
+    SaveDropped,
     /// A pool tripped.
     Tripped,
     /// A pool serves again.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lifeboat_core::fact::{Death, TripWhy};
-use lifeboat_core::ids::{PoolId, ProcessKey, WorkerId};
+use lifeboat_core::ids::{MethodId, PoolId, ProcessKey, WorkerId};
 use lifeboat_core::reason::StopReason;
 use lifeboat_core::time::Timestamp;
 use tracing::field::display as shown;
@@ -37,6 +37,18 @@ impl Log {
         if self.repeats.admit(Scope::Worker(process.worker), Kind::RecycleDue(reason), now) {
             let (worker, incarnation) = life(&self.names, process);
             info!(worker, incarnation, reason = reason.label(), "worker due for recycling");
+        }
+    }
+
+    /// Attempts are not retried while what they saved is not kept.
+    pub(super) fn save_dropped(&mut self, pool: PoolId, method: MethodId, bytes: usize, now: Timestamp) {
+        if self.repeats.admit(Scope::Pool(pool), Kind::SaveDropped, now) {
+            warn!(
+                pool = self.names.pool(pool),
+                method = self.names.method(method),
+                bytes,
+                "a save was not kept: the pool's requests have saved all that queue.max_bytes allows; no retry"
+            );
         }
     }
 

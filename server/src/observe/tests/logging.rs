@@ -198,3 +198,17 @@ fn a_broken_promise_is_warned_of() {
     assert_eq!(lines.len(), 5, "{lines:#?}");
     assert!(lines[0].starts_with("WARN request ended later than its deadline"), "{}", lines[0]);
 }
+
+#[test]
+fn saves_that_are_not_kept_are_warned_of_and_then_counted() {
+    let dropped =
+        Fact::SaveDropped { pool: TEXT, method: TEXT_OTHER, request: RequestId(7), bytes: 1_000_023 };
+    let mut facts = vec![Fact::Saved { pool: TEXT, request: RequestId(7) }];
+    facts.extend((0..50).map(|_| dropped.clone()));
+    facts.push(Fact::DrainBegan);
+    let lines = lines_of(&facts);
+    assert_eq!(lines.len(), 5 + 2, "{lines:#?}");
+    let start = r#"WARN a save was not kept: the pool's requests have saved all that queue.max_bytes allows; no retry"#;
+    assert_eq!(lines[0], format!(r#"{start} pool="text" method="_other" bytes=1000023"#));
+    assert_eq!(lines[5], r#"WARN saves could not be kept again pool="text" repeats=45"#);
+}

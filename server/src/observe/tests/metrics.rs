@@ -198,6 +198,10 @@ fn the_facts_of_a_pool_move_their_own_counter_alone() {
     moves_alone(requeued, r#"requeues_free_total{pool="text"}"#, 1.0);
     moves_alone(Fact::AnswerRefused { pool, process }, r#"late_answers_total{pool="text"}"#, 1.0);
     moves_alone(Fact::WorkerStarting { pool, process }, r#"worker_starts_total{pool="text"}"#, 1.0);
+    let request = RequestId(1);
+    moves_alone(Fact::Saved { pool, request }, r#"saves_total{pool="text"}"#, 1.0);
+    let dropped = Fact::SaveDropped { pool, method: MethodId(2), request, bytes: 9 };
+    moves_alone(dropped, r#"saves_dropped_total{pool="text"}"#, 1.0);
     let leaked = Fact::DescendantsLeaked { pool, process, count: 3 };
     moves_alone(leaked, r#"process_leaks_total{pool="text"}"#, 3.0);
     for reason in StopReason::ALL {

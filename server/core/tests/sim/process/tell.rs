@@ -98,6 +98,9 @@ impl Process {
                 Event::ProgressReceived { process, request, attempt, note }
             }
             Frame::Part(request, attempt, part) => Event::PartReceived { process, request, attempt, part },
+            Frame::Save(request, attempt, item, bytes) => {
+                Event::Saved { process, request, attempt, item, bytes }
+            }
             Frame::Heartbeat => Event::HeartbeatReceived { process },
             Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
         }

@@ -25,11 +25,7 @@ impl Process {
         let Some((request, attempt)) = self.slots[place].line.front().copied() else { return };
         if chance(rng, temper.tells) {
             let note = rng.u64(..);
-            self.socket.push_back(if rng.bool() {
-                Frame::Progress(request, attempt, note)
-            } else {
-                Frame::Part(request, attempt, note)
-            });
+            self.socket.push_back(word(rng, request, attempt, note));
             return;
         }
         let cancelled = self.cancelled.contains(&request);
@@ -120,7 +116,7 @@ impl Process {
         self.slots[rng.usize(0..self.slots.len())].line.get(1).copied()
     }
 
-    /// Progress with something old, something that has not begun, or something that was never sent.
+    /// Progress, a part or a save of something old, something that has not begun, or something that was never sent.
     fn tell_nonsense(&mut self, rng: &mut Rng) {
         let forged = Some((RequestId(u64::MAX), AttemptNumber(1)));
         let of = match rng.u32(0..3) {
@@ -129,11 +125,7 @@ impl Process {
             _ => forged,
         };
         if let Some((request, attempt)) = of {
-            self.socket.push_back(if rng.bool() {
-                Frame::Progress(request, attempt, 1)
-            } else {
-                Frame::Part(request, attempt, 1)
-            });
+            self.socket.push_back(word(rng, request, attempt, 1));
         }
     }
 
@@ -142,5 +134,15 @@ impl Process {
         if let Some(place) = self.busy_slot(rng) {
             self.answer(rng, place, Answer::Cancelled);
         }
+    }
+}
+
+/// What a handler says before it answers. Now and then it saves much, and more than its pool may have room for.
+fn word(rng: &mut Rng, request: RequestId, attempt: AttemptNumber, note: u64) -> Frame {
+    match rng.u32(0..8) {
+        0..3 => Frame::Progress(request, attempt, note),
+        3..5 => Frame::Part(request, attempt, note),
+        5..7 => Frame::Save(request, attempt, note, rng.usize(1..200)),
+        _ => Frame::Save(request, attempt, note, if note.is_multiple_of(2) { 1 << 20 } else { 8 << 20 }),
     }
 }

@@ -29,6 +29,7 @@ impl Shadow {
                 let serial = *core.payload(*request).expect("the payload is there at the dispatch");
                 self.by_id.insert(*request, serial);
                 self.check_time_left(*process, *slot, serial, *time_left);
+                self.check_past(serial, core.past(*request), coverage);
                 self.dispatch(*process, *slot, serial, *attempt, coverage);
             }
             Action::SendCancel { process, request, attempt, slot } => {

@@ -53,22 +53,28 @@ impl Shadow {
 
     /// The work moves. A client that streams is told.
     pub(super) fn progressed(&mut self, key: ProcessKey, id: RequestId, attempt: AttemptNumber, what: Told) {
-        self.heard(key);
-        let now = self.now;
         // What is said of an attempt that it does not execute harms nobody.
-        let Some(serial) = self.by_id.get(&id).copied() else { return };
-        let Some(process) = self.process(key).filter(|process| !process.concluded) else { return };
-        let Some((slot, 0)) = process.find(serial, attempt) else { return };
-        self.note_front(key, slot);
+        let Some(serial) = self.moves(key, id, attempt) else { return };
         let request = self.request(serial);
-        if !request.is_held_by(key) {
-            return;
-        }
-        request.progress_at = now;
         if request.listens() {
             request.told_part |= matches!(what, Told::Part(_));
             self.expected = Expected::Forward { serial, what };
         }
+    }
+
+    /// The work moves, if the attempt is the one that executes now and its request is open.
+    pub(super) fn moves(&mut self, key: ProcessKey, id: RequestId, attempt: AttemptNumber) -> Option<u64> {
+        self.heard(key);
+        let now = self.now;
+        let serial = self.by_id.get(&id).copied()?;
+        let process = self.process(key).filter(|process| !process.concluded)?;
+        let (slot, _) = process.find(serial, attempt).filter(|(_, place)| *place == 0)?;
+        self.note_front(key, slot);
+        let request = self.request(serial);
+        request.is_held_by(key).then(|| {
+            request.progress_at = now;
+            serial
+        })
     }
 
     /// Only an answer for the front of a slot's line counts.

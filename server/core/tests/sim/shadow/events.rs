@@ -16,6 +16,7 @@ impl Shadow {
     /// The time is told, and everything due happens.
     pub(crate) fn time_told(&mut self, now: Timestamp, coverage: &mut Coverage) {
         self.begin(now);
+        self.telling_time = true;
         let told_before = std::mem::replace(&mut self.time_told, now);
         while let Some((_, serial)) = self.backoffs.first().copied().filter(|(until, _)| *until <= now) {
             self.place(serial, Place::Waiting);
@@ -76,6 +77,10 @@ impl Shadow {
                 self.wrote(*process);
                 self.progressed(*process, *request, *attempt, super::Told::Part(*part));
             }
+            Event::Saved { process, request, attempt, item, bytes } => {
+                self.wrote(*process);
+                self.saved(*process, *request, *attempt, (*item, *bytes), coverage);
+            }
             Event::OutputSeen { process } => self.wrote(*process),
             Event::Answered { process, request, attempt, answer } => {
                 self.answered(*process, *request, *attempt, answer, coverage);
@@ -115,6 +120,7 @@ impl Shadow {
 
     fn begin(&mut self, now: Timestamp) {
         self.now = now;
+        self.telling_time = false;
         self.expected = Expected::Nothing;
         self.ticks += 1;
     }
@@ -217,6 +223,8 @@ impl Shadow {
             dispatched: false,
             cancelled: false,
             limit: None,
+            saved: None,
+            unkept: false,
             told_part: false,
             may_have_started: false,
             told: false,

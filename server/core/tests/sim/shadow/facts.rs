@@ -29,6 +29,10 @@ impl Shadow {
                 assert_eq!(self.expected, Expected::Refusal, "an answer is refused that is not an old one");
                 self.expected = Expected::Nothing;
             }
+            Fact::Saved { request, .. } => self.save_told(self.serial(core, *request), true, coverage),
+            Fact::SaveDropped { request, .. } => {
+                self.save_told(self.serial(core, *request), false, coverage);
+            }
             Fact::WorkerStarting { process, .. } => self.starting(*process, coverage),
             Fact::WorkerReady { process, .. } => {
                 assert!(self.known(*process).is_ready(), "{process} is not ready");

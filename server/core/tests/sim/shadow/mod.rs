@@ -2,7 +2,7 @@
 //!
 //! It shares nothing with the core but the vocabulary. `events`, `answers` and `operators` follow what the core is
 //! told; `facts`, `attempts`, `starts`, `deaths`, `ladder`, `pools`, `actions` and `outcomes` check what it says; `retries` is
-//! who is tried again, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
+//! who is tried again, `saves` what they are told, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
 //! points.
 
 mod actions;
@@ -22,6 +22,7 @@ mod process;
 mod request;
 mod retries;
 mod rules;
+mod saves;
 mod starts;
 mod view;
 
@@ -82,6 +83,11 @@ enum Expected {
     },
     /// An answer that nobody waits for.
     Refusal,
+    /// Something is saved, or its pool has no room for it.
+    Save {
+        serial: u64,
+        kept: bool,
+    },
     /// A client that streams is told.
     Forward {
         serial: u64,
@@ -117,6 +123,8 @@ pub(crate) struct Shadow {
     now: Timestamp,
     /// The last time that was told as such: whatever is due then has happened.
     time_told: Timestamp,
+    /// It is told in this entry point: what is due at once happens in it too.
+    telling_time: bool,
     requests: Vec<Request>,
     by_id: BTreeMap<RequestId, u64>,
     processes: Vec<Process>,
@@ -170,6 +178,7 @@ impl Shadow {
         Self {
             now: Timestamp::ZERO,
             time_told: Timestamp::ZERO,
+            telling_time: false,
             requests: Vec::new(),
             by_id: BTreeMap::new(),
             processes: Vec::new(),

@@ -52,6 +52,10 @@ pub(super) struct Request {
     pub(super) cancelled: bool,
     /// It may be ended for a drain or shutdown of its pool.
     pub(super) limit: Option<TimeoutWhich>,
+    /// What its attempts saved last, and how much of it, if that is kept.
+    pub(super) saved: Option<(u64, usize)>,
+    /// What its attempt saved last could not be kept.
+    pub(super) unkept: bool,
     /// A part of the reply was told.
     pub(super) told_part: bool,
     /// It was abandoned while a process held it behind another one.
@@ -72,6 +76,13 @@ impl Request {
     /// When it has waited for too long, if it may.
     pub(super) fn queue_ends(&self) -> Option<Timestamp> {
         self.queue_limit.filter(|_| !self.dispatched).map(|limit| self.accepted_at + limit)
+    }
+
+    /// What it has saved counts with its payload.
+    pub(super) fn put_saved(&mut self, saved: Option<(u64, usize)>) {
+        self.bytes -= self.saved.map_or(0, |(_, bytes)| bytes);
+        self.bytes += saved.map_or(0, |(_, bytes)| bytes);
+        self.saved = saved;
     }
 
     /// The client wants to be told what happens, and is there.

@@ -19,6 +19,7 @@ impl Shadow {
         assert_eq!(request.place, Place::Limbo, "{serial}: a retry follows an attempt's end");
         assert!(!request.cancelled, "{serial}: no retry once cancelled");
         assert!(!request.told_part || request.restartable, "{serial}: no retry after a part was told");
+        assert!(!request.unkept, "{serial}: no retry without what was saved");
         assert_eq!(next.0, request.attempts + 1);
         assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
@@ -28,7 +29,10 @@ impl Shadow {
             self.must_tell_failed.push(serial);
         }
         self.request(serial).limit = None;
-        let place = if backoff.is_zero() { Place::Waiting } else { Place::Backoff(now + backoff) };
+        // A wait of less than the clock can tell is over at once.
+        let until = now + backoff;
+        let over = backoff.is_zero() || self.telling_time && until <= now;
+        let place = if over { Place::Waiting } else { Place::Backoff(until) };
         self.place(serial, place);
     }
 
@@ -80,6 +84,8 @@ impl Shadow {
         };
         if request.told_part && !request.restartable {
             coverage.see("no retry after a part");
+        } else if request.unkept {
+            coverage.see("no retry without what was saved");
         } else if self.look_pool(request.pool).is_open() {
             coverage.see("no retry in a tripped pool");
         } else {

@@ -53,6 +53,7 @@ impl Shadow {
                 }
             }
             Expected::Refusal => panic!("an old answer was not refused"),
+            Expected::Save { serial, .. } => panic!("{serial}: nobody told what became of what it saved"),
             Expected::Forward { serial, what } => panic!("{serial}: its client was not told {what:?}"),
             Expected::Nothing => {}
         }
