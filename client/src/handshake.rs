@@ -145,7 +145,9 @@ fn first_frame(settings: &Settings, frame: &Frame<'_>) -> Result<Hello, ConnectE
         | Header::AttemptFailed { .. }
         | Header::Accepted { .. }
         | Header::Operate { .. }
-        | Header::Operated { .. } => {
+        | Header::Operated { .. }
+        | Header::Save { .. }
+        | Header::History { .. } => {
             Err(protocol_error(settings, ProtocolError::Unexpected(message.header.message_type())))
         }
     }

@@ -219,7 +219,9 @@ fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
         | Header::Heartbeat
         | Header::Panicked { .. }
         | Header::Cancelled { .. }
-        | Header::Operate { .. } => Err(unexpected(message.header.message_type())),
+        | Header::Operate { .. }
+        | Header::Save { .. }
+        | Header::History { .. } => Err(unexpected(message.header.message_type())),
     }
 }
 

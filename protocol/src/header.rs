@@ -1,11 +1,12 @@
 //! Reading headers: by hand over the slice, borrowing, without allocating.
 //!
-//! Owns what a header may look like and the errors for one that does not, and the one bound on a body that goes
-//! with a type. Must never decode a body, and must accept no form in which the route is not at its fixed place.
+//! Owns what a header may look like and the errors for one that does not, and the bounds on a body that go with a
+//! type. Must never decode a body, and must accept no form in which the route is not at its fixed place.
 
 use thiserror::Error;
 
 use crate::cbor::{Lengths, Malformed, Reader};
+use crate::history::MAX_SAVED;
 use crate::messages::RefusedCode;
 use crate::method::MAX_METHOD;
 use crate::operations::MAX_OPERATE_BODY;
@@ -97,6 +98,16 @@ pub enum Header<'a> {
         /// Which operation.
         route: Route,
     },
+    /// What the next attempt is to begin with; its body is opaque, at most [`MAX_SAVED`] bytes.
+    Save {
+        /// Which attempt.
+        route: Route,
+    },
+    /// The attempts before this one; body [`History`](crate::History).
+    History {
+        /// Which attempt.
+        route: Route,
+    },
 }
 
 impl Header<'_> {
@@ -121,6 +132,8 @@ impl Header<'_> {
             Self::AttemptFailed { .. } => MessageType::AttemptFailed,
             Self::Operate { .. } => MessageType::Operate,
             Self::Operated { .. } => MessageType::Operated,
+            Self::Save { .. } => MessageType::Save,
+            Self::History { .. } => MessageType::History,
             Self::Accepted { .. } => MessageType::Accepted,
         }
     }
@@ -141,6 +154,8 @@ impl Header<'_> {
             | Self::AttemptFailed { route }
             | Self::Operate { route }
             | Self::Operated { route }
+            | Self::Save { route }
+            | Self::History { route }
             | Self::Accepted { route } => Some(*route),
             Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => None,
         }
@@ -185,6 +200,12 @@ pub enum HeaderError {
         /// Its body's length, in bytes.
         len: usize,
     },
+    /// What is to be saved is longer than it may be.
+    #[error("a save message with a body of {len} bytes; at most {MAX_SAVED} are kept")]
+    LongSave {
+        /// Its body's length, in bytes.
+        len: usize,
+    },
     /// The header is longer than a header may be.
     #[error("a header of {len} bytes is longer than the {FRAME_OVERHEAD} allowed; send less metadata")]
     TooLong {
@@ -198,9 +219,10 @@ impl HeaderError {
     #[must_use]
     pub const fn refused_code(&self) -> RefusedCode {
         match self {
-            Self::Malformed { .. } | Self::BadMethod { .. } | Self::LongOperation { .. } => {
-                RefusedCode::Malformed
-            }
+            Self::Malformed { .. }
+            | Self::BadMethod { .. }
+            | Self::LongOperation { .. }
+            | Self::LongSave { .. } => RefusedCode::Malformed,
             Self::UnknownType(_) => RefusedCode::UnknownMessage,
             Self::TooLong { .. } => RefusedCode::TooLarge,
         }
@@ -224,6 +246,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
     let header = match message_type {
         MessageType::Request => return decode_request(frame, elements),
         MessageType::Operate => return decode_operate(frame, elements),
+        MessageType::Save => return decode_save(frame, elements),
         MessageType::Answer => Header::Answer { route: read_route(frame)? },
         MessageType::Failure => Header::Failure { route: read_route(frame)? },
         MessageType::Error => Header::Error { route: read_route(frame)? },
@@ -235,6 +258,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
         MessageType::Accepted => Header::Accepted { route: read_route(frame)? },
         MessageType::AttemptFailed => Header::AttemptFailed { route: read_route(frame)? },
         MessageType::Operated => Header::Operated { route: read_route(frame)? },
+        MessageType::History => Header::History { route: read_route(frame)? },
         MessageType::Hello => Header::Hello,
         MessageType::Drain => Header::Drain,
         MessageType::WorkersFailed => Header::WorkersFailed,
@@ -273,6 +297,16 @@ fn decode_operate(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError
     let message = finish(frame, header, Reader::new(frame, ROUTE_END), elements.saturating_sub(2))?;
     match message.body.len() {
         len if len > MAX_OPERATE_BODY => Err(HeaderError::LongOperation { len }),
+        _ => Ok(message),
+    }
+}
+
+/// What is saved is kept for as long as its request is open, so it has a bound of its own.
+fn decode_save(frame: &[u8], elements: u8) -> Result<Message<'_>, HeaderError> {
+    let header = Header::Save { route: read_route(frame)? };
+    let message = finish(frame, header, Reader::new(frame, ROUTE_END), elements.saturating_sub(2))?;
+    match message.body.len() {
+        len if len > MAX_SAVED => Err(HeaderError::LongSave { len }),
         _ => Ok(message),
     }
 }

@@ -36,6 +36,7 @@ mod ext;
 mod frame;
 mod header;
 mod hello;
+mod history;
 mod labels;
 mod message_type;
 mod messages;
@@ -60,9 +61,10 @@ pub use ext::{Ext, ExtError, Limits, RetryExt};
 pub use frame::{FrameError, FrameLimit, FrameStart, LENGTH_PREFIX, Split, begin_frame, split_frame};
 pub use header::{Header, HeaderError, Message, decode};
 pub use hello::{
-    ACCEPTED_FEATURE, Assignment, HEARTBEAT_FEATURE, Hello, MAX_SLOTS, MethodTimes, OTHER_METHOD, Role,
-    Service, WorkerHello, agree_version,
+    ACCEPTED_FEATURE, Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, MAX_SLOTS, MethodTimes,
+    OTHER_METHOD, Role, SAVE_FEATURE, Service, WorkerHello, agree_version,
 };
+pub use history::{History, MAX_PREVIOUS_ATTEMPTS, MAX_SAVED, PreviousAttempt, SavedItem};
 pub use message_type::MessageType;
 pub use messages::{Accepted, Failure, Panicked, Refused, RefusedCode, WorkersFailed};
 pub use method::{MAX_METHOD, Method, MethodNameError, check_method};
@@ -73,7 +75,7 @@ pub use operations::{
 pub use progress::{Amount, MAX_PROGRESS_TEXT, Progress};
 pub use put::{
     put_answer, put_answer_head, put_control, put_empty, put_partial, put_partial_head, put_request,
-    put_request_head,
+    put_request_head, put_save, put_save_head,
 };
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 

@@ -40,13 +40,17 @@ pub enum MessageType {
     Operate = 15,
     /// What became of an operation; broker to client.
     Operated = 16,
+    /// What the request's next attempt is to begin with; worker to broker.
+    Save = 17,
+    /// The attempts before this one, and what they saved; broker to worker, before a further attempt's request.
+    History = 18,
     /// A request was accepted; broker to a client that streams.
     Accepted = 20,
 }
 
 impl MessageType {
     /// Every message type, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Hello,
         Self::Request,
         Self::Answer,
@@ -64,6 +68,8 @@ impl MessageType {
         Self::AttemptFailed,
         Self::Operate,
         Self::Operated,
+        Self::Save,
+        Self::History,
         Self::Accepted,
     ];
 
@@ -94,6 +100,8 @@ impl MessageType {
             14 => Self::AttemptFailed,
             15 => Self::Operate,
             16 => Self::Operated,
+            17 => Self::Save,
+            18 => Self::History,
             20 => Self::Accepted,
             _ => return None,
         })
@@ -115,6 +123,8 @@ impl MessageType {
             | Self::AttemptFailed
             | Self::Operate
             | Self::Operated
+            | Self::Save
+            | Self::History
             | Self::Accepted => true,
             Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => false,
         }
@@ -141,6 +151,8 @@ impl MessageType {
             Self::AttemptFailed => "attempt_failed",
             Self::Operate => "operate",
             Self::Operated => "operated",
+            Self::Save => "save",
+            Self::History => "history",
             Self::Accepted => "accepted",
         }
     }

@@ -84,6 +84,27 @@ pub fn put_partial_head(out: &mut Vec<u8>, route: Route, body_len: usize) {
     put_opaque_head(out, MessageType::Partial, route, body_len);
 }
 
+/// Appends what the next attempt is to begin with. `body` must be one CBOR item of at most
+/// [`MAX_SAVED`](crate::MAX_SAVED) bytes, and no longer than the peer's `max_body`.
+///
+/// # Panics
+///
+/// If the frame would be longer than 4 GiB.
+pub fn put_save(out: &mut Vec<u8>, route: Route, body: &[u8]) {
+    put_save_head(out, route, body.len());
+    out.extend_from_slice(body);
+}
+
+/// Appends the length and the header of what the next attempt is to begin with, whose body of `body_len` bytes follows
+/// from elsewhere, as a slice of its own in a gathered write.
+///
+/// # Panics
+///
+/// If the frame would be longer than 4 GiB.
+pub fn put_save_head(out: &mut Vec<u8>, route: Route, body_len: usize) {
+    put_opaque_head(out, MessageType::Save, route, body_len);
+}
+
 #[inline]
 fn put_opaque_head(out: &mut Vec<u8>, message_type: MessageType, route: Route, body_len: usize) {
     let start = begin_frame(out);

@@ -24,7 +24,7 @@ fn rule_of(name: &str) -> &'static str {
         "hello_client" | "hello_minimal" | "cancel" => "client-to-broker",
         "hello_broker_to_client" => "broker-to-client",
         "drain" => "broker-to-worker",
-        "answer" | "cancelled" | "workers_failed" | "heartbeat" | "partial" => "worker-to-broker",
+        "answer" | "cancelled" | "workers_failed" | "heartbeat" | "partial" | "save" => "worker-to-broker",
         "answer_late" | "attempt_failed" => "broker-to-client",
         name if name.ends_with("_to_worker") || name.ends_with("_to_slot") => "broker-to-worker",
         name if name.starts_with("hello_broker_to_worker_") => "broker-to-worker",
@@ -75,6 +75,10 @@ fn messages_do_not_travel_the_wrong_way() {
         ("broker-to-client", "heartbeat"),
         ("broker-to-client", "operate_kill"),
         ("broker-to-worker", "partial"),
+        ("broker-to-worker", "save"),
+        ("broker-to-client", "save"),
+        ("worker-to-broker", "history_to_slot"),
+        ("broker-to-client", "history_to_slot"),
         ("broker-to-worker", "heartbeat"),
     ] {
         assert!(conforms(rule, &files[name]).is_err(), "{name} as {rule}");
@@ -174,6 +178,9 @@ proptest! {
         prop_assert_eq!(conforms("broker-to-client", &out), Ok(()));
         out.clear();
         put_control(&mut out, MessageType::Partial, route, &part).unwrap();
+        prop_assert_eq!(conforms("worker-to-broker", &out), Ok(()));
+        out.clear();
+        put_control(&mut out, MessageType::Save, route, &part).unwrap();
         prop_assert_eq!(conforms("worker-to-broker", &out), Ok(()));
         out.clear();
         put_control(&mut out, MessageType::Accepted, route, &Accepted { request: 7 }).unwrap();

@@ -85,6 +85,44 @@ fn unknown_types_are_refused() {
 }
 
 #[test]
+fn what_is_saved_has_at_most_a_mebibyte() {
+    let save = |len| {
+        let mut out = Vec::new();
+        put_save(&mut out, Route::request(1, TimeLeft::NONE), &vec![0x60; len]);
+        out
+    };
+    let longest = save(MAX_SAVED);
+    assert_eq!(decode(only_frame(&longest)).map(|message| message.body.len()), Ok(MAX_SAVED));
+    let error = decode(only_frame(&save(MAX_SAVED + 1))).unwrap_err();
+    assert_eq!(error, HeaderError::LongSave { len: MAX_SAVED + 1 });
+    assert_eq!(error.refused_code(), RefusedCode::Malformed);
+}
+
+#[test]
+fn the_longest_history_fits_a_frame_whatever_the_body_may_be() {
+    let attempt = PreviousAttempt {
+        number: u16::MAX,
+        worker: "w".repeat(255),
+        incarnation: u64::MAX,
+        end: AttemptEndLabel::TimedOut,
+        reason: Some("stopped_from_outside".into()),
+        duration_ms: u64::MAX,
+    };
+    for saved in [0, MAX_SAVED] {
+        let history = History {
+            previous: vec![attempt.clone(); MAX_PREVIOUS_ATTEMPTS],
+            saved: Some(SavedItem(vec![0x60; saved])),
+        };
+        let mut out = Vec::new();
+        let route = Some(Route::request(1, TimeLeft::NONE));
+        put_control(&mut out, MessageType::History, route, &history).unwrap();
+        let limit = FrameLimit::for_body(saved);
+        let Ok(Split::Frame { frame, .. }) = split_frame(&out, limit) else { panic!("it fits") };
+        assert_eq!(decode_body::<History>(decode(frame).unwrap().body), Ok(history));
+    }
+}
+
+#[test]
 fn skipping_is_bounded_in_depth_and_size() {
     let nested = |levels: usize| [vec![0x61, b'm', 0xa0], vec![0x81; levels], vec![0xf6, 0xf6]].concat();
     assert!(decode(&request(5, &nested(15))).is_ok());

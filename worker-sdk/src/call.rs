@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Ext, Route};
+use lifeboat_protocol::{Ext, History, Route};
 use tokio::sync::Notify;
 
 use crate::progress::Throttle;
@@ -31,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) method: usize,
     pub(crate) deadline: Option<Instant>,
     ext: Option<Bytes>,
+    /// What came before it; nothing before a first attempt.
+    pub(crate) history: Option<Box<History>>,
     decoded: OnceLock<Ext>,
     state: AtomicU8,
     changed: Notify,
@@ -40,12 +42,19 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(route: Route, method: usize, ext: Option<Bytes>, received: Instant) -> Self {
+    pub(crate) fn new(
+        route: Route,
+        method: usize,
+        ext: Option<Bytes>,
+        history: Option<Box<History>>,
+        received: Instant,
+    ) -> Self {
         Self {
             route,
             method,
             deadline: route.time_left.as_duration().and_then(|left| received.checked_add(left)),
             ext,
+            history,
             decoded: OnceLock::new(),
             state: AtomicU8::new(GOING_ON),
             changed: Notify::new(),

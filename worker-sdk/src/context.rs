@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) pen: Weak<Pen>,
     /// What the broker accepts.
     pub(crate) limit: FrameLimit,
+    /// The broker keeps what attempts save.
+    pub(crate) keeps_saves: bool,
     /// Progress is told however often it is said, and waits for room: a test wants to see it all.
     pub(crate) tells_all_progress: bool,
 }

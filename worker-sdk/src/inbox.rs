@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    Assignment, FrameError, FrameLimit, Header, Hello, MAX_SLOTS, Refused, RefusedCode, Role, VERSIONS,
-    agree_version, decode, decode_body,
+    Assignment, FrameError, FrameLimit, Header, Hello, History, MAX_SLOTS, Refused, RefusedCode, Role, Route,
+    SAVE_FEATURE, VERSIONS, agree_version, decode, decode_body,
 };
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -30,6 +30,8 @@ pub(crate) struct Inbox {
     max_slots: u32,
     /// One per slot; none before the broker said how many.
     pub(crate) lines: Vec<Line>,
+    /// What came before the attempt whose request is next.
+    history: Option<(Route, Box<History>)>,
     /// Slots that wait and must be woken, once the lock is free.
     bells: Bells,
     pub(crate) hello: Option<BrokerHello>,
@@ -49,6 +51,8 @@ pub(crate) struct BrokerHello {
     pub(crate) assignment: Assignment,
     /// The largest body the broker accepts, in bytes.
     pub(crate) max_body: usize,
+    /// It keeps what attempts save.
+    pub(crate) keeps_saves: bool,
 }
 
 impl Inbox {
@@ -61,6 +65,7 @@ impl Inbox {
             methods,
             max_slots,
             lines: Vec::new(),
+            history: None,
             bells: Bells::default(),
             hello: None,
             draining: false,
@@ -182,14 +187,19 @@ impl Inbox {
         match header {
             Header::Hello if self.hello.is_none() => self.greet(message.body),
             Header::Refused => self.refused(message.body),
-            Header::Request { route, method, ext } => self.hold(Held {
-                route,
-                method: self.find(method),
-                ext: ext.map(|ext| frame.slice_ref(ext)),
-                body: frame.slice_ref(message.body),
-                received,
-                cancelled: false,
-            }),
+            Header::Request { route, method, ext } => {
+                let history = self.history_of(route);
+                self.hold(Held {
+                    route,
+                    method: self.find(method),
+                    ext: ext.map(|ext| frame.slice_ref(ext)),
+                    history,
+                    body: frame.slice_ref(message.body),
+                    received,
+                    cancelled: false,
+                });
+            }
+            Header::History { route } => self.note_history(route, message.body),
             Header::Cancel { route } => {
                 if let Some(line) = self.lines.get_mut(usize::from(route.flags.slot())) {
                     line.cancel(route);
@@ -212,7 +222,8 @@ impl Inbox {
             | Header::AttemptFailed { .. }
             | Header::Accepted { .. }
             | Header::Operate { .. }
-            | Header::Operated { .. } => self.refuse(
+            | Header::Operated { .. }
+            | Header::Save { .. } => self.refuse(
                 RefusedCode::Unexpected,
                 format!("a `{}` message has no meaning to a worker here", header.message_type()),
             ),
@@ -230,6 +241,7 @@ impl Inbox {
         if hello.role != Role::Broker {
             return self.refuse(RefusedCode::NotAllowed, "a worker is served by a broker only");
         }
+        let keeps_saves = hello.has_feature(SAVE_FEATURE);
         let assignment = hello.assignment.unwrap_or_default();
         if !(1..=MAX_SLOTS).contains(&assignment.slots) {
             let message =
@@ -239,7 +251,7 @@ impl Inbox {
         self.lines.resize_with(assignment.slots.min(self.max_slots) as usize, Line::default);
         let max_body = usize::try_from(hello.max_body).unwrap_or(usize::MAX);
         self.buffer.set_limit(FrameLimit::for_body(*self.max_body.get_or_insert(max_body)));
-        self.hello = Some(BrokerHello { assignment, max_body });
+        self.hello = Some(BrokerHello { assignment, max_body, keeps_saves });
     }
 
     /// The largest body accepted, in bytes.
@@ -252,6 +264,19 @@ impl Inbox {
             Ok(Refused { code, message }) => self.end(WorkerError::Refused { code, message }),
             Err(error) => self.refuse(RefusedCode::Malformed, format!("the broker's refusal: {error}")),
         }
+    }
+
+    fn note_history(&mut self, route: Route, body: &[u8]) {
+        match decode_body(body) {
+            Ok(history) => self.history = Some((route, Box::new(history))),
+            Err(error) => self.refuse(RefusedCode::Malformed, format!("the history of a request: {error}")),
+        }
+    }
+
+    /// What came before the attempt that a request is for. Never kept for another one.
+    fn history_of(&mut self, route: Route) -> Option<Box<History>> {
+        let (of, history) = self.history.take()?;
+        ((of.id, of.attempt) == (route.id, route.attempt)).then_some(history)
     }
 
     fn find(&self, method: &str) -> Result<usize, String> {

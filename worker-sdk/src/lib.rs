@@ -88,6 +88,8 @@
 //!   them, whatever handlers do.
 //! * **Parts of a reply** may be sent before the answer, with [`Parts`].
 //!   They wait while the broker does not read.
+//! * **What is saved outlives the process**: [`Context::save`] leaves a value of up to 1 MiB with the broker, and the
+//!   request's next attempt, in whatever process, finds the latest with [`Context::last_saved`].
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
 //! * **Tasks** spawned with `tokio::spawn` go on while requests are waited for, though not while a *blocking* handler
@@ -126,6 +128,7 @@ mod adapter;
 mod alarm;
 mod buffer;
 mod call;
+mod checkpoint;
 mod context;
 mod crew;
 mod error;
@@ -156,13 +159,17 @@ mod watch;
 mod worker;
 
 pub use bytes::Bytes;
+pub use checkpoint::{LastSavedError, SaveError};
 pub use context::Context;
 pub use error::{Cancelled, HandlerError};
 pub use exit::{Exit, MainError, Result, WorkerError};
 pub use handler::{Argument, BlockingHandler, Handler};
 #[cfg(feature = "json")]
 pub use lifeboat_protocol::Json;
-pub use lifeboat_protocol::{Amount, Cbor, Encoding, Method, RefusedCode, method};
+pub use lifeboat_protocol::{
+    Amount, AttemptEndLabel as AttemptEnd, Cbor, Encoding, MAX_SAVED, Method, PreviousAttempt, RefusedCode,
+    method,
+};
 pub use partial::{PartialError, Parts};
 pub use progress::Progress;
 pub use state::State;

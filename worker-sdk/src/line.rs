@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lifeboat_protocol::Route;
+use lifeboat_protocol::{History, Route};
 
 use crate::call::Call;
 
@@ -17,6 +17,8 @@ pub(crate) struct Held {
     /// The place of its method among the handlers, or the name of one that has none.
     pub(crate) method: Result<usize, String>,
     pub(crate) ext: Option<Bytes>,
+    /// What came before a further attempt.
+    pub(crate) history: Option<Box<History>>,
     pub(crate) body: Bytes,
     /// When it was read: its time left counts from here.
     pub(crate) received: Instant,

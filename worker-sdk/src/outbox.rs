@@ -5,14 +5,15 @@
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    Encoding, FrameLimit, Hello, LENGTH_PREFIX, MessageType, Panicked, Refused, Route, WorkersFailed,
-    put_answer_head, put_control, put_empty, put_partial_head,
+    Encoding, FrameLimit, Hello, LENGTH_PREFIX, MAX_SAVED, MessageType, Panicked, Refused, Route,
+    WorkersFailed, encode_body_into, put_answer_head, put_control, put_empty, put_partial_head,
+    put_save_head,
 };
 use serde::Serialize;
 
 use crate::call::Call;
 use crate::pen::{Part, Pen};
-use crate::{HandlerError, PartialError, Progress, WorkerError};
+use crate::{HandlerError, PartialError, Progress, SaveError, WorkerError};
 
 /// Bodies up to this many bytes are copied behind their header; longer ones are written from where they are.
 const COPY_UP_TO: usize = 4 * 1024;
@@ -194,6 +195,28 @@ pub(crate) fn raw_partial(route: Route, part: Bytes, limit: FrameLimit) -> Resul
 const fn check_part(len: usize, limit: FrameLimit) -> Result<(), PartialError> {
     let limit = limit.max_body();
     if len > limit { Err(PartialError::TooLarge { len, limit }) } else { Ok(()) }
+}
+
+/// What the next attempt is to begin with, as a frame of its own.
+///
+/// # Errors
+///
+/// Those of a value that cannot be encoded or is too long for the broker.
+pub(crate) fn save<T: Serialize + ?Sized>(
+    route: Route,
+    value: &T,
+    limit: FrameLimit,
+) -> Result<Part, SaveError> {
+    let mut frame = Vec::new();
+    put_save_head(&mut frame, route.answer(), 0);
+    let body = frame.len();
+    encode_body_into(&mut frame, value).map_err(|error| SaveError::Encode(error.to_string()))?;
+    let (len, limit) = (frame.len() - body, limit.max_body().min(MAX_SAVED));
+    if len > limit {
+        return Err(SaveError::TooLarge { len, limit });
+    }
+    set_length(&mut frame);
+    Ok(Part::new(frame.into(), Bytes::new()))
 }
 
 /// Progress, as a frame.

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_protocol::{FrameLimit, HEARTBEAT_FEATURE, Hello, Refused, RefusedCode, Role, WorkerHello};
+use lifeboat_protocol::{
+    FrameLimit, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, Refused, RefusedCode, Role, WorkerHello,
+};
 
 use crate::WorkerError;
 use crate::adapter::Run;
@@ -115,6 +117,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
         states,
         pen: Arc::downgrade(&link.pen),
         limit,
+        keeps_saves: broker.keeps_saves,
         tells_all_progress,
     });
     let needs_runtime = handlers.iter().any(|handler| handler.is_async());
@@ -155,9 +158,10 @@ fn give_up(link: &Link, error: WorkerError) {
 
 /// The hello that says: ready.
 fn hello(methods: &[String], slots: usize, max_body: usize, broker: &BrokerHello) -> Hello {
-    let features = (broker.assignment.heartbeat_ms > 0).then(|| HEARTBEAT_FEATURE.to_owned());
+    let heartbeat = (broker.assignment.heartbeat_ms > 0).then_some(HEARTBEAT_FEATURE);
+    let features = heartbeat.into_iter().chain([HISTORY_FEATURE]).map(str::to_owned);
     Hello {
-        features: features.into_iter().collect(),
+        features: features.collect(),
         pid: Some(std::process::id()),
         worker: Some(WorkerHello { methods: methods.to_vec(), slots: slots as u32 }),
         ..Hello::new(Role::Worker, max_body, SOFTWARE)

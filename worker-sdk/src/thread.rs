@@ -84,7 +84,8 @@ impl<'a> SlotThread<'a> {
     ) -> Result<MutexGuard<'a, Inbox>, End> {
         let call = match &held.method {
             Ok(method) if !held.cancelled => {
-                Some(Arc::new(Call::new(held.route, *method, held.ext.take(), held.received)))
+                let (ext, history) = (held.ext.take(), held.history.take());
+                Some(Arc::new(Call::new(held.route, *method, ext, history, held.received)))
             }
             Ok(_) | Err(_) => None,
         };
@@ -192,6 +193,7 @@ mod tests {
             states: States::default(),
             pen: Arc::downgrade(&link.pen),
             limit,
+            keeps_saves: true,
         };
         let handlers: [Box<dyn Run>; 1] = [Box::new(RawBlocking(handler))];
         let slot = Slot::new(&handlers, &Arc::new(process), &link.pen, None);
@@ -202,6 +204,7 @@ mod tests {
                 route: Route { attempt: 1, ..Route::request(id, TimeLeft::NONE) },
                 method: Ok(0),
                 ext: None,
+                history: None,
                 body: Bytes::from_static(b"\x07"),
                 received: Instant::now(),
                 cancelled: false,

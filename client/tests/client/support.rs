@@ -228,8 +228,10 @@ impl Peer {
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
             | Header::AttemptFailed { .. }
+            | Header::Operated { .. }
             | Header::Accepted { .. }
-            | Header::Operated { .. } => panic!("a client never sends {:?}", message.header),
+            | Header::Save { .. }
+            | Header::History { .. } => panic!("a client never sends {:?}", message.header),
         };
         let taken = self.buf.len() - rest.len();
         self.buf.drain(..taken);

@@ -13,7 +13,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 /// Messages with a route and a body of their own, or none.
-pub(crate) const ROUTED: [MessageType; 12] = [
+pub(crate) const ROUTED: [MessageType; 14] = [
     MessageType::Accepted,
     MessageType::Answer,
     MessageType::Failure,
@@ -26,6 +26,8 @@ pub(crate) const ROUTED: [MessageType; 12] = [
     MessageType::AttemptFailed,
     MessageType::Operate,
     MessageType::Operated,
+    MessageType::Save,
+    MessageType::History,
 ];
 
 /// Messages without a route.
@@ -57,6 +59,8 @@ pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'stat
         MessageType::AttemptFailed => Header::AttemptFailed { route },
         MessageType::Operate => Header::Operate { route },
         MessageType::Operated => Header::Operated { route },
+        MessageType::Save => Header::Save { route },
+        MessageType::History => Header::History { route },
         MessageType::Request => panic!("a request's header has more than a route"),
     }
 }

@@ -138,10 +138,18 @@ fn hellos() -> Vec<Vector> {
             Hello { features: vec![ACCEPTED_FEATURE.into()], ..new(Role::Client, "lifeboat-client/0.1.0") },
         ),
         hello("hello_worker", worker.clone()),
-        hello("hello_worker_with_heartbeat", Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker }),
+        hello(
+            "hello_worker_with_heartbeat",
+            Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker.clone() },
+        ),
+        hello("hello_worker_with_history", Hello { features: vec![HISTORY_FEATURE.into()], ..worker }),
         hello("hello_broker_to_client", to_client(service.clone())),
         hello("hello_broker_to_client_with_methods", to_client(Service { methods, ..service })),
         hello("hello_broker_to_worker", to_worker(assignment.clone())),
+        hello(
+            "hello_broker_to_worker_with_save",
+            Hello { features: vec![SAVE_FEATURE.into()], ..to_worker(assignment.clone()) },
+        ),
         hello(
             "hello_broker_to_worker_with_slots",
             to_worker(Assignment { slots: 4, heartbeat_ms: 2000, ..assignment }),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use lifeboat_core::Core;
 use lifeboat_core::action::Action;
 use lifeboat_core::event::Event;
-use lifeboat_core::ids::ProcessKey;
+use lifeboat_core::ids::{AttemptNumber, ProcessKey};
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use tokio::sync::Notify;
@@ -158,6 +158,9 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
                 self.processes.spawn(process, pool, &name);
             }
             Action::Dispatch { process, request, attempt, slot, time_left } => {
+                if attempt != AttemptNumber::FIRST {
+                    self.links.tell_history(&self.core, process, request, attempt, slot);
+                }
                 let payload = self.core.payload(request).expect("a dispatched request keeps its payload");
                 self.links.dispatch(process, request, attempt, slot, time_left, payload);
             }

@@ -13,7 +13,8 @@ use lifeboat_core::time::Timestamp;
 pub trait LinkPort {
     /// The handle of a request's payload, kept by the core while the request is open.
     type Request;
-    /// The handle of an answer's payload. The core consumes it within the entry point that brought it.
+    /// The handle of an answer's payload. The core consumes it within the entry point that brought it, but for what an
+    /// attempt saves: that it keeps while the request is open.
     type Answer;
 
     /// Writes a request to a process.
@@ -25,6 +26,16 @@ pub trait LinkPort {
         slot: SlotId,
         time_left: Duration,
         payload: &Self::Request,
+    );
+
+    /// Writes to a process what came before a further attempt, whose request is written next. The core is there for names.
+    fn tell_history(
+        &mut self,
+        core: &Core<Self::Request, Self::Answer>,
+        process: ProcessKey,
+        request: RequestId,
+        attempt: AttemptNumber,
+        slot: SlotId,
     );
 
     /// Writes a cancel frame to a process.

@@ -278,8 +278,10 @@ impl Links {
             | Header::Partial { .. }
             | Header::Heartbeat
             | Header::AttemptFailed { .. }
+            | Header::Operated { .. }
             | Header::Accepted { .. }
-            | Header::Operated { .. } => Err(ClientError::Unexpected(message.header.message_type())),
+            | Header::Save { .. }
+            | Header::History { .. } => Err(ClientError::Unexpected(message.header.message_type())),
         }
     }
 

@@ -130,6 +130,8 @@ pub(super) struct WorkerConnection {
     pub(super) connection: Connection,
     /// Its hello was accepted.
     pub(super) greeted: bool,
+    /// It wants to be told of the attempts before its own.
+    pub(super) history: bool,
     /// Its end was told to the core; nothing more is read by the reading task.
     pub(super) ended: bool,
     /// The kernel has said that the process closed its end with bytes unread. It says so once.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lifeboat_core::event::Event;
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_protocol::{
-    Assignment, HEARTBEAT_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD, Refused, RefusedCode,
-    Role, VERSIONS, WorkerHello, agree_version, decode_body, put_control,
+    Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD,
+    Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello, agree_version, decode_body, put_control,
 };
 use thiserror::Error;
 
@@ -61,7 +61,9 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
         | Header::AttemptFailed { .. }
         | Header::Accepted { .. }
         | Header::Operate { .. }
-        | Header::Operated { .. } => Err(HelloError::Missing(message.header.message_type())),
+        | Header::Operated { .. }
+        | Header::Save { .. }
+        | Header::History { .. } => Err(HelloError::Missing(message.header.message_type())),
     })
 }
 
@@ -69,6 +71,8 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
 struct Greeted {
     /// It will send heartbeats.
     heartbeats: bool,
+    /// It wants to be told of the attempts before its own.
+    history: bool,
     /// It has handlers for these.
     methods: Vec<String>,
 }
@@ -82,9 +86,10 @@ impl<P: ProcessPort> Engine<Links, P> {
     ) -> Result<LinkEvent, String> {
         let pool = self.core().worker_pool(process.worker);
         match read.and_then(|hello| self.check_hello(pool, hello)) {
-            Ok(Greeted { heartbeats, methods }) => {
+            Ok(Greeted { heartbeats, history, methods }) => {
                 if let Some(worker) = self.links.table.worker(process) {
                     worker.greeted = true;
+                    worker.history = history;
                 }
                 if let Some(greetings) = &self.links.settings.greetings {
                     // Whoever listens has seen enough of them, or is gone.
@@ -115,12 +120,14 @@ impl<P: ProcessPort> Engine<Links, P> {
                 cancel_grace_ms: millis(pool.cancel_grace),
                 stop_grace_ms: millis(pool.stop_grace),
             }),
+            features: vec![SAVE_FEATURE.to_owned()],
             ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
         }
     }
 
     fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<Greeted, HelloError> {
         let heartbeats = hello.has_feature(HEARTBEAT_FEATURE);
+        let history = hello.has_feature(HISTORY_FEATURE);
         if hello.role != Role::Worker {
             return Err(HelloError::Role(hello.role));
         }
@@ -138,7 +145,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
         let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
         match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
-            None => Ok(Greeted { heartbeats, methods }),
+            None => Ok(Greeted { heartbeats, history, methods }),
             Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
         }
     }

@@ -12,6 +12,7 @@ mod connection;
 mod fit;
 pub mod flush;
 mod hello;
+mod history;
 mod intake;
 pub mod listener;
 pub mod lock;
@@ -229,6 +230,17 @@ impl LinkPort for Links {
         self.write(Peer::Process(process), |connection, _| connection.relay_request(payload, route));
     }
 
+    fn tell_history(
+        &mut self,
+        core: &Core<RequestPayload, AnswerPayload>,
+        process: ProcessKey,
+        request: RequestId,
+        attempt: AttemptNumber,
+        slot: SlotId,
+    ) {
+        self.write_history(core, process, request, attempt, slot);
+    }
+
     fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber, slot: SlotId) {
         let flags = RouteFlags::NONE.with_slot(slot.0);
         let route = Route { id: request.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
@@ -260,8 +272,11 @@ impl LinkPort for Links {
         let route = Route { id: tag.0, attempt: attempts.0, flags, time_left: TimeLeft::NONE };
         self.write(Peer::Client(client), |connection, scratch| match &answer.0 {
             AnswerForm::Frame(frame) => connection.relay_answer(frame, scratch, route),
-            AnswerForm::Failure(_) => {
-                debug_assert!(false, "the core settles failures, it does not reply with them")
+            AnswerForm::Failure(_) | AnswerForm::Saved(_) => {
+                debug_assert!(
+                    false,
+                    "the core settles failures and keeps what is saved, it replies with neither"
+                )
             }
         });
     }

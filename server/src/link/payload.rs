@@ -93,7 +93,7 @@ impl RequestPayload {
     }
 }
 
-/// An answer as it came.
+/// An answer as it came, or what else a handler says.
 #[derive(Clone, Debug)]
 pub struct AnswerPayload(pub(super) AnswerForm);
 
@@ -101,6 +101,8 @@ pub struct AnswerPayload(pub(super) AnswerForm);
 pub(super) enum AnswerForm {
     /// An answer frame, relayed as it is.
     Frame(Inbound),
+    /// What an attempt has saved for the next one: the item's own bytes. The core keeps it.
+    Saved(Bytes),
     /// What a handler said that said no: decoded, since the client is told it beside the attempts.
     Failure(Box<Failure>),
 }

@@ -1,5 +1,6 @@
 //! The buffers against real sockets: whatever the sizes of reads and writes, the frames are the same.
 
+mod checkpoints;
 mod ends;
 mod fit;
 mod logs;

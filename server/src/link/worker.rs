@@ -115,6 +115,7 @@ impl<P: ProcessPort> Engine<Links, P> {
             pid,
             connection: Connection::new(socket, self.links.limit),
             greeted: false,
+            history: false,
             ended: false,
             reset: false,
             reader,

@@ -229,6 +229,8 @@ impl Script {
             | MessageType::AttemptFailed
             | MessageType::Operate
             | MessageType::Operated
+            | MessageType::Save
+            | MessageType::History
             | MessageType::Accepted => {
                 return Err(format!("a worker does not send {:?}", header.message_type()));
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lifeboat_protocol::{
     Assignment, Ext, FrameLimit, HEARTBEAT_FEATURE, Header, Hello, MessageType, Role, Route, RouteFlags,
-    TimeLeft, decode, decode_body, encode_body, put_control, put_empty, put_request,
+    SAVE_FEATURE, TimeLeft, decode, decode_body, encode_body, put_control, put_empty, put_request,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -57,7 +57,8 @@ impl Got {
 }
 
 pub(super) fn hello(assignment: Assignment) -> Hello {
-    Hello { assignment: Some(assignment), ..Hello::new(Role::Broker, MAX_BODY, "scripted/0") }
+    let features = vec![SAVE_FEATURE.to_owned()];
+    Hello { assignment: Some(assignment), features, ..Hello::new(Role::Broker, MAX_BODY, "scripted/0") }
 }
 
 pub(super) fn route(id: u64) -> Route {

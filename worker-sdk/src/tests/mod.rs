@@ -6,6 +6,7 @@
 
 mod broker;
 mod cancel;
+mod checkpoint;
 mod doors;
 mod ends;
 mod heartbeat;

@@ -36,7 +36,7 @@ fn pen() -> (Arc<Pen>, UnixStream) {
 }
 
 fn call(id: u64) -> Call {
-    Call::new(Route { attempt: 1, ..Route::request(id, TimeLeft::NONE) }, 0, None, Instant::now())
+    Call::new(Route { attempt: 1, ..Route::request(id, TimeLeft::NONE) }, 0, None, None, Instant::now())
 }
 
 fn heartbeat() -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The vectors of what is said while a request runs: progress, partials, failed attempts, heartbeats.
+//! The vectors of what is said while a request runs: progress, partials, saves, failed attempts, heartbeats.
 
 use super::*;
 
@@ -16,6 +16,39 @@ fn partial(name: &'static str, route: Route, body: &Value) -> Vector {
     Vector { name, message_type: MessageType::Partial, bytes, decodes: Box::new(decodes) }
 }
 
+fn save(name: &'static str, body: &Value) -> Vector {
+    let mut bytes = Vec::new();
+    let body = cbor(body);
+    put_save(&mut bytes, WORKER, &body);
+    let decodes = move |message: &Message<'_>| {
+        assert_eq!(message.header, Header::Save { route: WORKER });
+        assert_eq!(message.body, body);
+    };
+    Vector { name, message_type: MessageType::Save, bytes, decodes: Box::new(decodes) }
+}
+
+fn histories() -> [Vector; 2] {
+    let history = |name, route, history| control(name, MessageType::History, Some(route), history);
+    let crashed = PreviousAttempt {
+        number: 1,
+        worker: "images-0".into(),
+        incarnation: 7,
+        end: AttemptEndLabel::Crashed,
+        reason: Some("signal".into()),
+        duration_ms: 345,
+    };
+    let failed = PreviousAttempt { end: AttemptEndLabel::Failed, reason: None, ..crashed.clone() };
+    let saved = Some(SavedItem(cbor(&page())));
+    [
+        history("history_to_slot", to_slot(WORKER), History { previous: vec![crashed], saved }),
+        history("history_to_worker", WORKER, History { previous: vec![failed], saved: None }),
+    ]
+}
+
+fn page() -> Value {
+    Value::Map(vec![(Value::from("page"), Value::from(3))])
+}
+
 pub(super) fn vectors() -> Vec<Vector> {
     let progress = |name, route, progress| control(name, MessageType::Progress, Some(route), progress);
     let pages = Progress {
@@ -27,7 +60,7 @@ pub(super) fn vectors() -> Vec<Vector> {
     let accepted = Route { attempt: 0, time_left: TimeLeft::from_millis(4998), ..TO_CLIENT };
     let streamed = Ext { stream: true, ..Ext::default() };
     let restartable = Ext { restartable: true, ..streamed.clone() };
-    vec![
+    let mut all = vec![
         request("request_streamed", CLIENT, "resize", streamed, Value::Null),
         request("request_restartable", CLIENT, "resize", restartable, Value::Null),
         progress("progress", WORKER, pages.clone()),
@@ -44,5 +77,8 @@ pub(super) fn vectors() -> Vec<Vector> {
         ),
         control("accepted", MessageType::Accepted, Some(accepted), Accepted { request: 77 }),
         empty("heartbeat", MessageType::Heartbeat, None),
-    ]
+        save("save", &page()),
+    ];
+    all.extend(histories());
+    all
 }

@@ -63,6 +63,7 @@ pub(super) fn adopted<P: ProcessPort>(engine: &SharedEngine<P>, process: Process
         pid: 4321,
         connection,
         greeted: true,
+        history: true,
         ended: false,
         reset: false,
         reader,

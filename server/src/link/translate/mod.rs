@@ -2,6 +2,7 @@
 //!
 //! Pure functions over frames, events and settlements. It must never touch a socket or decide an outcome.
 
+mod history;
 mod rows;
 mod told;
 
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lifeboat_core::event::{Answer, ClientLimits, Event};
 use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
 use lifeboat_core::settings::{MethodSettings, RetryOn, Settings};
@@ -18,6 +20,7 @@ use lifeboat_protocol::{
 };
 use thiserror::Error;
 
+pub(super) use self::history::history;
 pub(super) use self::rows::{Asked, operate};
 pub(super) use self::told::{attempt_body, error_body};
 use super::intake::Inbound;
@@ -150,6 +153,11 @@ pub(super) fn worker_event(
             let (request, attempt) = (RequestId(route.id), AttemptNumber(route.attempt));
             Ok(Event::PartReceived { process, request, attempt, part: frame() })
         }
+        Header::Save { route } => {
+            let (request, attempt) = (RequestId(route.id), AttemptNumber(route.attempt));
+            let (item, bytes) = saved(message, inbound);
+            Ok(Event::Saved { process, request, attempt, item, bytes })
+        }
         Header::Heartbeat => Ok(Event::HeartbeatReceived { process }),
         Header::WorkersFailed => {
             let failed: WorkersFailed = worker_body(message)?;
@@ -168,8 +176,18 @@ pub(super) fn worker_event(
         | Header::AttemptFailed { .. }
         | Header::Accepted { .. }
         | Header::Operate { .. }
-        | Header::Operated { .. } => Err(WorkerMessageError::Direction(message.header.message_type())),
+        | Header::Operated { .. }
+        | Header::History { .. } => Err(WorkerMessageError::Direction(message.header.message_type())),
     }
+}
+
+/// The handle of an item that is saved, and the memory that it pins: it outlives the read that brought it.
+fn saved(message: &Message<'_>, inbound: &Inbound) -> (AnswerPayload, usize) {
+    let (item, pinned) = match inbound {
+        Inbound::Small(_) => (Bytes::copy_from_slice(message.body), message.body.len()),
+        Inbound::Large(frame) => (frame.slice_ref(message.body), frame.len()),
+    };
+    (AnswerPayload(AnswerForm::Saved(item)), pinned)
 }
 
 fn worker_body<T: serde::de::DeserializeOwned>(message: &Message<'_>) -> Result<T, WorkerMessageError> {

@@ -56,7 +56,7 @@ impl From<AnswerPayload> for Option<Box<wire::Failure>> {
     fn from(answer: AnswerPayload) -> Self {
         match answer.0 {
             AnswerForm::Failure(failure) => Some(failure),
-            AnswerForm::Frame(_) => None,
+            AnswerForm::Frame(_) | AnswerForm::Saved(_) => None,
         }
     }
 }
@@ -115,7 +115,7 @@ pub(super) fn reason_text<Q, A>(core: &Core<Q, A>, death: &Death) -> String {
     text
 }
 
-fn reason_of_cause(cause: &AttemptCause) -> ReasonBody {
+pub(super) fn reason_of_cause(cause: &AttemptCause) -> ReasonBody {
     match cause {
         AttemptCause::Death(death) => death_reason(death),
         AttemptCause::Slot(reason) => reason_body(reason, Confidence::Proven),
@@ -208,7 +208,7 @@ const fn reject_label(why: RejectWhy) -> wire::RejectWhy {
     }
 }
 
-const fn end_label(end: AttemptEnd) -> AttemptEndLabel {
+pub(super) const fn end_label(end: AttemptEnd) -> AttemptEndLabel {
     match end {
         AttemptEnd::Ok => AttemptEndLabel::Ok,
         AttemptEnd::Failed => AttemptEndLabel::Failed,

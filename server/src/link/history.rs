@@ -1,0 +1,33 @@
+//! What a process is told before a further attempt: the attempts before it, and what they saved.
+
+use lifeboat_core::Core;
+use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
+use lifeboat_protocol::{MessageType, Route, RouteFlags, TimeLeft, put_control};
+
+use super::table::Peer;
+use super::{AnswerPayload, Links, RequestPayload, translate};
+
+impl Links {
+    /// Writes the history of a request, to a process that wants to hear it. Its request is written next.
+    #[cold]
+    pub(super) fn write_history(
+        &mut self,
+        core: &Core<RequestPayload, AnswerPayload>,
+        process: ProcessKey,
+        request: RequestId,
+        attempt: AttemptNumber,
+        slot: SlotId,
+    ) {
+        let wants = self.table.worker(process).is_some_and(|worker| worker.history);
+        let Some(past) = core.past(request).filter(|_| wants) else { return };
+        let flags = RouteFlags::NONE.with_slot(slot.0);
+        let route = Route { id: request.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
+        let history = translate::history(core, &past);
+        self.write(Peer::Process(process), |connection, _| {
+            let tail = connection.outbox.tail();
+            if let Err(error) = put_control(tail, MessageType::History, Some(route), &history) {
+                tracing::error!(%error, "the history of a request could not be encoded");
+            }
+        });
+    }
+}
