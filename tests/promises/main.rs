@@ -5,6 +5,7 @@ mod broker_death;
 mod calls;
 mod cancels;
 mod chaos;
+mod checkpoints;
 mod commands;
 mod common;
 mod demo;

@@ -175,6 +175,23 @@ async fn a_python_client_is_told_of_every_attempt() {
 }
 
 #[tokio::test]
+async fn a_python_worker_goes_on_where_it_has_saved() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("prefetch = 2")).await;
+    let mut client = PythonClient::greeted(broker.room()).await;
+    let stepped = client.answered("steps", json!({ "steps": 5, "dies": [2, 3] })).await;
+    assert_eq!(stepped["steps"], json!([1, 1, 2, 3, 3]));
+    for number in 1..=2 {
+        let one = &stepped["previous"][number - 1];
+        has(one, &json!({ "number": number, "worker": "p-0", "incarnation": number }));
+        has(one, &json!({ "end": "crashed", "reason": "killed_from_outside" }));
+    }
+    let stepped = client.answered("steps", json!({ "steps": 1, "dies": [] })).await;
+    assert_eq!(stepped, json!({ "steps": [1], "previous": [] }), "nothing of another request");
+    broker.stop();
+}
+
+#[tokio::test]
 async fn a_stream_between_a_python_client_and_a_python_worker() {
     let _turn = Turn::shared();
     let (broker, mut client, _) = both("").await;

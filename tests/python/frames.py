@@ -35,6 +35,8 @@ class Type(IntEnum):
     ATTEMPT_FAILED = 14
     OPERATE = 15
     OPERATED = 16
+    SAVE = 17
+    HISTORY = 18
 
 
 WITHOUT_ROUTE = {Type.HELLO, Type.DRAIN, Type.WORKERS_FAILED, Type.HEARTBEAT, Type.REFUSED}

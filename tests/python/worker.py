@@ -21,6 +21,7 @@ from frames import VERSION, Frame, Route, Type, Unusable, receive, send
 
 HELLO_BODY = 65536
 PROGRESS_TEXT = 1024
+SAVED = 1 << 20
 
 
 class Failure(Exception):
@@ -46,6 +47,7 @@ class Worker:
         self.writing = threading.Lock()
         self.held: deque[Frame] = deque()  # the first one is executed
         self.cancelled: set[tuple[int, int]] = set()  # ids and attempts of those held
+        self.histories: dict[tuple[int, int], dict[str, Any]] = {}  # the same of those held that were tried before
         self.stopping = False
         self.bell, ringer = socket.socketpair()  # a signal makes it readable, and so ends `notice`
         ringer.setblocking(False)
@@ -68,9 +70,11 @@ class Worker:
         assignment: dict[str, Any] = broker.get("assignment") or {}
         self.max_body = broker["max_body"]
         self.prefetch = assignment.get("prefetch", 1)
+        self.broker_saves = "save" in (broker.get("features") or [])
         hello = {"versions": [VERSION], "role": "worker", "max_body": self.max_body, "software": "python-worker/1"}
         worker = {"methods": list(METHODS), "slots": 1}
-        self.say([Type.HELLO], {**hello, "features": ["heartbeat"], "pid": os.getpid(), "worker": worker})
+        features = ["heartbeat", "history"]
+        self.say([Type.HELLO], {**hello, "features": features, "pid": os.getpid(), "worker": worker})
         if every := assignment.get("heartbeat_ms", 0):
             threading.Thread(target=self._beat, args=[every / 1000], daemon=True).start()
 
@@ -88,7 +92,9 @@ class Worker:
             self.notice(0 if self.held else None)
             if self.held and not self.stopping:
                 self._execute(Task(self, self.held[0].route), self.held[0])
-                self.cancelled.discard(self.held.popleft().route[:2])
+                done = self.held.popleft().route[:2]
+                self.cancelled.discard(done)
+                self.histories.pop(done, None)
 
     def _execute(self, task: Task, request: Frame) -> None:
         try:
@@ -122,6 +128,8 @@ class Worker:
             if frame.route.slot != 0 or len(self.held) >= self.prefetch:
                 raise Unusable("unexpected", "a request for no slot of this worker, or one too many")
             self.held.append(frame)
+        elif frame.type is Type.HISTORY:
+            self.histories[frame.route[:2]] = frame.control()
         elif frame.type is Type.CANCEL:
             if frame.route[:2] in {request.route[:2] for request in self.held}:
                 self.cancelled.add(frame.route[:2])
@@ -183,6 +191,21 @@ class Task(NamedTuple):
     def partial(self, body: Any) -> None:
         self.worker.reply([Type.PARTIAL, self.end], body)
 
+    def save(self, value: Any) -> None:
+        """Leaves it for the next attempt."""
+        if not self.worker.broker_saves:
+            raise Failure("not_saved", "the broker is too old")
+        if (length := len(cbor2.dumps(value))) > SAVED:
+            raise Failure("not_saved", f"{length} bytes, and the broker keeps {SAVED}")
+        self.worker.reply([Type.SAVE, self.end], value)
+
+    def saved(self) -> Any:
+        saved = self.history().get("saved")
+        return None if saved is None else cbor2.loads(saved)
+
+    def history(self) -> dict[str, Any]:
+        return self.worker.histories.get(self.route[:2], {})
+
     def heed(self, seconds: float = 0) -> None:
         """Between two steps: ends the handler if its request was cancelled. Waits for that up to so long."""
         self.worker.notice(seconds)
@@ -225,6 +248,17 @@ def crash(task: Task, attempts: int) -> Any:
     return {"attempt": task.route.attempt}
 
 
+def steps(task: Task, wanted: dict[str, Any]) -> Any:
+    """Saves after each step which attempt did it, and kills its process when some are done; the next attempt goes on."""
+    done = task.saved() or []
+    while len(done) < wanted["steps"]:
+        done.append(task.route.attempt)
+        task.save(done)
+        if len(done) in wanted["dies"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return {"steps": done, "previous": task.history().get("previous", [])}
+
+
 def broken(_: Task, body: dict[str, Any]) -> Any:
     return body["missing"]
 
@@ -237,6 +271,7 @@ METHODS: dict[str, tuple[type, Callable[[Task, Any], Any]]] = {
     "parts": (int, parts),
     "sleep": (int, sleep),
     "crash": (int, crash),
+    "steps": (dict, steps),
     "broken": (dict, broken),
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifeboat_protocol::method;
+use lifeboat_protocol::{PreviousAttempt, method};
 use serde::{Deserialize, Serialize};
 
 /// What a worker does with a request.
@@ -222,6 +222,58 @@ pub struct Acted {
     /// When [`Deed::AnswerLate`] was told to stop; see [`now`](crate::clock::now).
     pub told_at: Option<u64>,
 }
+
+/// Does steps, saving after each, until its attempt is to end; the next attempt goes on. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// How many there are.
+    pub steps: u64,
+    /// After which step the first attempts end, in order, and how; later ones do all that is left.
+    pub ends: Vec<(u64, StepsEnd)>,
+    /// So many bytes of padding in what is saved.
+    pub padding: usize,
+}
+
+/// How an attempt at [`Steps`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepsEnd {
+    /// SIGKILL to itself, right after the save has returned.
+    Kill,
+    /// It never comes back.
+    Hang,
+    /// The handler says no, and that another attempt may succeed.
+    Fail,
+    /// The handler panics.
+    Panic,
+}
+
+/// A step that was done: by which attempt, in which worker and incarnation.
+pub type Step = (u16, String, u64);
+
+/// What became of [`Steps`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stepped {
+    /// Every step that was saved, in order.
+    pub steps: Vec<Step>,
+    /// What the last attempt found saved.
+    pub found: Option<usize>,
+    /// What the last attempt was told of those before it.
+    pub previous: Vec<PreviousAttempt>,
+    /// Which slot finished it.
+    pub slot: u8,
+}
+
+method!("steps": Steps => Stepped);
+
+/// Saves so many bytes, encoded; after the first of them it kills itself. Answers with how many bytes the next attempt
+/// found, and the error of a save of one byte more than may be. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaveBytes {
+    /// How many, at least 65536.
+    pub bytes: usize,
+}
+
+method!("save_bytes": SaveBytes => (Option<usize>, Option<String>));
 
 /// Answers after so many milliseconds, asynchronously: a cancel ends it at once. SDK workers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,6 +64,7 @@ parts = {{}}
 sleep = {{}}
 broken = {{}}
 crash = {{ retry = {{ max_attempts = 3 }} }}
+steps = {{ retry = {{ max_attempts = 3 }} }}
 "#
     )
 }

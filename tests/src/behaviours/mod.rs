@@ -40,6 +40,7 @@ mod oversized;
 mod panic;
 mod raw;
 mod regroup;
+mod save;
 mod say;
 mod sdk;
 mod segfault;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use lifeboat_worker::prelude::*;
 
-use super::{commit, echo, fail, signs};
-use crate::act::{Act, Acted, Deed, Wait};
+use super::{commit, echo, fail, save, signs};
+use crate::act::{Act, Acted, Deed, SaveBytes, Steps, Wait};
 
 pub(super) fn run() -> ExitCode {
-    Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait).run().report()
+    let worker = Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait);
+    worker.handle::<Steps>(save::steps).handle_blocking::<SaveBytes>(save::bytes).run().report()
 }
 
 pub(super) fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
