@@ -40,6 +40,10 @@ pub enum CallError {
         message: String,
         /// Whether the handler thinks that another attempt may succeed.
         retryable: bool,
+        /// When the handler says to try again, if it said it. The broker has waited for that long before each further
+        /// attempt that it made; a wait past the deadline ends the request at once. In a box, so that errors stay small:
+        /// [`retry_after()`](Self::retry_after) gives it without.
+        retry_after: Option<Box<Duration>>,
         /// Whatever else the handler said; `Value::Null` if nothing.
         details: Box<Value>,
         /// All attempts, oldest first.
@@ -256,6 +260,18 @@ impl CallError {
                 | RejectWhy::Quarantined => false,
             },
             Self::Connect(error) => error.is_transient(),
+        }
+    }
+
+    /// When to try again, if the handler (`Failed`) or the broker (`Rejected`) said it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Failed { retry_after, .. } = self {
+            retry_after.as_deref().copied()
+        } else if let Self::Rejected { retry_after, .. } = self {
+            *retry_after
+        } else {
+            None
         }
     }
 

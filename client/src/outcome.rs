@@ -31,6 +31,10 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             });
             CallError::Failed {
                 method,
+                retry_after: failure
+                    .retry_after_ms
+                    .filter(|_| failure.retryable)
+                    .map(|millis| Box::new(Duration::from_millis(millis))),
                 code: failure.code,
                 message: failure.message,
                 retryable: failure.retryable,

@@ -2,6 +2,8 @@
 //!
 //! Owns their shapes. Must never carry a verdict on a death: a process cannot judge itself.
 
+use std::time::Duration;
+
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
@@ -15,16 +17,31 @@ pub struct Failure {
     /// Whether another attempt may succeed; false when missing.
     #[serde(default)]
     pub retryable: bool,
+    /// How long to wait before another attempt, at least, in milliseconds; it counts only where `retryable` is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     /// Whatever else the handler says; null when missing.
     #[serde(default = "null", skip_serializing_if = "Value::is_null")]
     pub details: Value,
 }
 
 impl Failure {
-    /// A failure that is not retryable and has no details.
+    /// A failure that is not retryable and has neither a wait nor details.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retryable: false, details: Value::Null }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: false,
+            retry_after_ms: None,
+            details: Value::Null,
+        }
+    }
+
+    /// How long another attempt is to wait, at least: `None` where none is wanted.
+    #[must_use]
+    pub fn again(&self) -> Option<Duration> {
+        self.retryable.then(|| Duration::from_millis(self.retry_after_ms.unwrap_or(0)))
     }
 }
 

@@ -285,7 +285,8 @@ async fn a_failure_is_no_crash() {
 
     let error = failing(&client, Deed::Fail { retryable: false }).await;
 
-    let CallError::Failed { method, code, message, retryable, details, attempts } = &error else {
+    let CallError::Failed { method, code, message, retryable, retry_after: None, details, attempts } = &error
+    else {
         panic!("{error:?}")
     };
     assert_eq!((method.as_str(), code.as_str(), *retryable), ("act", "asked_to_fail", false));

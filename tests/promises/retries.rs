@@ -1,12 +1,13 @@
 //! Retries: asked for, counted, and on another worker.
 
 use std::fs;
+use std::time::Duration;
 
 use lifeboat_client::{AttemptReport, CallError, RetryOn};
 use lifeboat_tests::act::{Act, Deed};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually};
 
-use crate::common::{config, echo};
+use crate::common::{config, echo, timed, within};
 
 const CRASH_3: &str = r#"retry = { on = ["crash"], max_attempts = 3 }"#;
 
@@ -180,5 +181,32 @@ async fn what_is_retried_may_be_narrowed_by_the_caller() {
     let request = client.request(Act::new(Deed::Exit(1))).retry_on([RetryOn::Failed]);
     let error = request.await.expect_err("it crashes");
     assert_eq!(error.attempts().len(), 1, "the caller wants only failures retried: {error:?}");
+    broker.stop();
+}
+
+#[tokio::test]
+async fn not_sooner_than_the_handler_asks_and_not_past_the_deadline() {
+    const WAIT: Duration = Duration::from_millis(300);
+    let _turn = Turn::shared();
+    let policy =
+        r#"retry = { on = ["failed"], max_attempts = 3, backoff = { first = "0ms", then = "1ms" } }"#;
+    let broker = Broker::start(config("sdk", 2, "", policy)).await;
+    let client = broker.client().await;
+    let asks = || Act::new(Deed::FailFor(300));
+
+    let (reply, took) = timed(client.request(asks().until(1))).await;
+    assert_eq!(reply.expect("the second attempt answers").attempts(), 2);
+    within(took, WAIT, LIMIT);
+
+    let (error, took) = timed(client.call(asks())).await;
+    let error = error.expect_err("it fails three times");
+    assert_eq!((error.attempts().len(), error.retry_after()), (3, Some(WAIT)), "{error:?}");
+    within(took, 2 * WAIT, LIMIT);
+
+    let (error, took) = timed(client.request(Act::new(Deed::FailFor(60_000))).timeout(LIMIT)).await;
+    let error = error.expect_err("no attempt fits before the deadline");
+    assert_eq!((error.attempts().len(), error.is_retryable()), (1, true), "{error:?}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
+    within(took, Duration::ZERO, LIMIT / 2);
     broker.stop();
 }

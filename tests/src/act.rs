@@ -17,6 +17,8 @@ pub enum Deed {
         /// Whether another attempt may succeed.
         retryable: bool,
     },
+    /// Says no, and that another attempt may succeed after so many milliseconds. SDK workers only.
+    FailFor(u64),
     /// Exits with this code.
     Exit(i32),
     /// Calls `abort()`.

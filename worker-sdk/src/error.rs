@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use lifeboat_protocol::{Failure, Value};
 use serde::Serialize;
@@ -43,6 +44,7 @@ pub struct HandlerError {
     code: String,
     message: String,
     retryable: bool,
+    retry_after: Option<Duration>,
     details: Value,
     cancelled: bool,
 }
@@ -55,6 +57,7 @@ impl HandlerError {
             code: code.into(),
             message: message.into(),
             retryable: false,
+            retry_after: None,
             details: Value::Null,
             cancelled: false,
         }
@@ -64,6 +67,33 @@ impl HandlerError {
     #[must_use]
     pub const fn retryable(mut self) -> Self {
         self.retryable = true;
+        self
+    }
+
+    /// Says that another attempt may succeed, and not to begin one sooner than this: a limit upstream, a lock that is
+    /// held. Implies [`retryable`](Self::retryable).
+    ///
+    /// The broker waits that long before its next attempt, or as long as its own backoff if that is longer. It makes
+    /// none that could begin only after the request's deadline: the failure is then final at once, and the caller's
+    /// `Failed` has this `retry_after`. Whole milliseconds travel, rounded up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lifeboat_worker::HandlerError;
+    ///
+    /// fn ask_upstream() -> Result<(), HandlerError> {
+    ///     Err(HandlerError::new("rate_limited", "upstream wants a pause").retry_after(Duration::from_secs(2)))
+    /// }
+    ///
+    /// let error = ask_upstream().unwrap_err();
+    /// assert!(error.is_retryable());
+    /// assert_eq!(error.least_wait(), Some(Duration::from_secs(2)));
+    /// ```
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retryable = true;
+        self.retry_after = Some(wait);
         self
     }
 
@@ -79,8 +109,9 @@ impl HandlerError {
     /// What such a message said.
     #[cfg(feature = "testing")]
     pub(crate) fn from_failure(failure: Failure) -> Self {
-        let Failure { code, message, retryable, details } = failure;
-        Self { code, message, retryable, details, cancelled: false }
+        let Failure { code, message, retryable, details, retry_after_ms } = failure;
+        let retry_after = retry_after_ms.map(Duration::from_millis);
+        Self { code, message, retryable, retry_after, details, cancelled: false }
     }
 
     /// The code.
@@ -101,6 +132,12 @@ impl HandlerError {
         self.retryable
     }
 
+    /// How long the next attempt is to wait, at least, if [`retry_after`](Self::retry_after) was said.
+    #[must_use]
+    pub const fn least_wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Whether it says that the handler stopped because of a cancel.
     pub(crate) const fn is_cancelled(&self) -> bool {
         self.cancelled
@@ -108,8 +145,9 @@ impl HandlerError {
 
     /// The message to the broker.
     pub(crate) fn into_failure(self) -> Failure {
-        let Self { code, message, retryable, details, .. } = self;
-        Failure { code: cut(code), message: cut(message), retryable, details }
+        let Self { code, message, retryable, retry_after, details, .. } = self;
+        let retry_after_ms = retry_after.map(whole_millis);
+        Failure { code: cut(code), message: cut(message), retryable, retry_after_ms, details }
     }
 }
 
@@ -147,6 +185,11 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
 #[error("the request was cancelled")]
 pub struct Cancelled;
 
+/// In milliseconds, rounded up: a wait is never shorter than what was asked for.
+fn whole_millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 /// Cuts a text that is too long to travel, at a character's boundary.
 pub(crate) fn cut(mut text: String) -> String {
     if text.len() > MAX_MESSAGE {
@@ -177,6 +220,17 @@ mod tests {
         assert_eq!(chained.message(), "outer: inner: the request was cancelled");
         assert!(chained.is_cancelled());
         assert!(!plain.is_cancelled());
+    }
+
+    #[test]
+    fn a_wait_implies_another_attempt_and_is_rounded_up() {
+        let waits = [(Duration::ZERO, 0), (Duration::from_nanos(1), 1), (Duration::MAX, u64::MAX)];
+        for (wait, millis) in waits {
+            let failure = HandlerError::new("busy", "later").retry_after(wait).into_failure();
+            assert_eq!((failure.retryable, failure.retry_after_ms), (true, Some(millis)));
+        }
+        let failure = HandlerError::new("busy", "later").retryable().into_failure();
+        assert_eq!((failure.retryable, failure.retry_after_ms), (true, None));
     }
 
     #[test]

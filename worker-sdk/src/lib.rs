@@ -75,7 +75,8 @@
 //!   for long.
 //! * **Answers are written before the slot's next request starts**, so a crash of the next request cannot lose them.
 //! * **An error is an answer.** [`HandlerError`] reaches the caller as `Failed`; the process is healthy. It is final
-//!   unless it says [`retryable`](HandlerError::retryable).
+//!   unless it says [`retryable`](HandlerError::retryable), or [`retry_after`](HandlerError::retry_after) to be left alone
+//!   for a while first.
 //! * **A panic retires its slot**, after its message and location were told: what a panic left half changed must not
 //!   serve the next caller. The other slots go on; when none is left the process ends. The default panic output still goes
 //!   to stderr.

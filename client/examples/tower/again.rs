@@ -20,7 +20,7 @@ impl<R: Clone, T> Policy<R, T, CallError> for Again {
             return None;
         }
         self.left -= 1;
-        // A program would wait here: for as long as `retry_after` of `Rejected` says, if it says.
+        // A program would wait here: for as long as `retry_after()` says, if it says.
         Some(ready(()))
     }
 

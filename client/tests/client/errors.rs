@@ -125,6 +125,20 @@ async fn a_handlers_no() {
 }
 
 #[tokio::test]
+async fn a_failure_says_when_to_try_again_if_that_is_of_use() {
+    for (retryable, said, told) in [
+        (true, Some(1_500), Some(Duration::from_millis(1_500))),
+        (true, None, None),
+        (false, Some(1_500), None),
+    ] {
+        let failure = Failure { retryable, retry_after_ms: said, ..Failure::new("busy", "later") };
+        let failed = ErrorBody { failure: Some(failure), ..body(OutcomeLabel::Failed) };
+        let error = outcome(1, failed).await;
+        assert_eq!((error.retry_after(), error.is_retryable()), (told, retryable));
+    }
+}
+
+#[tokio::test]
 async fn a_timeout_that_the_broker_tells_of() {
     let timed_out = |which, attempts| ErrorBody {
         which: Some(which),

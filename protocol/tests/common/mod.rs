@@ -155,12 +155,15 @@ pub(crate) fn values(depth: u32) -> impl Strategy<Value = Value> {
 }
 
 pub(crate) fn failures() -> impl Strategy<Value = Failure> {
-    (texts(), texts(), any::<bool>(), values(4)).prop_map(|(code, message, retryable, details)| Failure {
-        code,
-        message,
-        retryable,
-        details,
-    })
+    (texts(), texts(), any::<bool>(), any::<Option<u64>>(), values(4)).prop_map(
+        |(code, message, retryable, retry_after_ms, details)| Failure {
+            code,
+            message,
+            retryable,
+            retry_after_ms,
+            details,
+        },
+    )
 }
 
 pub(crate) fn hellos() -> impl Strategy<Value = Hello> {

@@ -201,6 +201,7 @@ fn failure() -> Failure {
         code: "bad_image".into(),
         message: "not a PNG".into(),
         retryable: true,
+        retry_after_ms: None,
         details: Value::Map(vec![(Value::from("offset"), Value::from(17))]),
     }
 }
@@ -211,6 +212,14 @@ fn from_worker() -> Vec<Vector> {
     let reasons = vec!["slot 0: index out of bounds at src/main.rs:3:7".into(), "slot 1: boom".into()];
     vec![
         failed("failure", failure()),
+        failed(
+            "failure_retry_after",
+            Failure {
+                retryable: true,
+                retry_after_ms: Some(1_500),
+                ..Failure::new("busy", "come back later")
+            },
+        ),
         failed("failure_plain", Failure::new("busy", "try another day")),
         panicked(
             "panicked",

@@ -78,12 +78,12 @@ impl<Q, A> Core<Q, A> {
                 }
                 self.recover(pool);
             }
-            Answer::Failed { answer, retryable } => {
+            Answer::Failed { answer, again } => {
                 self.worker(berth).note_failure();
                 if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
                     self.end_attempt(held.request, AttemptEnd::Failed, None);
                     let ask = Retriable {
-                        trigger: Trigger::Failed { retryable },
+                        trigger: Trigger::Failed { again },
                         cause: RetryCause::Failed,
                         otherwise: Outcome::Failed { answer },
                     };

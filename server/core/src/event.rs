@@ -246,8 +246,8 @@ pub enum Answer<A> {
     Failed {
         /// The handle of what it said.
         answer: A,
-        /// It says that another attempt may succeed.
-        retryable: bool,
+        /// It says that another attempt may succeed, and not to begin one sooner than this. `None` says no.
+        again: Option<Duration>,
     },
     /// The handler panicked; its slot is retired.
     Panicked {

@@ -19,8 +19,8 @@ pub enum Trigger {
     Stall,
     /// The handler said no.
     Failed {
-        /// It says that another attempt may succeed.
-        retryable: bool,
+        /// It says that another attempt may succeed, and not to begin one sooner than this. `None` says no.
+        again: Option<Duration>,
     },
 }
 
@@ -75,11 +75,11 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
         return Decision::GiveUp(GiveUp::NotAskedFor);
     };
     let on = on.and(ask.on);
-    let asked_for = match ask.trigger {
-        Trigger::Crash => on.crash,
-        Trigger::Timeout => on.timeout,
-        Trigger::Stall => on.stall,
-        Trigger::Failed { retryable } => on.failed && retryable,
+    let (asked_for, at_least) = match ask.trigger {
+        Trigger::Crash => (on.crash, Duration::ZERO),
+        Trigger::Timeout => (on.timeout, Duration::ZERO),
+        Trigger::Stall => (on.stall, Duration::ZERO),
+        Trigger::Failed { again } => (on.failed && again.is_some(), again.unwrap_or_default()),
     };
     if !asked_for {
         return Decision::GiveUp(GiveUp::NotAskedFor);
@@ -87,7 +87,7 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     if ask.attempts >= ask.max_attempts.min(max_attempts.get()) {
         return Decision::GiveUp(GiveUp::AttemptsUsedUp);
     }
-    let wait = jittered(ceiling(backoff, ask.attempts), backoff.jitter, ask.fraction);
+    let wait = jittered(ceiling(backoff, ask.attempts), backoff.jitter, ask.fraction).max(at_least);
     if ask.now + wait >= ask.deadline {
         return Decision::GiveUp(GiveUp::Deadline);
     }

@@ -43,7 +43,7 @@ fn triggers() -> impl Strategy<Value = Trigger> {
         Just(Trigger::Crash),
         Just(Trigger::Timeout),
         Just(Trigger::Stall),
-        any::<bool>().prop_map(|retryable| Trigger::Failed { retryable }),
+        proptest::option::of(lengths()).prop_map(|again| Trigger::Failed { again }),
     ]
 }
 
@@ -77,20 +77,22 @@ proptest! {
             Trigger::Crash => on.crash && wish.crash,
             Trigger::Timeout => on.timeout && wish.timeout,
             Trigger::Stall => on.stall && wish.stall,
-            Trigger::Failed { retryable } => on.failed && wish.failed && retryable,
+            Trigger::Failed { again } => on.failed && wish.failed && again.is_some(),
         };
+        let least = if let Trigger::Failed { again: Some(least) } = trigger { least } else { Duration::ZERO };
         match decision {
             Decision::Again { wait } => {
                 prop_assert!(asked && attempts < max_attempts && attempts < most.get());
                 prop_assert!(now + wait < deadline);
-                prop_assert!(wait <= ceiling(backoff, attempts) && wait <= backoff.max);
+                prop_assert!(wait >= least, "as long as the handler asks for");
+                prop_assert!(wait <= ceiling(backoff, attempts).max(least) && wait <= backoff.max.max(least));
             }
             Decision::GiveUp(GiveUp::NotAskedFor) => prop_assert!(!asked),
             Decision::GiveUp(GiveUp::AttemptsUsedUp) => {
                 prop_assert!(attempts >= max_attempts || attempts >= most.get());
             }
             Decision::GiveUp(GiveUp::Deadline) => {
-                prop_assert!(now + ceiling(backoff, attempts) >= deadline);
+                prop_assert!(now + ceiling(backoff, attempts).max(least) >= deadline);
             }
         }
     }

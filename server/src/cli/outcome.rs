@@ -37,6 +37,7 @@ struct ErrorJson<'a> {
     unanswered: Option<bool>,
     /// `rejected`: why.
     why: Option<&'static str>,
+    /// `rejected` and `failed`: when to try again, if anybody said it.
     retry_after_ms: Option<u64>,
     attempts: Vec<Json>,
 }
@@ -51,6 +52,7 @@ pub(super) fn error_json(error: &CallError) -> Result<Json, serde_json::Error> {
         may_have_executed: error.may_have_executed(),
         is_retryable: error.is_retryable(),
         reason: error.crash_reason().map(reason_json),
+        retry_after_ms: error.retry_after().map(millis),
         attempts: error.attempts().iter().map(attempt_json).collect(),
         ..ErrorJson::default()
     };
@@ -66,8 +68,8 @@ pub(super) fn error_json(error: &CallError) -> Result<Json, serde_json::Error> {
         (shown.which, shown.limit_ms) = (Some(which.as_str()), limit.map(millis));
         shown.unanswered = Some(*unanswered);
     }
-    if let CallError::Rejected { why, retry_after, .. } = error {
-        (shown.why, shown.retry_after_ms) = (Some(why.as_str()), retry_after.map(millis));
+    if let CallError::Rejected { why, .. } = error {
+        shown.why = Some(why.as_str());
     }
     serde_json::to_value(shown)
 }
@@ -123,7 +125,7 @@ fn reason_json(reason: &CrashReason) -> Json {
 pub(super) fn told(error: &CallError) -> String {
     let mut text = with_sources(error);
     // Writing to a text cannot fail.
-    if let CallError::Rejected { retry_after: Some(after), .. } = error {
+    if let Some(after) = error.retry_after() {
         let _ = write!(text, "; try again in {after:?}");
     }
     for AttemptReport { number, worker, pid, duration, end, reason, .. } in error.attempts() {
@@ -275,12 +277,15 @@ mod tests {
             code: "too_wide".into(),
             message: "no more than 4096".into(),
             retryable: true,
+            retry_after: Some(Box::new(Duration::from_millis(1_500))),
             details: Box::new(ciborium::Value::from(4096)),
             attempts: Vec::new(),
         };
         let failure =
             json!({ "code": "too_wide", "message": "no more than 4096", "retryable": true, "details": 4096 });
-        assert_eq!(error_json(&error).unwrap()["failure"], failure);
+        let shown = error_json(&error).unwrap();
+        assert_eq!((&shown["failure"], &shown["retry_after_ms"]), (&failure, &json!(1_500)));
+        assert_eq!(told(&error), "'resize' failed: no more than 4096 (too_wide); try again in 1.5s");
     }
 
     #[test]

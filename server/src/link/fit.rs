@@ -42,7 +42,7 @@ impl Links {
         let instead = |text: String| {
             tracing::warn!(limit = most, "a request fails for its client's limit: {text}");
             let failure = Failure::new(TOO_LARGE, text);
-            Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(Box::new(failure))), retryable: false }
+            Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(Box::new(failure))), again: None }
         };
         match answer {
             Answer::Ok(_) if len > most => instead(format!(
@@ -51,17 +51,16 @@ impl Links {
             Answer::Ok(_) if self.withheld.contains(&whose) => instead(format!(
                 "a part was larger than the {most} bytes that the client takes; raise its max_body or answer less"
             )),
-            Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(failure)), retryable }
-                if len > most =>
-            {
-                let code = cut(failure.code);
+            Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(failure)), again } if len > most => {
+                let Failure { code, message, retryable, retry_after_ms, .. } = *failure;
+                let code = cut(code);
                 tracing::warn!(
                     limit = most,
                     code,
                     "a failure is over its client's limit; its details are left out"
                 );
-                let failure = Failure { retryable, ..Failure::new(code, cut(failure.message)) };
-                Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(Box::new(failure))), retryable }
+                let failure = Failure { retryable, retry_after_ms, ..Failure::new(code, cut(message)) };
+                Answer::Failed { answer: AnswerPayload(AnswerForm::Failure(Box::new(failure))), again }
             }
             answer
             @ (Answer::Ok(_) | Answer::Failed { .. } | Answer::Panicked { .. } | Answer::Cancelled) => answer,

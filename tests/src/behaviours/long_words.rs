@@ -9,12 +9,7 @@ pub(super) fn commit(link: &mut Link, route: Route, words: Words, len: usize) {
     let (text, mut out) = ("w".repeat(len), Vec::new());
     let put = match words {
         Words::Failure => {
-            let failure = Failure {
-                code: "long".to_owned(),
-                message: text,
-                retryable: true,
-                details: lifeboat_protocol::Value::Null,
-            };
+            let failure = Failure { retryable: true, ..Failure::new("long", text) };
             put_control(&mut out, MessageType::Failure, Some(route), &failure)
         }
         Words::Panicked => {

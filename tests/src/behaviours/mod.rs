@@ -131,6 +131,7 @@ fn commit(deed: &Deed) {
         Deed::Keep(mib) => keep::commit(*mib),
         Deed::Echo
         | Deed::Fail { .. }
+        | Deed::FailFor(_)
         | Deed::Signs { .. }
         | Deed::AnswerThen(_)
         | Deed::HalfAnswer(_)

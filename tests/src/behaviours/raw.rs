@@ -138,6 +138,7 @@ impl Link {
             Deed::Echo
             | Deed::EchoAfter(_)
             | Deed::Fail { .. }
+            | Deed::FailFor(_)
             | Deed::Exit(_)
             | Deed::Abort
             | Deed::Segfault

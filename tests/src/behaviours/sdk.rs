@@ -21,6 +21,9 @@ pub(super) fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
         if let Deed::Fail { retryable } = act.deed {
             return Err(fail::error(retryable));
         }
+        if let Deed::FailFor(millis) = act.deed {
+            return Err(fail::error(true).retry_after(Duration::from_millis(millis)));
+        }
         if let Deed::Signs { sign, times, pause, then } = &act.deed {
             signs::give(&context, *sign, *times, *pause)?;
             commit(then);

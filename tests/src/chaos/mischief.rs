@@ -156,6 +156,7 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         Deed::Echo
         | Deed::EchoAfter(_)
         | Deed::Fail { .. }
+        | Deed::FailFor(_)
         | Deed::Hang
         | Deed::Busy
         | Deed::IgnoreSigterm

@@ -38,7 +38,7 @@ fn a_running_request_is_cancelled_at_once_and_its_process_lives_if_it_stops() {
 
 #[test]
 fn an_answer_after_the_cancel_is_swallowed() {
-    for answer in [Answer::Ok(1), Answer::Failed { answer: 2, retryable: true }, Answer::Cancelled] {
+    for answer in [Answer::Ok(1), Answer::Failed { answer: 2, again: Some(ms(0)) }, Answer::Cancelled] {
         let mut boat = Boat::afloat(retrying(1, 3));
         let tag = boat.request();
         boat.cancel(tag);

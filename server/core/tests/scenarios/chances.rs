@@ -27,7 +27,7 @@ fn a_chance_is_one_process_and_one_request_at_a_time() {
     let [first, second] = [(); 2].map(|()| boat.request());
     assert!(boat.was_sent(first));
     assert_eq!(boat.rejected_why(second), RejectWhy::Tripped);
-    boat.answer(first, Answer::Failed { answer: 1, retryable: false });
+    boat.answer(first, Answer::Failed { answer: 1, again: None });
     assert_eq!(boat.state(), PoolState::Probing, "a failure shows nothing");
     let third = boat.request();
     boat.ok(third);

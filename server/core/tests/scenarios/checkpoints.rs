@@ -1,5 +1,7 @@
 //! What an attempt leaves for the next one.
 
+use std::time::Duration;
+
 use lifeboat_core::event::{Answer, Event};
 use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::AttemptNumber;
@@ -88,7 +90,7 @@ fn what_is_saved_does_not_stand_in_the_way_of_a_retry_and_is_forgotten_at_the_en
     let mut boat = Boat::afloat(settings);
     let tag = boat.stream(false);
     boat.save(tag, 1);
-    boat.answer(tag, Answer::Failed { answer: 1, retryable: true });
+    boat.answer(tag, Answer::Failed { answer: 1, again: Some(Duration::ZERO) });
     assert_eq!(boat.sent(tag).past, (1, Some(1)));
     let request = boat.sent(tag).request;
     boat.ok(tag);

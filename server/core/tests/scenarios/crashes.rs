@@ -114,7 +114,7 @@ fn an_answer_written_before_the_death_is_delivered() {
 fn a_handled_error_is_no_crash() {
     let mut boat = Boat::afloat(retrying(1, 3));
     let tag = boat.request();
-    boat.answers(life(0, 1), Answer::Failed { answer: 1, retryable: true });
+    boat.answers(life(0, 1), Answer::Failed { answer: 1, again: Some(ms(0)) });
     assert_eq!(boat.kind(tag), Some(OutcomeKind::Failed), "retry covers crashes alone");
     assert!(boat.crashes().is_empty());
     let view = boat.core.view(boat.now);
@@ -127,7 +127,7 @@ fn handled_errors_and_crashes_draw_on_one_counter() {
     settings.methods[0].retry = retry(RetryOn { failed: true, ..RetryOn::default() }, 2);
     let mut boat = Boat::afloat(settings);
     let tag = boat.request();
-    boat.answers(life(0, 1), Answer::Failed { answer: 1, retryable: true });
+    boat.answers(life(0, 1), Answer::Failed { answer: 1, again: Some(ms(0)) });
     boat.dies(life(1, 1), signal(11));
     assert_eq!(boat.kind(tag), Some(OutcomeKind::Crashed));
 }

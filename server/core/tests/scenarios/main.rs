@@ -16,6 +16,7 @@ mod prefetch;
 mod queue;
 mod recycling;
 mod restarts;
+mod retry_after;
 mod settings;
 mod shutdowns;
 mod slots;

@@ -55,7 +55,7 @@ fn after_its_number_of_answers() {
     boat.ok(first);
     assert!(due(&boat).is_empty());
     let second = boat.request();
-    boat.answer(second, Answer::Failed { answer: 1, retryable: false });
+    boat.answer(second, Answer::Failed { answer: 1, again: None });
     assert_eq!(due(&boat), [(life(0, 1), StopReason::RecycleRequests)]);
     assert_eq!(boat.spawned(), [life(0, 2)], "the successor is ordered while the old one serves on");
     let meanwhile = boat.request();

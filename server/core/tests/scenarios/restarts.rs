@@ -85,7 +85,7 @@ fn failures_in_a_row_are_counted_and_an_ok_ends_the_row() {
         (worker.consecutive_failures, worker.consecutive_crashes)
     };
     boat.request();
-    boat.answers(life(0, 1), Answer::Failed { answer: 1, retryable: false });
+    boat.answers(life(0, 1), Answer::Failed { answer: 1, again: None });
     boat.request();
     boat.dies(life(0, 1), signal(11));
     assert_eq!(counts(&boat), (2, 1));

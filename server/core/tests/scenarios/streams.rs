@@ -92,8 +92,8 @@ fn a_failed_attempt_is_told_only_if_another_one_follows() {
     settings.methods[0].retry = retry(RetryOn { failed: true, ..RetryOn::NOTHING }, 2);
     let mut boat = Boat::afloat(settings);
     let tag = boat.stream(false);
-    boat.answer(tag, Answer::Failed { answer: 1, retryable: true });
-    boat.answer(tag, Answer::Failed { answer: 2, retryable: true });
+    boat.answer(tag, Answer::Failed { answer: 1, again: Some(ms(0)) });
+    boat.answer(tag, Answer::Failed { answer: 2, again: Some(ms(0)) });
     let heard = boat.heard_of(tag);
     let [Heard::AttemptFailed(record)] = &heard[..] else { panic!("{heard:?}") };
     assert_eq!((record.number, record.end), (FIRST, AttemptEnd::Failed));

@@ -240,7 +240,7 @@ fn those_whose_handler_asked_for_another_try_keep_waiting() {
     settings.methods[0].retry = retry(RetryOn { failed: true, ..RetryOn::NOTHING }, 2);
     let mut boat = Boat::afloat(touchy(settings));
     let [asks, runs] = [(); 2].map(|()| boat.request());
-    boat.answer(asks, Answer::Failed { answer: 1, retryable: true });
+    boat.answer(asks, Answer::Failed { answer: 1, again: Some(ms(0)) });
     assert!(boat.core.view(boat.now).pools[0].queue_depth == 1, "it avoids its last worker");
     trip_with_worker_0(&mut boat);
     assert_eq!(boat.kinds([asks, runs]), [None; 2]);
@@ -251,7 +251,7 @@ fn those_whose_handler_asked_for_another_try_keep_waiting() {
         1,
         "one at a time: another one runs"
     );
-    boat.answer(runs, Answer::Failed { answer: 1, retryable: false });
+    boat.answer(runs, Answer::Failed { answer: 1, again: None });
     assert_eq!(boat.place(asks), (1, 0));
     boat.ok(asks);
     assert_eq!((boat.kind(asks), boat.state()), (Some(OutcomeKind::Ok), PoolState::Serving));

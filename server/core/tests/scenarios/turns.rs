@@ -104,7 +104,7 @@ fn requests_that_come_back_go_before_all_turns() {
     let back = ask(&mut boat, CLIENT);
     let a = ask(&mut boat, CLIENT);
     let b = ask(&mut boat, SECOND);
-    boat.answer(back, Answer::Failed { answer: 1, retryable: true });
+    boat.answer(back, Answer::Failed { answer: 1, again: Some(ms(0)) });
     assert_eq!(boat.sent.last().map(|sent| sent.tag), Some(back), "its client had its turn");
     assert_eq!(work_off(&mut boat), [a, b]);
     assert_eq!(boat.kind(back), Some(OutcomeKind::Ok));

@@ -61,7 +61,7 @@ fn so_is_a_timeout() {
 fn so_is_a_failure() {
     let mut boat = Boat::afloat(on(ALL));
     let tag = boat.request_with(wanting(RetryOn { failed: false, ..ALL }));
-    boat.answers(life(0, 1), Answer::Failed { answer: 1, retryable: true });
+    boat.answers(life(0, 1), Answer::Failed { answer: 1, again: Some(ms(0)) });
     assert_eq!(boat.kind(tag), Some(OutcomeKind::Failed));
 }
 
@@ -69,7 +69,7 @@ fn so_is_a_failure() {
 fn the_client_cannot_widen_the_policy() {
     let mut boat = Boat::afloat(on(RetryOn { crash: true, ..RetryOn::NOTHING }));
     let tag = boat.request_with(wanting(ALL));
-    boat.answers(life(0, 1), Answer::Failed { answer: 1, retryable: true });
+    boat.answers(life(0, 1), Answer::Failed { answer: 1, again: Some(ms(0)) });
     assert_eq!(boat.kind(tag), Some(OutcomeKind::Failed));
     let mut boat = Boat::afloat(plain(2));
     let tag = boat.request_with(wanting(ALL));

@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 68] = [
+const WORTH_MEETING: [&str; 70] = [
     "a slot retired, its process goes on",
     "a successor failed",
     "accepted told",
@@ -46,6 +46,7 @@ const WORTH_MEETING: [&str; 68] = [
     "finished",
     "given back by a retired slot",
     "given back unread",
+    "its handler asked for a wait past its deadline",
     "late answer",
     "leak",
     "may have started",
@@ -93,6 +94,7 @@ const WORTH_MEETING: [&str; 68] = [
     "worker drained",
     "worker killed",
     "worker restarted",
+    "waited as its handler asked",
     "waits although a process has room, for another worker",
 ];
 

@@ -136,9 +136,9 @@ pub(super) fn worker_event(
         Header::Answer { route } => Ok(answered(route, Answer::Ok(frame()))),
         Header::Failure { route } => {
             let failure: wire::Failure = worker_body(message)?;
-            let retryable = failure.retryable;
+            let again = failure.again();
             let answer = AnswerPayload(AnswerForm::Failure(Box::new(failure)));
-            Ok(answered(route, Answer::Failed { answer, retryable }))
+            Ok(answered(route, Answer::Failed { answer, again }))
         }
         Header::Panicked { route } => {
             let Panicked { message, location } = worker_body(message)?;

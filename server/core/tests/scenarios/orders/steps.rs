@@ -134,7 +134,7 @@ pub(super) fn board(case: &Case<'_>) -> (Boat, ClientTag, Vec<ClientTag>) {
             neighbours.push(boat.request());
         }
         Step::BackingOff => {
-            boat.answer(watched, Answer::Failed { answer: 1, retryable: true });
+            boat.answer(watched, Answer::Failed { answer: 1, again: Some(ms(0)) });
             neighbours.push(boat.request());
         }
     }

@@ -1,5 +1,7 @@
 //! What the slots of a process do: execute, tell of it, answer; and everything wild.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use lifeboat_core::event::Answer;
 use lifeboat_core::evidence::OomEvidence;
@@ -32,7 +34,7 @@ impl Process {
         let answer = if cancelled && !chance(rng, temper.ignores_cancel) {
             match rng.u32(0..4) {
                 0 => Answer::Ok(rng.u64(..)),
-                1 => Answer::Failed { answer: 1, retryable: rng.bool() },
+                1 => Answer::Failed { answer: 1, again: again(rng) },
                 _ => Answer::Cancelled,
             }
         } else if chance(rng, temper.hangs) {
@@ -41,7 +43,7 @@ impl Process {
         } else if chance(rng, temper.panics) {
             Answer::Panicked { message: "index out of bounds".into(), location: None }
         } else if chance(rng, temper.fails) {
-            Answer::Failed { answer: 2, retryable: rng.bool() }
+            Answer::Failed { answer: 2, again: again(rng) }
         } else {
             Answer::Ok(rng.u64(..))
         };
@@ -144,5 +146,16 @@ fn word(rng: &mut Rng, request: RequestId, attempt: AttemptNumber, note: u64) ->
         3..5 => Frame::Part(request, attempt, note),
         5..7 => Frame::Save(request, attempt, note, rng.usize(1..200)),
         _ => Frame::Save(request, attempt, note, if note.is_multiple_of(2) { 1 << 20 } else { 8 << 20 }),
+    }
+}
+
+/// Whether a handler that says no wants another attempt, and how long it is to wait for it: mostly not at all, sometimes
+/// less than the policy has it wait anyway, sometimes past every deadline.
+fn again(rng: &mut Rng) -> Option<Duration> {
+    match rng.u32(0..8) {
+        0..4 => None,
+        4 | 5 => Some(Duration::ZERO),
+        6 => Some(Duration::from_millis(rng.u64(1..200))),
+        _ => Some(Duration::from_millis(rng.u64(1..20_000))),
     }
 }

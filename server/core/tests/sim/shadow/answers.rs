@@ -98,7 +98,7 @@ impl Shadow {
         self.note_front(key, slot);
         let kind = match answer {
             Answer::Ok(_) => AnswerKind::Ok,
-            Answer::Failed { retryable, .. } => AnswerKind::Failed { retryable: *retryable },
+            Answer::Failed { again, .. } => AnswerKind::Failed { again: *again },
             Answer::Panicked { .. } => AnswerKind::Panicked,
             Answer::Cancelled => AnswerKind::Cancelled,
         };

@@ -19,7 +19,7 @@ impl Shadow {
             }
             Fact::FirstDispatched { .. } => {}
             Fact::Retried { request, next, backoff, .. } => {
-                self.retried(self.serial(core, *request), *next, *backoff);
+                self.retried(self.serial(core, *request), *next, *backoff, coverage);
             }
             Fact::LimitPassed { request, which, .. } => {
                 self.limit_passed(self.serial(core, *request), *which);

@@ -27,6 +27,7 @@ mod starts;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lifeboat_core::ids::{PoolId, ProcessKey, RequestId, WorkerId};
 use lifeboat_core::reason::{RejectWhy, StopReason};
@@ -112,7 +113,7 @@ enum Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AnswerKind {
     Ok,
-    Failed { retryable: bool },
+    Failed { again: Option<Duration> },
     Panicked,
     Cancelled,
 }

@@ -11,7 +11,13 @@ use super::{AnswerKind, Expected, Shadow};
 use crate::sim::coverage::Coverage;
 
 impl Shadow {
-    pub(super) fn retried(&mut self, serial: u64, next: AttemptNumber, backoff: Duration) {
+    pub(super) fn retried(
+        &mut self,
+        serial: u64,
+        next: AttemptNumber,
+        backoff: Duration,
+        coverage: &mut Coverage,
+    ) {
         let now = self.now;
         let request = self.peek(serial);
         assert!(!self.is_closing(request.pool), "{serial}: no retry in a pool that is drained");
@@ -23,8 +29,13 @@ impl Shadow {
         assert_eq!(next.0, request.attempts + 1);
         assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
-        let ceiling = self.grant(serial).unwrap_or_else(|| panic!("{serial}: a retry that nobody asked for"));
-        assert!(backoff <= ceiling, "{serial}: waits for {backoff:?}, at most {ceiling:?}");
+        let wait = self.grant(serial).unwrap_or_else(|| panic!("{serial}: a retry that nobody asked for"));
+        let Wait { least, most } = wait;
+        assert!(least <= backoff, "{serial}: waits for {backoff:?}, its handler asked for {least:?}");
+        assert!(backoff <= most, "{serial}: waits for {backoff:?}, at most {most:?}");
+        if !least.is_zero() {
+            coverage.see("waited as its handler asked");
+        }
         if self.peek(serial).listens() {
             self.must_tell_failed.push(serial);
         }
@@ -36,16 +47,17 @@ impl Shadow {
         self.place(serial, place);
     }
 
-    /// The longest wait before a further attempt, if policy and client want one for the way the last one ended.
-    fn grant(&self, serial: u64) -> Option<Duration> {
+    /// The wait before a further attempt, if policy and client want one for the way the last one ended.
+    fn grant(&self, serial: u64) -> Option<Wait> {
         self.granted(serial, self.peek(serial).retry_on)
     }
 
-    fn granted(&self, serial: u64, wish: Option<RetryOn>) -> Option<Duration> {
+    fn granted(&self, serial: u64, wish: Option<RetryOn>) -> Option<Wait> {
         let request = self.peek(serial);
         let wished = |end: fn(&RetryOn) -> bool| wish.as_ref().is_none_or(end);
         let method = self.settings.method(request.method?);
         let RetryPolicy::Retry { on, backoff, .. } = &method.retry else { return None };
+        let mut least = Duration::ZERO;
         let asked = match request.last_end? {
             AttemptEnd::Crashed => on.crash && wished(|on| on.crash),
             AttemptEnd::TimedOut => match request.limit? {
@@ -54,8 +66,12 @@ impl Shadow {
                 TimeoutWhich::Queue | TimeoutWhich::Deadline => false,
             },
             AttemptEnd::Failed => {
-                let kind = AnswerKind::Failed { retryable: true };
-                on.failed && wished(|on| on.failed) && self.expected == Expected::Answer { serial, kind }
+                let Expected::Answer { serial: of, kind: AnswerKind::Failed { again } } = self.expected
+                else {
+                    return None;
+                };
+                least = again.unwrap_or_default();
+                on.failed && wished(|on| on.failed) && of == serial && again.is_some()
             }
             AttemptEnd::Ok | AttemptEnd::Cancelled | AttemptEnd::Closed => false,
         };
@@ -64,7 +80,8 @@ impl Shadow {
             2 => backoff.then,
             n => (2..n).fold(backoff.then, |wait, _| wait.mul_f64(backoff.factor)),
         };
-        (asked && request.attempts < request.max_attempts).then_some(wait.min(backoff.max))
+        let most = wait.min(backoff.max).max(least);
+        (asked && request.attempts < request.max_attempts).then_some(Wait { least, most })
     }
 
     /// A request that the policy grants another attempt must get it.
@@ -89,7 +106,19 @@ impl Shadow {
         } else if self.look_pool(request.pool).is_open() {
             coverage.see("no retry in a tripped pool");
         } else {
-            assert!(self.now + wait >= request.deadline, "{serial}: was denied the retry it asked for");
+            assert!(self.now + wait.most >= request.deadline, "{serial}: was denied the retry it asked for");
+            if !wait.least.is_zero() {
+                coverage.see("its handler asked for a wait past its deadline");
+            }
         }
     }
+}
+
+/// The bounds of the wait before an attempt.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// What the handler asked for.
+    least: Duration,
+    /// That, or what the policy allows if it is longer.
+    most: Duration,
 }
