@@ -139,6 +139,7 @@ fn first_frame(settings: &Settings, frame: &Frame<'_>) -> Result<Hello, ConnectE
         | Header::Partial { .. }
         | Header::Drain
         | Header::WorkersFailed
+        | Header::Retire
         | Header::Heartbeat
         | Header::Panicked { .. }
         | Header::Cancelled { .. }

@@ -216,6 +216,7 @@ fn read_frame(frame: &Frame<'_>) -> Result<Incoming, LostReason> {
         | Header::Failure { .. }
         | Header::Cancel { .. }
         | Header::WorkersFailed
+        | Header::Retire
         | Header::Heartbeat
         | Header::Panicked { .. }
         | Header::Cancelled { .. }

@@ -108,6 +108,8 @@ pub enum Header<'a> {
         /// Which attempt.
         route: Route,
     },
+    /// The process wants to be replaced; no body.
+    Retire,
 }
 
 impl Header<'_> {
@@ -134,6 +136,7 @@ impl Header<'_> {
             Self::Operated { .. } => MessageType::Operated,
             Self::Save { .. } => MessageType::Save,
             Self::History { .. } => MessageType::History,
+            Self::Retire => MessageType::Retire,
             Self::Accepted { .. } => MessageType::Accepted,
         }
     }
@@ -157,7 +160,12 @@ impl Header<'_> {
             | Self::Save { route }
             | Self::History { route }
             | Self::Accepted { route } => Some(*route),
-            Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => None,
+            Self::Hello
+            | Self::Drain
+            | Self::WorkersFailed
+            | Self::Heartbeat
+            | Self::Refused
+            | Self::Retire => None,
         }
     }
 }
@@ -264,6 +272,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, HeaderError> {
         MessageType::WorkersFailed => Header::WorkersFailed,
         MessageType::Heartbeat => Header::Heartbeat,
         MessageType::Refused => Header::Refused,
+        MessageType::Retire => Header::Retire,
     };
     let (known, at) = if message_type.has_route() { (2, ROUTE_END) } else { (1, 2) };
     finish(frame, header, Reader::new(frame, at), elements.saturating_sub(known))

@@ -17,11 +17,15 @@ pub const ACCEPTED_FEATURE: &str = "accepted";
 
 /// The name under which a broker tells of the methods that it serves without naming them.
 pub const OTHER_METHOD: &str = "_other";
+
 /// The feature of a broker that keeps what attempts save. To any other nothing is sent to be saved.
 pub const SAVE_FEATURE: &str = "save";
 
 /// The feature of a worker that wants to be told of the attempts before its own.
 pub const HISTORY_FEATURE: &str = "history";
+
+/// The feature of a broker that understands `retire`: a worker sends it to no other.
+pub const RETIRE_FEATURE: &str = "retire";
 
 /// Slots that one process can serve, at most: what a [`RouteFlags`](crate::RouteFlags) can tell apart.
 pub const MAX_SLOTS: u32 = 256;

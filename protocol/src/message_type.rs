@@ -44,13 +44,15 @@ pub enum MessageType {
     Save = 17,
     /// The attempts before this one, and what they saved; broker to worker, before a further attempt's request.
     History = 18,
+    /// The process wants to be replaced, once it has finished what it holds; worker to broker.
+    Retire = 19,
     /// A request was accepted; broker to a client that streams.
     Accepted = 20,
 }
 
 impl MessageType {
     /// Every message type, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Request,
         Self::Answer,
@@ -70,6 +72,7 @@ impl MessageType {
         Self::Operated,
         Self::Save,
         Self::History,
+        Self::Retire,
         Self::Accepted,
     ];
 
@@ -82,29 +85,7 @@ impl MessageType {
     /// The type with this number, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            0 => Self::Hello,
-            1 => Self::Request,
-            2 => Self::Answer,
-            3 => Self::Failure,
-            4 => Self::Error,
-            5 => Self::Cancel,
-            6 => Self::Progress,
-            7 => Self::Partial,
-            8 => Self::Drain,
-            9 => Self::WorkersFailed,
-            10 => Self::Heartbeat,
-            11 => Self::Refused,
-            12 => Self::Panicked,
-            13 => Self::Cancelled,
-            14 => Self::AttemptFailed,
-            15 => Self::Operate,
-            16 => Self::Operated,
-            17 => Self::Save,
-            18 => Self::History,
-            20 => Self::Accepted,
-            _ => return None,
-        })
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
     }
 
     /// Whether the header's second element is a route.
@@ -126,7 +107,12 @@ impl MessageType {
             | Self::Save
             | Self::History
             | Self::Accepted => true,
-            Self::Hello | Self::Drain | Self::WorkersFailed | Self::Heartbeat | Self::Refused => false,
+            Self::Hello
+            | Self::Drain
+            | Self::WorkersFailed
+            | Self::Heartbeat
+            | Self::Refused
+            | Self::Retire => false,
         }
     }
 
@@ -153,6 +139,7 @@ impl MessageType {
             Self::Operated => "operated",
             Self::Save => "save",
             Self::History => "history",
+            Self::Retire => "retire",
             Self::Accepted => "accepted",
         }
     }

@@ -24,7 +24,9 @@ fn rule_of(name: &str) -> &'static str {
         "hello_client" | "hello_minimal" | "cancel" => "client-to-broker",
         "hello_broker_to_client" => "broker-to-client",
         "drain" => "broker-to-worker",
-        "answer" | "cancelled" | "workers_failed" | "heartbeat" | "partial" | "save" => "worker-to-broker",
+        "answer" | "cancelled" | "workers_failed" | "heartbeat" | "partial" | "save" | "retire" => {
+            "worker-to-broker"
+        }
         "answer_late" | "attempt_failed" => "broker-to-client",
         name if name.ends_with("_to_worker") || name.ends_with("_to_slot") => "broker-to-worker",
         name if name.starts_with("hello_broker_to_worker_") => "broker-to-worker",
@@ -80,6 +82,8 @@ fn messages_do_not_travel_the_wrong_way() {
         ("worker-to-broker", "history_to_slot"),
         ("broker-to-client", "history_to_slot"),
         ("broker-to-worker", "heartbeat"),
+        ("broker-to-worker", "retire"),
+        ("client-to-broker", "retire"),
     ] {
         assert!(conforms(rule, &files[name]).is_err(), "{name} as {rule}");
     }

@@ -71,6 +71,7 @@ fn methods_have_1_to_255_bytes_of_utf8() {
 fn unknown_types_are_refused() {
     let known = |number: &u8| MessageType::ALL.iter().any(|known| known.number() == *number);
     for number in (0..=23_u8).filter(|number| !known(number)) {
+        assert_eq!(MessageType::from_number(number), None);
         let error = decode(&[0x81, number, 0xf6]).unwrap_err();
         assert_eq!(error, HeaderError::UnknownType(number.into()));
         assert_eq!(error.refused_code(), RefusedCode::UnknownMessage);

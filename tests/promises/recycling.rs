@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lifeboat_client::Client;
+use lifeboat_client::{CallError, Client};
 use lifeboat_tests::act::{Act, Deed};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually};
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ fn config(recycle: &str) -> String {
     format!(
         r#"
 [pools.p]
-command = ["misbehave", "slow-start", "{millis}"]
+command = ["misbehave", "sdk-slow-start", "{millis}"]
 recycle = {{ {recycle} }}
 [pools.p.defaults]
 deadline = "30s"
@@ -159,4 +159,30 @@ async fn by_memory() {
     let _turn = Turn::shared();
     let leak = Act::new(Deed::Keep(1));
     replaces("memory = \"48MiB\"", "recycle_memory", leak, Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn by_a_handler_that_asks_for_it() {
+    let _turn = Turn::shared();
+    let asks = Act::new(Deed::Recycle(Box::new(Deed::Echo)));
+    replaces("requests = 1000000", "recycle_asked", asks, Duration::from_millis(1)).await;
+}
+
+/// The process finishes what it holds, and one that asked with a failure is replaced all the same.
+#[tokio::test]
+async fn with_a_failure_too() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("requests = 1000000")).await;
+    let client = broker.client().await;
+    let before = client.call(Act::echo(1)).await.expect("it answers").incarnation;
+    let failing = Deed::Recycle(Box::new(Deed::Fail { retryable: false }));
+    let error = client.call(Act::new(failing)).await.expect_err("it says no");
+    assert!(matches!(&error, CallError::Failed { code, .. } if code == "asked_to_fail"), "{error:?}");
+    eventually(LIMIT, "its successor answers", async || {
+        client.call(Act::echo(2)).await.expect("somebody answers always").incarnation > before
+    })
+    .await;
+    eventually(LIMIT, "the old one has left", async || recycled(&broker, "recycle_asked").await == 1).await;
+    assert!(broker.metrics().await.by("worker_crashes_total", "reason").is_empty(), "it is no crash");
+    broker.stop();
 }

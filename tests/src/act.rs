@@ -53,6 +53,8 @@ pub enum Deed {
     Flood(u32),
     /// Waits until this file is there, whatever happens meanwhile, then does the other deed.
     When(PathBuf, Box<Self>),
+    /// Has the process replaced after it, then does the other deed. SDK workers only.
+    Recycle(Box<Self>),
     /// Takes so many MiB, keeps them for good, and answers.
     Keep(usize),
     /// Gives a sign so many times, with a pause of so many milliseconds before each, then does the other deed. SDK

@@ -159,6 +159,9 @@ fn settle<T, E: Into<HandlerError>>(
         },
         Some(Err(error)) => {
             let error = error.into();
+            if error.wants_recycling() {
+                context.recycle();
+            }
             // An error that merely claims a cancel nobody asked for is an error like any other.
             if error.is_cancelled() && context.is_cancelled() { Ran::Cancelled } else { Ran::Failed(error) }
         }

@@ -38,6 +38,8 @@ pub(crate) struct Call {
     changed: Notify,
     /// What ends it is written, or about to be.
     ended: AtomicBool,
+    /// Its handler wants the process replaced.
+    recycle: AtomicBool,
     pub(crate) progress: Throttle,
 }
 
@@ -59,6 +61,7 @@ impl Call {
             state: AtomicU8::new(GOING_ON),
             changed: Notify::new(),
             ended: AtomicBool::new(false),
+            recycle: AtomicBool::new(false),
             progress: Throttle::new(received),
         }
     }
@@ -94,6 +97,15 @@ impl Call {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// The process is to be replaced once this is answered.
+    pub(crate) fn ask_for_recycling(&self) {
+        self.recycle.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wants_recycling(&self) -> bool {
+        self.recycle.load(Ordering::Acquire)
     }
 
     /// Whether the handler should stop, for either reason.

@@ -47,6 +47,7 @@ pub struct HandlerError {
     retry_after: Option<Duration>,
     details: Value,
     cancelled: bool,
+    recycle: bool,
 }
 
 impl HandlerError {
@@ -60,6 +61,7 @@ impl HandlerError {
             retry_after: None,
             details: Value::Null,
             cancelled: false,
+            recycle: false,
         }
     }
 
@@ -97,6 +99,27 @@ impl HandlerError {
         self
     }
 
+    /// Has the process replaced after this request, as [`Context::recycle`](crate::Context::recycle) does. The failure is
+    /// as final or retryable as it was: a retry runs on another worker where there is one.
+    ///
+    /// ```
+    /// use lifeboat_worker::HandlerError;
+    ///
+    /// fn check(device_lost: bool) -> Result<(), HandlerError> {
+    ///     if device_lost {
+    ///         return Err(HandlerError::new("device_lost", "the device was reset").retryable().and_recycle());
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// assert!(check(true).unwrap_err().is_retryable());
+    /// ```
+    #[must_use]
+    pub const fn and_recycle(mut self) -> Self {
+        self.recycle = true;
+        self
+    }
+
     /// Adds whatever else the caller should know. A value that cannot be encoded is replaced by a text saying so.
     #[must_use]
     pub fn details(mut self, details: impl Serialize) -> Self {
@@ -111,7 +134,7 @@ impl HandlerError {
     pub(crate) fn from_failure(failure: Failure) -> Self {
         let Failure { code, message, retryable, details, retry_after_ms } = failure;
         let retry_after = retry_after_ms.map(Duration::from_millis);
-        Self { code, message, retryable, retry_after, details, cancelled: false }
+        Self { code, message, retryable, retry_after, details, cancelled: false, recycle: false }
     }
 
     /// The code.
@@ -141,6 +164,11 @@ impl HandlerError {
     /// Whether it says that the handler stopped because of a cancel.
     pub(crate) const fn is_cancelled(&self) -> bool {
         self.cancelled
+    }
+
+    /// Whether the process is to be replaced for it.
+    pub(crate) const fn wants_recycling(&self) -> bool {
+        self.recycle
     }
 
     /// The message to the broker.

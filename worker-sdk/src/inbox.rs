@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    Assignment, FrameError, FrameLimit, Header, Hello, History, MAX_SLOTS, Refused, RefusedCode, Role, Route,
-    SAVE_FEATURE, VERSIONS, agree_version, decode, decode_body,
+    Assignment, FrameError, FrameLimit, Header, Hello, History, MAX_SLOTS, RETIRE_FEATURE, Refused,
+    RefusedCode, Role, Route, SAVE_FEATURE, VERSIONS, agree_version, decode, decode_body,
 };
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -53,6 +53,8 @@ pub(crate) struct BrokerHello {
     pub(crate) max_body: usize,
     /// It keeps what attempts save.
     pub(crate) keeps_saves: bool,
+    /// It understands `retire`.
+    pub(crate) retires: bool,
 }
 
 impl Inbox {
@@ -216,6 +218,7 @@ impl Inbox {
             | Header::Progress { .. }
             | Header::Partial { .. }
             | Header::WorkersFailed
+            | Header::Retire
             | Header::Heartbeat
             | Header::Panicked { .. }
             | Header::Cancelled { .. }
@@ -242,6 +245,7 @@ impl Inbox {
             return self.refuse(RefusedCode::NotAllowed, "a worker is served by a broker only");
         }
         let keeps_saves = hello.has_feature(SAVE_FEATURE);
+        let retires = hello.has_feature(RETIRE_FEATURE);
         let assignment = hello.assignment.unwrap_or_default();
         if !(1..=MAX_SLOTS).contains(&assignment.slots) {
             let message =
@@ -251,7 +255,7 @@ impl Inbox {
         self.lines.resize_with(assignment.slots.min(self.max_slots) as usize, Line::default);
         let max_body = usize::try_from(hello.max_body).unwrap_or(usize::MAX);
         self.buffer.set_limit(FrameLimit::for_body(*self.max_body.get_or_insert(max_body)));
-        self.hello = Some(BrokerHello { assignment, max_body, keeps_saves });
+        self.hello = Some(BrokerHello { assignment, max_body, keeps_saves, retires });
     }
 
     /// The largest body accepted, in bytes.

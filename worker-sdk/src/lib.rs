@@ -77,6 +77,8 @@
 //! * **An error is an answer.** [`HandlerError`] reaches the caller as `Failed`; the process is healthy. It is final
 //!   unless it says [`retryable`](HandlerError::retryable), or [`retry_after`](HandlerError::retry_after) to be left alone
 //!   for a while first.
+//! * **A process that is unfit to go on is replaced** where a handler says so: [`Context::recycle`],
+//!   [`HandlerError::and_recycle`].
 //! * **A panic retires its slot**, after its message and location were told: what a panic left half changed must not
 //!   serve the next caller. The other slots go on; when none is left the process ends. The default panic output still goes
 //!   to stderr.

@@ -228,6 +228,13 @@ pub(crate) fn progress(route: Route, progress: Progress<'_>) -> Vec<u8> {
     frame
 }
 
+/// That the process wants to be replaced, as a frame.
+pub(crate) fn retire() -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_empty(&mut frame, MessageType::Retire, None);
+    frame
+}
+
 /// Writes a frame's length into its prefix.
 fn set_length(frame: &mut [u8]) {
     let len = u32::try_from(frame.len() - LENGTH_PREFIX)

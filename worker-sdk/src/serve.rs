@@ -13,7 +13,7 @@ use lifeboat_protocol::{
 
 use crate::WorkerError;
 use crate::adapter::Run;
-use crate::context::Process;
+use crate::context::{Process, Retirement};
 use crate::inbox::{BrokerHello, Inbox};
 use crate::link::{Link, Terms};
 use crate::outbox::Outbox;
@@ -119,6 +119,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
         limit,
         keeps_saves: broker.keeps_saves,
         tells_all_progress,
+        retirement: Retirement::new(broker.retires),
     });
     let needs_runtime = handlers.iter().any(|handler| handler.is_async());
     let mut threads = Vec::new();

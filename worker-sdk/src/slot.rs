@@ -11,7 +11,7 @@ use lifeboat_protocol::{Panicked, Route};
 use crate::adapter::{Ran, Run, Seat};
 use crate::call::Call;
 use crate::context::Process;
-use crate::outbox::Outbox;
+use crate::outbox::{self, Outbox};
 use crate::panics;
 use crate::pen::Pen;
 use crate::runtime::Runtime;
@@ -55,6 +55,10 @@ impl<'a> Slot<'a> {
         let handler = &handlers[call.method];
         let runtime = runtime.as_ref();
         let ran = panics::catch(|| handler.run(Seat { context: &context, body, runtime, outbox }));
+        if call.wants_recycling() && process.retirement.wish() {
+            // Should that fail, so does the answer.
+            let _ = pen.write(&mut outbox::retire(), &mut Bytes::new(), None);
+        }
         match ran {
             Ok(Ran::Answered) => {}
             Ok(Ran::Failed(error)) => outbox.failure(call.route, error),

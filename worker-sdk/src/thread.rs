@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::HandlerError;
     use crate::adapter::{RawBlocking, Run};
-    use crate::context::Process;
+    use crate::context::{Process, Retirement};
     use crate::state::States;
 
     #[test]
@@ -194,6 +194,7 @@ mod tests {
             pen: Arc::downgrade(&link.pen),
             limit,
             keeps_saves: true,
+            retirement: Retirement::new(true),
         };
         let handlers: [Box<dyn Run>; 1] = [Box::new(RawBlocking(handler))];
         let slot = Slot::new(&handlers, &Arc::new(process), &link.pen, None);

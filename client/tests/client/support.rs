@@ -224,6 +224,7 @@ impl Peer {
             | Header::Partial { .. }
             | Header::Drain
             | Header::WorkersFailed
+            | Header::Retire
             | Header::Heartbeat
             | Header::Panicked { .. }
             | Header::Cancelled { .. }

@@ -31,12 +31,13 @@ pub(crate) const ROUTED: [MessageType; 14] = [
 ];
 
 /// Messages without a route.
-pub(crate) const UNROUTED: [MessageType; 5] = [
+pub(crate) const UNROUTED: [MessageType; 6] = [
     MessageType::Hello,
     MessageType::Drain,
     MessageType::WorkersFailed,
     MessageType::Heartbeat,
     MessageType::Refused,
+    MessageType::Retire,
 ];
 
 /// The header that a message of this type must decode to, requests excepted.
@@ -61,6 +62,7 @@ pub(crate) fn header_of(message_type: MessageType, route: Route) -> Header<'stat
         MessageType::Operated => Header::Operated { route },
         MessageType::Save => Header::Save { route },
         MessageType::History => Header::History { route },
+        MessageType::Retire => Header::Retire,
         MessageType::Request => panic!("a request's header has more than a route"),
     }
 }

@@ -228,6 +228,7 @@ fn from_worker() -> Vec<Vector> {
         panicked("panicked_nowhere", Panicked { message: "boom".into(), location: None }),
         empty("cancelled", MessageType::Cancelled, Some(WORKER)),
         control("workers_failed", MessageType::WorkersFailed, None, WorkersFailed { reasons }),
+        empty("retire", MessageType::Retire, None),
     ]
 }
 

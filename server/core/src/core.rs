@@ -159,6 +159,7 @@ impl<Q, A> Core<Q, A> {
             Event::EvidenceGathered { process, evidence } => self.evidence_gathered(process, evidence),
             Event::MemoryExceeded { process, .. } => self.memory_exceeded(process),
             Event::MemoryHigh { process } => self.memory_high(process),
+            Event::RetireReceived { process } => self.retire_received(process),
             Event::Operated { operation, target } => self.operated(operation, target),
             Event::ShutdownRequested => self.shutdown_requested(),
             Event::ShutdownHurried => self.shutdown_hurried(),

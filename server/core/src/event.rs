@@ -56,6 +56,11 @@ pub enum Event<Q, A> {
         /// Which.
         process: ProcessKey,
     },
+    /// A process asked to be replaced: one of its handlers wants no further request in it.
+    RetireReceived {
+        /// Which.
+        process: ProcessKey,
+    },
     /// A handler says that its work moves.
     ProgressReceived {
         /// Which process.

@@ -204,6 +204,8 @@ pub enum StopReason {
     RecycleIdle,
     /// Used more memory than a healthy process should keep.
     RecycleMemory,
+    /// Asked for it itself, by one of its handlers.
+    RecycleAsked,
     /// The configuration changed.
     Reload,
     /// Fewer workers are needed.
@@ -218,11 +220,12 @@ pub enum StopReason {
 
 impl StopReason {
     /// Every reason, in the order of their labels' index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RecycleRequests,
         Self::RecycleAge,
         Self::RecycleIdle,
         Self::RecycleMemory,
+        Self::RecycleAsked,
         Self::Reload,
         Self::ScaleIn,
         Self::Drain,
@@ -238,6 +241,7 @@ impl StopReason {
             Self::RecycleAge => "recycle_age",
             Self::RecycleIdle => "recycle_idle",
             Self::RecycleMemory => "recycle_memory",
+            Self::RecycleAsked => "recycle_asked",
             Self::Reload => "reload",
             Self::ScaleIn => "scale_in",
             Self::Drain => "drain",

@@ -40,6 +40,14 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
+    /// A process wants to be replaced. From one that is on its way out that is old news.
+    pub(crate) fn retire_received(&mut self, key: ProcessKey) {
+        self.note_heard(key);
+        if let Some(berth) = self.find_process(key) {
+            self.recycle(berth, StopReason::RecycleAsked);
+        }
+    }
+
     /// A process that has served and was idle for long is due. Tells when to look again, if it is not.
     pub(crate) fn recycle_if_idle(&mut self, berth: usize) -> Option<crate::time::Timestamp> {
         let now = self.now;

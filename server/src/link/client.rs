@@ -271,6 +271,7 @@ impl Links {
             | Header::Error { .. }
             | Header::Drain
             | Header::WorkersFailed
+            | Header::Retire
             | Header::Refused
             | Header::Panicked { .. }
             | Header::Cancelled { .. }

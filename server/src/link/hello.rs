@@ -6,7 +6,8 @@ use lifeboat_core::event::Event;
 use lifeboat_core::ids::{PoolId, ProcessKey};
 use lifeboat_protocol::{
     Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD,
-    Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello, agree_version, decode_body, put_control,
+    RETIRE_FEATURE, Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello, agree_version,
+    decode_body, put_control,
 };
 use thiserror::Error;
 
@@ -53,6 +54,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
         | Header::Cancel { .. }
         | Header::Drain
         | Header::WorkersFailed
+        | Header::Retire
         | Header::Panicked { .. }
         | Header::Cancelled { .. }
         | Header::Progress { .. }
@@ -120,7 +122,7 @@ impl<P: ProcessPort> Engine<Links, P> {
                 cancel_grace_ms: millis(pool.cancel_grace),
                 stop_grace_ms: millis(pool.stop_grace),
             }),
-            features: vec![SAVE_FEATURE.to_owned()],
+            features: [SAVE_FEATURE, RETIRE_FEATURE].map(str::to_owned).into(),
             ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)
         }
     }

@@ -60,7 +60,7 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 19] = [
+const KINDS: [(&str, Kind); 20] = [
     ("sdk", sdk::run),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
@@ -69,6 +69,7 @@ const KINDS: [(&str, Kind); 19] = [
     ("mirror", mirror::run),
     ("fail-start", fail_start::run),
     ("slow-start", slow_start::run),
+    ("sdk-slow-start", slow_start::run_sdk),
     ("never-ready", never_ready::run),
     ("bad-hello", bad_hello::run),
     ("die-when-ready", die_when_ready::run),
@@ -132,6 +133,7 @@ fn commit(deed: &Deed) {
         Deed::Echo
         | Deed::Fail { .. }
         | Deed::FailFor(_)
+        | Deed::Recycle(_)
         | Deed::Signs { .. }
         | Deed::AnswerThen(_)
         | Deed::HalfAnswer(_)

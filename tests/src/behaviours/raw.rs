@@ -139,6 +139,7 @@ impl Link {
             | Deed::EchoAfter(_)
             | Deed::Fail { .. }
             | Deed::FailFor(_)
+            | Deed::Recycle(_)
             | Deed::Exit(_)
             | Deed::Abort
             | Deed::Segfault

@@ -18,6 +18,13 @@ pub(super) fn run() -> ExitCode {
 pub(super) fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
     leave_trace(&act, context.attempt())?;
     if context.attempt() <= act.until_attempt {
+        if let Deed::Recycle(then) = &act.deed {
+            if let Deed::Fail { retryable } = **then {
+                return Err(fail::error(retryable).and_recycle());
+            }
+            context.recycle();
+            commit(then);
+        }
         if let Deed::Fail { retryable } = act.deed {
             return Err(fail::error(retryable));
         }

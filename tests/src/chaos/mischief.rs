@@ -152,6 +152,7 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         | Deed::LitterUndead(then)
         | Deed::Regroup(then)
         | Deed::AnswerThen(then)
+        | Deed::Recycle(then)
         | Deed::KeepSocket(then) => reasons(then, pool),
         Deed::Echo
         | Deed::EchoAfter(_)

@@ -222,6 +222,7 @@ impl Script {
             MessageType::Hello | MessageType::Heartbeat => return Ok(None),
             // The worker leaves, and its thread says why.
             MessageType::Refused | MessageType::WorkersFailed => return Ok(None),
+            MessageType::Retire => return Ok(None),
             MessageType::Request
             | MessageType::Error
             | MessageType::Cancel

@@ -14,6 +14,7 @@ mod large;
 mod order;
 mod partial;
 mod progress;
+mod recycle;
 mod refusals;
 mod retired;
 mod script;

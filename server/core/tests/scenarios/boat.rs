@@ -283,6 +283,11 @@ impl Boat {
         self.tell(Event::ConnectionEnded { process, how: ConnectionEnd::Closed });
     }
 
+    /// A process asks to be replaced.
+    pub(crate) fn retires(&mut self, process: ProcessKey) {
+        self.tell(Event::RetireReceived { process });
+    }
+
     pub(crate) fn operate(&mut self, operation: Operation, target: Target) {
         self.tell(Event::Operated { operation, target });
     }

@@ -129,6 +129,46 @@ fn for_its_memory_and_the_first_reason_stays() {
 }
 
 #[test]
+fn because_a_handler_asked_for_it() {
+    let mut boat = Boat::afloat(slotted(plain(1), 1, 2));
+    let [asks, behind] = [(); 2].map(|()| boat.request());
+    boat.retires(life(0, 1));
+    assert_eq!(due(&boat), [(life(0, 1), StopReason::RecycleAsked)]);
+    boat.answer(asks, Answer::Failed { answer: 1, again: None });
+    assert_eq!(boat.spawned(), [life(0, 2)]);
+    let meanwhile = boat.request();
+    assert_eq!(boat.sent(meanwhile).process, life(0, 1), "it serves on until its successor is ready");
+    boat.retires(life(0, 1));
+    boat.becomes_ready(life(0, 2));
+    let next = boat.request();
+    assert_eq!(boat.sent(next).process, life(0, 2));
+    boat.retires(life(0, 1));
+    boat.ok(behind);
+    assert!(!boat.was_drained(life(0, 1)));
+    boat.ok(meanwhile);
+    assert!(boat.was_drained(life(0, 1)), "what it held is finished");
+    boat.dies(life(0, 1), exit(0));
+    boat.retires(life(0, 1));
+    assert_eq!(boat.stops(), [(life(0, 1), StopReason::RecycleAsked)]);
+    assert_eq!((due(&boat).len(), boat.spawned().len()), (1, 1), "asked again, nothing more happens");
+    assert!(boat.crashes().is_empty());
+}
+
+#[test]
+fn a_wish_of_one_that_is_not_ready_or_leaves_already_changes_nothing() {
+    let mut boat = Boat::launch(plain(1));
+    boat.is_spawned(life(0, 1));
+    boat.retires(life(0, 1));
+    boat.tell(Event::Ready { process: life(0, 1), heartbeats: false });
+    assert!(due(&boat).is_empty());
+    boat.operate(Operation::Drain, Target::Pool(PoolId(0)));
+    boat.retires(life(0, 1));
+    boat.dies(life(0, 1), exit(0));
+    assert_eq!(boat.stops(), [(life(0, 1), StopReason::Drain)]);
+    assert!(due(&boat).is_empty());
+}
+
+#[test]
 fn one_worker_of_a_pool_at_a_time() {
     let mut boat = Boat::afloat(plain(3));
     for worker in 0..3 {

@@ -99,11 +99,12 @@ const WORTH_MEETING: [&str; 70] = [
 ];
 
 /// Stop reasons that the core has; the others are the shell's to come.
-const STOPS: [StopReason; 7] = [
+const STOPS: [StopReason; 8] = [
     StopReason::RecycleRequests,
     StopReason::RecycleAge,
     StopReason::RecycleIdle,
     StopReason::RecycleMemory,
+    StopReason::RecycleAsked,
     StopReason::Drain,
     StopReason::Operator,
     StopReason::Shutdown,

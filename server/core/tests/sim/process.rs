@@ -25,6 +25,7 @@ enum Frame {
     Part(RequestId, AttemptNumber, u64),
     Save(RequestId, AttemptNumber, u64, usize),
     Heartbeat,
+    Retire,
     WorkersFailed,
 }
 

@@ -159,6 +159,7 @@ pub(super) fn worker_event(
             Ok(Event::Saved { process, request, attempt, item, bytes })
         }
         Header::Heartbeat => Ok(Event::HeartbeatReceived { process }),
+        Header::Retire => Ok(Event::RetireReceived { process }),
         Header::WorkersFailed => {
             let failed: WorkersFailed = worker_body(message)?;
             Ok(Event::WorkersFailed { process, reasons: cut(failed.reasons.join("; ")) })

@@ -102,6 +102,7 @@ impl Process {
                 Event::Saved { process, request, attempt, item, bytes }
             }
             Frame::Heartbeat => Event::HeartbeatReceived { process },
+            Frame::Retire => Event::RetireReceived { process },
             Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
         }
     }

@@ -58,6 +58,9 @@ impl Process {
             slot.gone = true;
             slot.line.clear();
         }
+        if chance(rng, 10) {
+            self.socket.push_back(Frame::Retire);
+        }
         self.socket.push_back(Frame::Answer(request, attempt, answer));
         self.last_answer = Some((request, attempt));
         if self.slots.iter().all(|slot| slot.gone) && rng.bool() {

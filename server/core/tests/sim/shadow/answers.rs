@@ -31,6 +31,15 @@ impl Shadow {
         }
     }
 
+    /// It wants to be replaced, which is granted to whoever serves and is not on its way out.
+    pub(super) fn asked_to_retire(&mut self, key: ProcessKey) {
+        self.heard(key);
+        let serves = self.worker(key.worker).present == Some(key);
+        if let Some(process) = self.process(key) {
+            process.asked_to_retire |= serves && process.is_ready() && !process.is_ending();
+        }
+    }
+
     /// An answer counts if it names the front of a line, breaks the protocol if it names what was not begun or never
     /// sent, and else is old.
     fn named(&mut self, key: ProcessKey, id: RequestId, attempt: AttemptNumber) -> Named {

@@ -109,6 +109,7 @@ impl Shadow {
                 }
             }
             Event::MemoryHigh { process } => self.memory_high(*process),
+            Event::RetireReceived { process } => self.asked_to_retire(*process),
             Event::Operated { operation, target } => self.operated(*operation, *target, coverage),
             Event::ShutdownRequested => self.shut_down(),
             Event::ShutdownHurried => {

@@ -157,6 +157,7 @@ impl Shadow {
                 idle && process.load() == 0 && process.served > 0
             }
             StopReason::RecycleMemory => process.memory_high,
+            StopReason::RecycleAsked => process.asked_to_retire,
             StopReason::Operator => process.may_be_restarted,
             StopReason::Reload | StopReason::ScaleIn | StopReason::Drain | StopReason::Shutdown => false,
         };
@@ -190,6 +191,7 @@ impl Shadow {
         let (key, told, recycle) = (process.key, self.time_told, self.pool_settings(pool).recycle);
         let Some(ready_at) = process.ready_at.filter(|_| !process.is_ending()) else { return };
         assert!(!process.memory_high, "{key} uses too much memory and is not replaced");
+        assert!(!process.asked_to_retire, "{key} has asked for it and is not replaced");
         assert!(!process.may_be_restarted || self.is_closing(pool), "{key} is not restarted");
         let served = recycle.requests.is_some_and(|most| process.served >= most.get());
         assert!(!served || process.is_cancelling(), "{key} has served and is not replaced");

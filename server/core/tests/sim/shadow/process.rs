@@ -50,6 +50,8 @@ pub(super) struct Process {
     pub(super) stable_at: Option<Timestamp>,
     pub(super) is_stable: bool,
     pub(super) memory_high: bool,
+    /// It has asked to be replaced.
+    pub(super) asked_to_retire: bool,
     /// A person wants it replaced.
     pub(super) may_be_restarted: bool,
     /// A person killed it.
@@ -120,6 +122,7 @@ impl Process {
             stable_at: None,
             is_stable: false,
             memory_high: false,
+            asked_to_retire: false,
             may_be_restarted: false,
             killed_by_hand: false,
             first_sign: None,
