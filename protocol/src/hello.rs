@@ -141,6 +141,27 @@ pub struct Assignment {
     /// How often to send a heartbeat, in milliseconds; 0 when missing: none is wanted.
     #[serde(skip_serializing_if = "is_zero")]
     pub heartbeat_ms: u64,
+    /// What becomes of a slot whose handler panics; [`OnPanic::RetireSlot`] when missing.
+    #[serde(skip_serializing_if = "OnPanic::retires")]
+    pub on_panic: OnPanic,
+}
+
+/// What becomes of a slot whose handler panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPanic {
+    /// It goes on with its next request.
+    Keep,
+    /// It executes nothing more. So does one that is told a word that it does not know.
+    #[default]
+    #[serde(other)]
+    RetireSlot,
+}
+
+impl OnPanic {
+    const fn retires(&self) -> bool {
+        matches!(self, Self::RetireSlot)
+    }
 }
 
 impl Default for Assignment {
@@ -154,6 +175,7 @@ impl Default for Assignment {
             stop_grace_ms: 5000,
             slots: one(),
             heartbeat_ms: 0,
+            on_panic: OnPanic::RetireSlot,
         }
     }
 }

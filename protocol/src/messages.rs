@@ -65,6 +65,13 @@ pub struct Panicked {
     /// Where, as `file:line:column`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// The slot goes on, as the broker's hello allows; it is retired when missing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kept: bool,
+}
+
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The body of an accepted message.

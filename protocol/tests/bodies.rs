@@ -146,6 +146,7 @@ fn missing_fields_have_the_documented_defaults() {
             stop_grace_ms: 5000,
             slots: 1,
             heartbeat_ms: 0,
+            on_panic: OnPanic::RetireSlot,
         }),
         service: Some(Service { max_in_flight: 65536, methods: BTreeMap::new() }),
         ..Hello::new(Role::Broker, 1000, "other/1")
@@ -164,6 +165,15 @@ fn missing_fields_have_the_documented_defaults() {
     assert_eq!(decode_body(&body(&[("ok", Value::from(true))])), Ok(Operated::done()));
     let missing = decode_body::<Failure>(&body(&[("code", text("c"))])).unwrap_err();
     assert!(missing.to_string().contains("message"), "{missing}");
+}
+
+#[test]
+fn a_word_for_panics_that_is_not_known_retires_the_slot() {
+    let read = |word: &str| decode_body::<OnPanic>(&encode_body(word).unwrap()).unwrap();
+    assert_eq!(
+        ["keep", "retire_slot", "ask_somebody"].map(read),
+        [OnPanic::Keep, OnPanic::RetireSlot, OnPanic::RetireSlot]
+    );
 }
 
 #[test]

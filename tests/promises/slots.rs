@@ -8,7 +8,7 @@ use lifeboat_tests::harness::{Broker, Turn};
 use rustix::process::Signal;
 
 use crate::calls::{Calling, Execution, all_begun, ended, executions, open, queued, sent, signal};
-use crate::common::{config, crashes, echo};
+use crate::common::{config, crashes, echo, failing};
 
 const WORKERS: u64 = 2;
 
@@ -240,5 +240,27 @@ async fn the_last_panic_ends_the_process() {
     assert_eq!(metrics.count("requeues_free_total", &[("pool", "p")]), 1, "who was behind the last");
     let failed = metrics.count("slots", &[("pool", "p"), ("state", "failed")]);
     assert_eq!(failed, 0, "the next process has all its slots");
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_panic_leaves_a_slot_that_is_kept_in_service() {
+    let _turn = Turn::shared();
+    let keys = "slots = 2\nprefetch = 2\non_panic = \"keep\"";
+    let broker = Broker::start(config("sdk", 1, keys, "")).await;
+    let client = broker.client().await;
+    let pid = echo(&client, 1).await.pid;
+    for _ in 0..20 {
+        let error = failing(&client, Deed::Panic).await;
+        let reason = error.crash_reason().expect("it is a crash of the attempt");
+        assert_eq!((reason.label(), reason.message()), ("slot_panicked", Some(PANIC)), "{error:?}");
+        assert_eq!(echo(&client, 2).await.pid, pid, "the same process answers");
+    }
+    let health = broker.health().await;
+    let slots = health["workers"]["p-0"]["slots"].as_array().expect("it has slots").clone();
+    assert!(slots.len() == 2 && slots.iter().all(|slot| slot["status"] != "failed"), "{health}");
+    let metrics = broker.metrics().await;
+    assert_eq!(metrics.count("attempts_total", &[("end", "crashed")]), 20);
+    assert!(metrics.by("worker_crashes_total", "reason").is_empty(), "no process has ended");
     broker.stop();
 }

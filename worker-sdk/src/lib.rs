@@ -81,7 +81,9 @@
 //!   [`HandlerError::and_recycle`].
 //! * **A panic retires its slot**, after its message and location were told: what a panic left half changed must not
 //!   serve the next caller. The other slots go on; when none is left the process ends. The default panic output still goes
-//!   to stderr.
+//!   to stderr. Where the pool says `on_panic = "keep"` the slot goes on instead: its thread, its states, its runtime and
+//!   the tasks spawned there are as the panic left them. A program has no say in that, except by
+//!   [`Context::recycle`] before it panics.
 //! * **Cancelling**: a cancelled asynchronous handler is dropped at its next await; a blocking one sees
 //!   [`Context::is_cancelled`]. One that answers all the same has its answer sent. Noticed within 4 ms.
 //! * **When the broker is gone**, `is_cancelled` turns true, the handler may go on for the pool's `stop_grace`, then

@@ -35,12 +35,13 @@ pub(crate) fn install_hook() {
 /// Runs `handler`; a panic of it becomes a value.
 pub(crate) fn catch<R>(handler: impl FnOnce() -> R) -> Result<R, Panicked> {
     LOCATION.with(|place| place.take());
-    // The slot is retired after a panic, so nobody meets a state that the handler left half changed.
+    // Nobody meets a state that the handler left half changed: the slot is retired, unless the pool's configuration
+    // wants it otherwise.
     catch_unwind(AssertUnwindSafe(handler)).map_err(|payload| {
         let message = describe(&*payload);
         // Dropping it would run more of the handler's code, which may panic again.
         std::mem::forget(payload);
-        Panicked { message: cut(message), location: LOCATION.with(|place| place.take()) }
+        Panicked { message: cut(message), location: LOCATION.with(|place| place.take()), kept: false }
     })
 }
 

@@ -1,12 +1,13 @@
 //! A slot: executes one request at a time and answers it.
 //!
 //! Owns the boundary around handlers: whatever one does, short of ending the process, becomes exactly one message
-//! to the broker. Must never start a second request before it is written, and must never go on after a panic.
+//! to the broker. Must never start a second request before it is written, and must never go on after a panic, unless the
+//! broker wants that.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Panicked, Route};
+use lifeboat_protocol::{OnPanic, Panicked, Route};
 
 use crate::adapter::{Ran, Run, Seat};
 use crate::call::Call;
@@ -30,7 +31,8 @@ pub(crate) struct Slot<'a> {
 pub(crate) enum After {
     /// It can take the next one.
     Usable,
-    /// The handler panicked. The slot must not be used again, beyond [telling](Slot::tell_panic) of it.
+    /// The handler panicked. The slot must not be used again, beyond [telling](Slot::tell_panic) of it, unless it is
+    /// [kept](Slot::is_kept).
     Panicked(Panicked),
 }
 
@@ -68,17 +70,26 @@ impl<'a> Slot<'a> {
         outbox.flush(pen, Some(call)).map(|()| After::Usable)
     }
 
-    /// Tells of a panic. It is what ends the slot, whether or not anybody hears of it.
-    pub(crate) fn tell_panic(&mut self, call: &Call, panicked: &Panicked) {
+    /// Whether the slot goes on after a panic.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.process.assignment.on_panic == OnPanic::Keep
+    }
+
+    /// Tells of a panic.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::BrokerLost`].
+    pub(crate) fn tell_panic(&mut self, call: &Call, panicked: &Panicked) -> Result<(), WorkerError> {
         // It may have come in the middle of encoding a reply.
         self.outbox.clear();
         self.outbox.panicked(call.route, panicked);
-        let _ = self.outbox.flush(self.pen, Some(call));
+        self.outbox.flush(self.pen, Some(call))
     }
 
     /// A panic, as the reason why the slot was retired.
     pub(crate) fn reason(&self, call: &Call, panicked: &Panicked) -> String {
-        let Panicked { message, location } = panicked;
+        let Panicked { message, location, .. } = panicked;
         let at = location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default();
         let method = &self.process.methods[call.method];
         format!("the handler of `{method}` panicked{at}: {message}")

@@ -95,9 +95,14 @@ impl<'a> SlotThread<'a> {
         self.link.release(inbox);
         // Again, now that the phase is told: a SIGTERM since the first look has nobody else to stop this request.
         let stopped = self.link.told_to_stop();
-        let after = if stopped { Ok(After::Usable) } else { self.answer(call.as_ref(), held) };
-        if let (Some(call), Ok(After::Panicked(panicked))) = (&call, &after) {
-            self.retire(call, panicked);
+        let mut after = if stopped { Ok(After::Usable) } else { self.answer(call.as_ref(), held) };
+        if let (Some(call), Ok(After::Panicked(panicked))) = (&call, &mut after) {
+            if self.slot.is_kept() {
+                panicked.kept = true;
+                after = self.slot.tell_panic(call, panicked).map(|()| After::Usable);
+            } else {
+                self.retire(call, panicked);
+            }
         }
         self.link.pace.end();
         let mut inbox = self.link.lock();
@@ -128,7 +133,8 @@ impl<'a> SlotThread<'a> {
     fn retire(&mut self, call: &Call, panicked: &Panicked) {
         let reason = self.slot.reason(call, panicked);
         self.link.lock().retire(self.number, reason);
-        self.slot.tell_panic(call, panicked);
+        // It is what ends the slot, whether or not anybody hears of it.
+        let _ = self.slot.tell_panic(call, panicked);
     }
 
     /// Waits for the broker: through the runtime if tasks must go on meanwhile, else plainly.

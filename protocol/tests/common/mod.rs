@@ -187,20 +187,28 @@ pub(crate) fn hellos() -> impl Strategy<Value = Hello> {
 fn assignments() -> impl Strategy<Value = Assignment> {
     let graces = (any::<u64>(), any::<u64>());
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>());
-    (texts(), texts(), numbers, graces).prop_map(|(pool, worker, numbers, graces)| Assignment {
-        pool,
-        worker,
-        incarnation: numbers.0,
-        prefetch: numbers.1,
-        cancel_grace_ms: graces.0,
-        stop_grace_ms: graces.1,
-        slots: numbers.2,
-        heartbeat_ms: numbers.3,
+    let on_panic = prop_oneof![Just(OnPanic::RetireSlot), Just(OnPanic::Keep)];
+    (texts(), texts(), numbers, graces, on_panic).prop_map(|(pool, worker, numbers, graces, on_panic)| {
+        Assignment {
+            pool,
+            worker,
+            incarnation: numbers.0,
+            prefetch: numbers.1,
+            cancel_grace_ms: graces.0,
+            stop_grace_ms: graces.1,
+            slots: numbers.2,
+            heartbeat_ms: numbers.3,
+            on_panic,
+        }
     })
 }
 
 pub(crate) fn panics() -> impl Strategy<Value = Panicked> {
-    (texts(), of(texts())).prop_map(|(message, location)| Panicked { message, location })
+    (texts(), of(texts()), any::<bool>()).prop_map(|(message, location, kept)| Panicked {
+        message,
+        location,
+        kept,
+    })
 }
 
 pub(crate) fn refusals() -> impl Strategy<Value = Refused> {

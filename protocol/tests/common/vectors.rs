@@ -137,6 +137,13 @@ fn hellos() -> Vec<Vector> {
             "hello_client_with_features",
             Hello { features: vec![ACCEPTED_FEATURE.into()], ..new(Role::Client, "lifeboat-client/0.1.0") },
         ),
+        hello(
+            "hello_broker_to_worker_keeping_slots",
+            Hello {
+                features: vec![RETIRE_FEATURE.into()],
+                ..to_worker(Assignment { on_panic: OnPanic::Keep, ..Assignment::default() })
+            },
+        ),
         hello("hello_worker", worker.clone()),
         hello(
             "hello_worker_with_heartbeat",
@@ -223,9 +230,14 @@ fn from_worker() -> Vec<Vector> {
         failed("failure_plain", Failure::new("busy", "try another day")),
         panicked(
             "panicked",
-            Panicked { message: "index out of bounds".into(), location: Some("src/main.rs:3:7".into()) },
+            Panicked {
+                message: "index out of bounds".into(),
+                location: Some("src/main.rs:3:7".into()),
+                kept: false,
+            },
         ),
-        panicked("panicked_nowhere", Panicked { message: "boom".into(), location: None }),
+        panicked("panicked_nowhere", Panicked { message: "boom".into(), location: None, kept: false }),
+        panicked("panicked_kept", Panicked { message: "boom".into(), location: None, kept: true }),
         empty("cancelled", MessageType::Cancelled, Some(WORKER)),
         control("workers_failed", MessageType::WorkersFailed, None, WorkersFailed { reasons }),
         empty("retire", MessageType::Retire, None),

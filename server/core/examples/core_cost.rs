@@ -15,7 +15,7 @@ use lifeboat_core::action::Action;
 use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
 use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId};
 use lifeboat_core::settings::{
-    Heartbeat, MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings, RecycleSettings,
+    Heartbeat, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings, RecycleSettings,
     RestartSettings, RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
@@ -166,6 +166,7 @@ fn settings(workers: u16, slots: u16, prefetch: u16) -> Settings {
             stop_grace: 5 * second,
             kill_timeout: second,
             on_disconnect: OnDisconnect::Cancel,
+            on_panic: OnPanic::RetireSlot,
         }],
         methods: vec![MethodSettings {
             name: "work".into(),

@@ -12,9 +12,17 @@ use crate::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 use crate::phase::{Phase, Rung};
 use crate::reason::{AttemptEnd, CrashReason};
 use crate::retry::Trigger;
+use crate::settings::OnPanic;
 use crate::settle::Retriable;
 use crate::slot::Held;
 use crate::view::TimerKind;
+
+/// What a process says of a panic.
+#[derive(Clone)]
+struct Panic {
+    message: String,
+    location: Option<String>,
+}
 
 impl<Q, A> Core<Q, A> {
     /// Takes an answer. Accepted until the evidence of the process's death has been gathered: bytes first, verdict
@@ -90,9 +98,12 @@ impl<Q, A> Core<Q, A> {
                     self.retry_or_end(held.request, ask);
                 }
             }
-            Answer::Panicked { message, location } => {
-                self.panicked(berth, slot, held, message, location);
-                return;
+            Answer::Panicked { message, location, kept } => {
+                let kept = kept && self.pool_settings(berth).on_panic == OnPanic::Keep;
+                let panic = Panic { message, location };
+                if !self.panicked(berth, slot, held, panic, kept) {
+                    return;
+                }
             }
             Answer::Cancelled => {
                 if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
@@ -126,29 +137,16 @@ impl<Q, A> Core<Q, A> {
         true
     }
 
-    /// The handler panicked: the attempt crashed, the slot is retired, and what it held behind never starts.
-    fn panicked(
-        &mut self,
-        berth: usize,
-        slot: SlotId,
-        held: Held,
-        message: String,
-        location: Option<String>,
-    ) {
-        let now = self.now;
-        let reason = CrashReason::SlotPanicked { message: message.clone(), location: location.clone() };
+    /// The handler panicked: the attempt crashed, and the slot is retired, unless it is kept. What a retired one held behind
+    /// never starts. Tells whether the process has a slot left.
+    fn panicked(&mut self, berth: usize, slot: SlotId, held: Held, panic: Panic, kept: bool) -> bool {
+        let Panic { message, location } = panic.clone();
+        let reason = CrashReason::SlotPanicked { message, location };
         let (label, place) = (reason.label(), reason.label_index());
-        let pool = self.pool_of(berth);
-        let process = self.process(berth);
-        process.slot(slot).retired = true;
-        let (key, left) = (process.key, process.slots_left());
-        if left == 0 {
-            process.panicked = true;
-            process.slots_failed.get_or_insert_with(|| format!("the handler panicked: {message}"));
-        }
+        let left =
+            if kept { self.keep_slot(berth, slot, panic) } else { self.retire_slot(berth, slot, panic) };
+        let now = self.now;
         self.worker(berth).note_crash(now, label);
-        let left = u16::try_from(left).unwrap_or(u16::MAX);
-        self.out.tell(Fact::SlotRetired { pool, process: key, slot, left, message, location });
         if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
             self.end_attempt(held.request, AttemptEnd::Crashed, Some(AttemptCause::Slot(reason)));
             let max_attempts = self.requests.open_record(held.request).max_attempts;
@@ -159,12 +157,39 @@ impl<Q, A> Core<Q, A> {
             };
             self.retry_or_end(held.request, ask);
         }
-        self.empty_slot(berth, slot);
+        if !kept {
+            self.empty_slot(berth, slot);
+        }
         if left == 0 {
             self.slots_gone(berth);
-        } else {
-            self.after_answer(berth, slot);
         }
+        left > 0
+    }
+
+    /// The slot goes on. Its process is neither worse nor better for it: only an `ok` or its time make it productive.
+    fn keep_slot(&mut self, berth: usize, slot: SlotId, panic: Panic) -> usize {
+        let pool = self.pool_of(berth);
+        let process = self.process(berth);
+        let (key, left) = (process.key, process.slots_left());
+        let Panic { message, location } = panic;
+        self.out.tell(Fact::SlotKept { pool, process: key, slot, message, location });
+        left
+    }
+
+    /// The slot takes nothing more. Gives how many are left.
+    fn retire_slot(&mut self, berth: usize, slot: SlotId, panic: Panic) -> usize {
+        let pool = self.pool_of(berth);
+        let process = self.process(berth);
+        process.slot(slot).retired = true;
+        let (key, slots_left) = (process.key, process.slots_left());
+        let Panic { message, location } = panic;
+        if slots_left == 0 {
+            process.panicked = true;
+            process.slots_failed.get_or_insert_with(|| format!("the handler panicked: {message}"));
+        }
+        let left = u16::try_from(slots_left).unwrap_or(u16::MAX);
+        self.out.tell(Fact::SlotRetired { pool, process: key, slot, left, message, location });
+        slots_left
     }
 
     /// What a retired slot held has not started and goes back free of charge.

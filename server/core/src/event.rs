@@ -254,12 +254,14 @@ pub enum Answer<A> {
         /// It says that another attempt may succeed, and not to begin one sooner than this. `None` says no.
         again: Option<Duration>,
     },
-    /// The handler panicked; its slot is retired.
+    /// The handler panicked; its slot is retired, unless process and settings keep it.
     Panicked {
         /// The panic's message.
         message: String,
         /// Source file, line and column, where known.
         location: Option<String>,
+        /// The process goes on with the slot.
+        kept: bool,
     },
     /// The handler stopped because it was asked to.
     Cancelled,

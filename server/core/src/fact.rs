@@ -158,6 +158,19 @@ pub enum Fact {
         /// Source file, line and column, where known.
         location: Option<String>,
     },
+    /// A handler panicked, and its slot goes on.
+    SlotKept {
+        /// The pool.
+        pool: PoolId,
+        /// Which process.
+        process: ProcessKey,
+        /// Which slot.
+        slot: SlotId,
+        /// The panic's message.
+        message: String,
+        /// Source file, line and column, where known.
+        location: Option<String>,
+    },
     /// A healthy process is to be replaced; its successor is ordered as soon as it is its worker's turn.
     RecycleDue {
         /// The pool.

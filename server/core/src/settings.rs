@@ -64,6 +64,8 @@ pub struct PoolSettings {
     pub kill_timeout: Duration,
     /// What happens to the requests of a client that went away.
     pub on_disconnect: OnDisconnect,
+    /// What becomes of a slot whose handler panics.
+    pub on_panic: OnPanic,
 }
 
 /// The bounds of a pool's waiting line.
@@ -127,6 +129,15 @@ impl Heartbeat {
     pub fn patience(&self) -> Duration {
         self.interval.saturating_mul(u32::from(self.missed.get()))
     }
+}
+
+/// What becomes of a slot whose handler panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPanic {
+    /// It is retired.
+    RetireSlot,
+    /// It goes on, if its process says that it does.
+    Keep,
 }
 
 /// What happens to the requests of a client that went away.

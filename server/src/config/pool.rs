@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use lifeboat_core::settings::{OnBusy, OnDisconnect, PoolSettings};
+use lifeboat_core::settings::{OnBusy, OnDisconnect, OnPanic, PoolSettings};
 use lifeboat_core::view::UNHEALTHY_AFTER;
 
 use super::broker;
@@ -70,6 +70,7 @@ struct Keys {
     stop_grace: Duration,
     kill_timeout: Duration,
     on_disconnect: OnDisconnect,
+    on_panic: OnPanic,
     on_busy: Set<OnBusy>,
     accept_any: Set<bool>,
     heartbeat: Option<Beat>,
@@ -105,6 +106,8 @@ fn read_keys(reader: &mut Reader<'_>, section: &mut Section) -> Keys {
     let kill_timeout = time("kill_timeout", Time::TIMEOUT, DEFAULT_KILL_TIMEOUT).value;
     let on_disconnect = Choice(&[("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)]);
     let on_disconnect = reader.value(section, "on_disconnect", &on_disconnect, OnDisconnect::Cancel).value;
+    let on_panic = Choice(&[("retire_slot", OnPanic::RetireSlot), ("keep", OnPanic::Keep)]);
+    let on_panic = reader.value(section, "on_panic", &on_panic, OnPanic::RetireSlot).value;
     let on_busy = Choice(&[("queue", OnBusy::Queue), ("reject", OnBusy::Reject)]);
     let on_busy = reader.value(section, "on_busy", &on_busy, OnBusy::Queue);
     let accept_any = reader.value(section, "accept_any_method", &Flag, false);
@@ -119,6 +122,7 @@ fn read_keys(reader: &mut Reader<'_>, section: &mut Section) -> Keys {
         stop_grace,
         kill_timeout,
         on_disconnect,
+        on_panic,
         on_busy,
         accept_any,
         heartbeat,
@@ -156,6 +160,7 @@ fn read_tables(
         stop_grace: keys.stop_grace,
         kill_timeout: keys.kill_timeout,
         on_disconnect: keys.on_disconnect,
+        on_panic: keys.on_panic,
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lifeboat_core::event::Event;
 use lifeboat_core::ids::{PoolId, ProcessKey};
+use lifeboat_core::settings::OnPanic;
+use lifeboat_protocol as wire;
 use lifeboat_protocol::{
     Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD,
     RETIRE_FEATURE, Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello, agree_version,
@@ -121,6 +123,10 @@ impl<P: ProcessPort> Engine<Links, P> {
                 heartbeat_ms: pool.heartbeat.map_or(0, |heartbeat| millis(heartbeat.interval)),
                 cancel_grace_ms: millis(pool.cancel_grace),
                 stop_grace_ms: millis(pool.stop_grace),
+                on_panic: match pool.on_panic {
+                    OnPanic::RetireSlot => wire::OnPanic::RetireSlot,
+                    OnPanic::Keep => wire::OnPanic::Keep,
+                },
             }),
             features: [SAVE_FEATURE, RETIRE_FEATURE].map(str::to_owned).into(),
             ..Hello::new(Role::Broker, self.links.settings.max_body, super::SOFTWARE)

@@ -107,6 +107,7 @@ impl Counters {
             Fact::DescendantsLeaked { pool, count, .. } => self.pool(Some(*pool)).leaks += u64::from(*count),
             Fact::Signalled { .. }
             | Fact::SlotRetired { .. }
+            | Fact::SlotKept { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }

@@ -13,7 +13,7 @@ pub(super) fn commit(link: &mut Link, route: Route, words: Words, len: usize) {
             put_control(&mut out, MessageType::Failure, Some(route), &failure)
         }
         Words::Panicked => {
-            let panicked = Panicked { message: text.clone(), location: Some(text) };
+            let panicked = Panicked { message: text.clone(), location: Some(text), kept: false };
             put_control(&mut out, MessageType::Panicked, Some(route), &panicked)
         }
         Words::WorkersFailed => {

@@ -10,6 +10,7 @@ mod checkpoint;
 mod doors;
 mod ends;
 mod heartbeat;
+mod kept;
 mod large;
 mod order;
 mod partial;

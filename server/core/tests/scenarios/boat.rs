@@ -241,7 +241,12 @@ impl Boat {
     }
 
     pub(crate) fn panic(&mut self, tag: ClientTag) {
-        self.answer(tag, Answer::Panicked { message: "index".into(), location: None });
+        self.answer(tag, Answer::Panicked { message: "index".into(), location: None, kept: false });
+    }
+
+    /// A handler panics, and its process says that the slot goes on.
+    pub(crate) fn panic_kept(&mut self, tag: ClientTag) {
+        self.answer(tag, Answer::Panicked { message: "index".into(), location: None, kept: true });
     }
 
     pub(crate) fn progress(&mut self, tag: ClientTag, note: u64) {

@@ -136,7 +136,7 @@ fn handled_errors_and_crashes_draw_on_one_counter() {
 fn a_panic_ends_the_attempt_and_retires_the_process() {
     let mut boat = Boat::afloat(retrying(2, 2));
     let tag = boat.request();
-    boat.answers(life(0, 1), Answer::Panicked { message: "index".into(), location: None });
+    boat.answers(life(0, 1), Answer::Panicked { message: "index".into(), location: None, kept: false });
     assert!(boat.dispatched_to(life(1, 1)).is_some(), "the retry does not wait for the death");
     boat.tell(Event::WorkersFailed { process: life(0, 1), reasons: "slot 0: index".into() });
     boat.dies(life(0, 1), exit(1));

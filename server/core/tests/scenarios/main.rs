@@ -9,6 +9,7 @@ mod chances;
 mod checkpoints;
 mod crashes;
 mod heartbeat;
+mod keeping;
 mod limits;
 mod operator;
 mod orders;

@@ -141,7 +141,7 @@ fn nothing_more_starts_after_a_panic() {
     let mut boat = Boat::afloat(deep(plain(1), 2));
     let tags = [boat.request(), boat.request()];
     let held = sent(&boat);
-    answer(&mut boat, held[0], Answer::Panicked { message: "index".into(), location: None });
+    answer(&mut boat, held[0], Answer::Panicked { message: "index".into(), location: None, kept: false });
     boat.dies(life(0, 1), crate::boat::exit(1));
     assert_eq!(boat.kind(tags[0]), Some(OutcomeKind::Crashed));
     assert_eq!(boat.kind(tags[1]), None, "it never started");

@@ -25,7 +25,8 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 70] = [
+const WORTH_MEETING: [&str; 71] = [
+    "a slot kept after a panic",
     "a slot retired, its process goes on",
     "a successor failed",
     "accepted told",
@@ -192,6 +193,7 @@ impl Coverage {
             | Fact::Signalled { .. }
             | Fact::WorkerBackingOff { .. }
             | Fact::SlotRetired { .. }
+            | Fact::SlotKept { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolRecovered { .. }
             | Fact::DrainBegan => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{
-    Backoff, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings,
+    Backoff, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings,
     RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
 };
 
@@ -131,6 +131,7 @@ fn pool(rng: &mut Rng, place: u16) -> PoolSettings {
         stop_grace: millis(rng, &[0, 5, 60]),
         kill_timeout: millis(rng, &[1, 10, 50]),
         on_disconnect: if rng.bool() { OnDisconnect::Cancel } else { OnDisconnect::Finish },
+        on_panic: if rng.bool() { OnPanic::RetireSlot } else { OnPanic::Keep },
     }
 }
 

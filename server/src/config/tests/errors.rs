@@ -135,6 +135,10 @@ fn values_that_mean_nothing() {
         "3:17 `pools.p.on_disconnect` must be \"cancel\" or \"finish\", not \"panic\"",
     );
     one(
+        &pool("on_panic = \"keep_slot\""),
+        "3:12 `pools.p.on_panic` must be \"retire_slot\" or \"keep\", not \"keep_slot\"",
+    );
+    one(
         &pool("current_dir = \"here\""),
         "3:15 `pools.p.current_dir` must be an absolute path (it begins with `/`), not \"here\"",
     );

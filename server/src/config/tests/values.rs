@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_core::ids::PoolId;
-use lifeboat_core::settings::{Backoff, Jitter, OnBusy, OnDisconnect, RetryOn, RetryPolicy};
+use lifeboat_core::settings::{Backoff, Jitter, OnBusy, OnDisconnect, OnPanic, RetryOn, RetryPolicy};
 use proptest::prelude::*;
 
 use super::super::{Config, ConfigError, HttpListen, ValueOrigin, WorkerOutput};
@@ -20,7 +20,7 @@ fn the_example_loads_as_it_is_written() {
     let pool = &config.settings.pools[0];
     assert_eq!((pool.name.as_str(), pool.workers.get(), pool.prefetch.get()), ("images", 8, 1));
     assert_eq!(pool.stop_grace, Duration::from_secs(5));
-    assert_eq!(pool.on_disconnect, OnDisconnect::Cancel);
+    assert_eq!((pool.on_disconnect, pool.on_panic), (OnDisconnect::Cancel, OnPanic::RetireSlot));
     assert_eq!((pool.queue.max_requests, pool.queue.max_bytes), (1024, 64 << 20));
     assert_eq!(pool.restart.initial, Duration::from_millis(100));
     assert_eq!(pool.restart.max_restarts, NonZeroU32::new(20));
@@ -106,6 +106,7 @@ retry = \"never\"
 [pools.ant]
 command = [\"true\"]
 on_disconnect = \"finish\"
+on_panic = \"keep\"
 methods = { ant = {} }
 ";
     let config = parse(text).unwrap();
@@ -128,6 +129,7 @@ methods = { ant = {} }
     assert_eq!((own.attempt_timeout, own.deadline), (None, Duration::from_secs(600)));
     assert_eq!((own.retry, ant.retry), (RetryPolicy::Never, RetryPolicy::Never));
     assert_eq!(config.settings.pools[1].on_disconnect, OnDisconnect::Finish);
+    assert_eq!(config.settings.pools[1].on_panic, OnPanic::Keep);
     assert_eq!(config.commands[0].env, [("LANG".to_owned(), "C".to_owned())]);
     assert_eq!(config.commands[0].current_dir.as_deref(), Some(Path::new("/")));
 }

@@ -141,8 +141,9 @@ pub(super) fn worker_event(
             Ok(answered(route, Answer::Failed { answer, again }))
         }
         Header::Panicked { route } => {
-            let Panicked { message, location } = worker_body(message)?;
-            Ok(answered(route, Answer::Panicked { message: cut(message), location: location.map(cut) }))
+            let Panicked { message, location, kept } = worker_body(message)?;
+            let (message, location) = (cut(message), location.map(cut));
+            Ok(answered(route, Answer::Panicked { message, location, kept }))
         }
         Header::Cancelled { route } => Ok(answered(route, Answer::Cancelled)),
         Header::Progress { route } => {

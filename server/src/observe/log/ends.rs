@@ -87,6 +87,21 @@ impl Log {
         }
     }
 
+    pub(super) fn slot_kept(
+        &mut self,
+        process: ProcessKey,
+        slot: SlotId,
+        panic: &str,
+        location: Option<&str>,
+        now: Timestamp,
+    ) {
+        if self.repeats.admit(Scope::Worker(process.worker), Kind::SlotKept, now) {
+            let (worker, incarnation) = life(&self.names, process);
+            let (panic, location) = (shown(printable(panic)), location.map(printable).map(shown));
+            warn!(worker, incarnation, slot = slot.0, location, panic, "handler panicked: slot kept");
+        }
+    }
+
     pub(super) fn leaked(&mut self, process: ProcessKey, count: u32, now: Timestamp) {
         if self.repeats.admit(Scope::Worker(process.worker), Kind::Leak, now) {
             let (worker, incarnation) = life(&self.names, process);

@@ -58,6 +58,7 @@ impl Log {
             | Fact::WorkerBackingOff { .. }
             | Fact::SlotRetired { .. }
             | Fact::SaveDropped { .. }
+            | Fact::SlotKept { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }
@@ -81,6 +82,9 @@ impl Log {
             }
             Fact::SaveDropped { pool, method, bytes, .. } => {
                 self.save_dropped(*pool, *method, *bytes, now);
+            }
+            Fact::SlotKept { process, slot, message, location, .. } => {
+                self.slot_kept(*process, *slot, message, location.as_deref(), now);
             }
             Fact::DescendantsLeaked { process, count, .. } => self.leaked(*process, *count, now),
             Fact::UnkillableDied { process, .. } => self.unkillable_died(*process),
@@ -137,6 +141,7 @@ impl Log {
                 warn!(worker, reason, method, repeats, "worker crashed again in the same way");
             }
             Some(Kind::SlotRetired) => warn!(worker, repeats, "slot retired again"),
+            Some(Kind::SlotKept) => warn!(worker, repeats, "handler panicked again: slot kept"),
             Some(Kind::Leak) => warn!(worker, repeats, "descendants could not be killed again"),
             Some(Kind::RecycleDue(reason)) => {
                 info!(worker, reason = reason.label(), repeats, "worker due for recycling again");

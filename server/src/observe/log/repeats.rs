@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Crash(&'static str, Option<MethodId>),
     /// A slot was retired.
     SlotRetired,
+    /// A handler panicked, and its slot goes on.
+    SlotKept,
     /// Descendants were left alive.
     Leak,
     /// A process is to be replaced.

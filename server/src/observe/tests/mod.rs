@@ -21,8 +21,8 @@ use lifeboat_core::ids::{
 };
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, OutcomeKind, RejectWhy};
 use lifeboat_core::settings::{
-    MethodSettings, OnBusy, OnDisconnect, PoolSettings, QueueSettings, RecycleSettings, RestartSettings,
-    RetryPolicy, Settings,
+    MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings, RecycleSettings,
+    RestartSettings, RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
 use lifeboat_core::view::{
@@ -63,6 +63,7 @@ fn pool(name: &str, workers: u16) -> PoolSettings {
         stop_grace: Duration::from_secs(5),
         kill_timeout: Duration::from_secs(1),
         on_disconnect: OnDisconnect::Cancel,
+        on_panic: OnPanic::RetireSlot,
     }
 }
 

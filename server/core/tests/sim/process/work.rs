@@ -41,7 +41,7 @@ impl Process {
             self.slots[place].hung = true;
             return;
         } else if chance(rng, temper.panics) {
-            Answer::Panicked { message: "index out of bounds".into(), location: None }
+            Answer::Panicked { message: "index out of bounds".into(), location: None, kept: rng.bool() }
         } else if chance(rng, temper.fails) {
             Answer::Failed { answer: 2, again: again(rng) }
         } else {
@@ -50,11 +50,11 @@ impl Process {
         self.answer(rng, place, answer);
     }
 
-    /// A slot answers before it starts the next one. A panic is the last that is heard of it.
+    /// A slot answers before it starts the next one. A panic is the last that is heard of it, if it does not go on.
     fn answer(&mut self, rng: &mut Rng, place: usize, answer: Answer<u64>) {
         let slot = &mut self.slots[place];
         let Some((request, attempt)) = slot.line.pop_front() else { return };
-        if matches!(answer, Answer::Panicked { .. }) {
+        if matches!(answer, Answer::Panicked { kept: false, .. }) {
             slot.gone = true;
             slot.line.clear();
         }

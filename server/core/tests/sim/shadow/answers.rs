@@ -3,6 +3,7 @@
 use lifeboat_core::event::Answer;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 use lifeboat_core::reason::{KillReason, OutcomeKind, TimeoutWhich};
+use lifeboat_core::settings::OnPanic;
 
 use super::request::Place;
 use super::{AnswerKind, Expected, Shadow, Told};
@@ -138,7 +139,13 @@ impl Shadow {
             self.answered = Some((serial, attempt.0));
         }
         self.count(key, kind);
-        if kind == AnswerKind::Panicked {
+        let pool = self.worker_pools[usize::from(key.worker.0)];
+        let keeps = self.pool_settings(pool).on_panic == OnPanic::Keep;
+        let retires = match answer {
+            Answer::Panicked { kept, .. } => !(*kept && keeps),
+            Answer::Ok(_) | Answer::Failed { .. } | Answer::Cancelled => false,
+        };
+        if retires {
             self.retire_slot(key, slot, coverage);
         } else {
             self.start_front(key, slot);

@@ -4,6 +4,7 @@ use lifeboat_core::Core;
 use lifeboat_core::fact::{Fact, RequestEnded};
 use lifeboat_core::ids::RequestId;
 use lifeboat_core::reason::{AttemptEnd, OutcomeKind, RejectWhy, TimeoutWhich};
+use lifeboat_core::settings::OnPanic;
 
 use super::request::Place;
 use super::{Admission, AnswerKind, Expected, Shadow};
@@ -45,6 +46,11 @@ impl Shadow {
                 assert!(process.slot(*slot).retired, "no handler panicked there");
                 let others = process.slots.iter().filter(|slot| !slot.retired).count();
                 assert_eq!(usize::from(*left), others, "{}: slots that are left", process.key);
+            }
+            Fact::SlotKept { pool, process, slot, .. } => {
+                assert_eq!(self.pool_settings(*pool).on_panic, OnPanic::Keep, "nobody allowed to keep it");
+                assert!(!self.known(*process).slot(*slot).retired, "a retired slot is not kept");
+                coverage.see("a slot kept after a panic");
             }
             Fact::RecycleDue { process, reason, .. } => self.recycle_due(*process, *reason, coverage),
             Fact::PoolTripped { pool, why, wait, because } => {
