@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use lifeboat_client::{AttemptEndLabel, AttemptReport, CallError, Client, ConfidenceLabel, CrashReason};
-use lifeboat_tests::act::{Act, Deed, LAST_LINE, PANIC};
+use lifeboat_tests::act::{Act, Deed, LAST_LINE, PANIC, Uncaught};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually, is_alive};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -273,6 +273,27 @@ async fn a_flood_on_stderr_keeps_its_end_and_hurts_nobody() {
     let tail = report.stderr_tail.expect("the end of stderr is kept");
     assert!(tail.len() <= 64 << 10, "the tail is bounded: {} bytes", tail.len());
     assert!(tail.trim_end().ends_with(LAST_LINE), "the end is the last line");
+    broker.stop();
+}
+
+/// Nothing can catch them, and the process aborts. The caller is told of the panic all the same.
+#[tokio::test]
+async fn a_panic_that_ends_the_process() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(plain()).await;
+    let client = broker.client().await;
+    for (deaths, how) in (1..).zip([Uncaught::InDrop, Uncaught::AcrossC, Uncaught::InHook]) {
+        let before = echo(&client, 1).await;
+        let error = failing(&client, Deed::AbortingPanic(how)).await;
+        let reason = error.crash_reason().expect("it is a crash");
+        assert_eq!(reason.label(), "slot_panicked", "{how:?}: {error:?}");
+        assert!(reason.message().is_some_and(|message| message.starts_with(PANIC)), "{reason:?}");
+        assert!(reason.location().is_some_and(|place| place.contains("aborting_panic.rs:")), "{reason:?}");
+        crashes(&broker, "signal", deaths).await;
+        eventually(LIMIT, "the worker is replaced", async || echo(&client, 2).await.pid != before.pid).await;
+    }
+    let metrics = broker.metrics().await;
+    assert_eq!(metrics.sum("worker_crashes_total", &[("pool", "p")]), 3.0, "each death counts once");
     broker.stop();
 }
 

@@ -29,6 +29,8 @@ pub enum Deed {
     StackOverflow,
     /// Panics.
     Panic,
+    /// Panics in a way that ends the process.
+    AbortingPanic(Uncaught),
     /// Never comes back, and heeds neither cancel nor SIGTERM.
     Hang,
     /// Sends itself this signal, then hangs.
@@ -105,6 +107,17 @@ pub enum Deed {
     Say(Vec<u8>),
     /// Says why it failed with a text of so many bytes.
     LongWords(Words, usize),
+}
+
+/// How a panic ends the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Uncaught {
+    /// It is one in a `Drop`, while another one unwinds.
+    InDrop,
+    /// It would have to unwind through a function of C.
+    AcrossC,
+    /// A hook of the program aborts.
+    InHook,
 }
 
 /// What a worker can say while it works.

@@ -101,6 +101,12 @@
 //!   runs. Those alive when the process ends are dropped, and `spawn_blocking` is not waited for.
 //! * **stdout and stderr** are the program's own; the broker keeps their tails. stdin is `/dev/null`.
 //!
+//! A panic that ends the process, because it cannot unwind (in a `Drop` while unwinding, in an `extern "C"` function, in a
+//! program built with `panic = "abort"`) or because its hook gives up, is told to the broker before the process aborts: the
+//! attempt is `slot_panicked`, with message and place, and the process ended by SIGABRT as ever. That takes the handler of
+//! SIGABRT that [`Worker::run`] sets; a program that sets its own instead, or a panic hook that does not call the one
+//! before it, has the signal alone to show.
+//!
 //! # How the process ends
 //!
 //! A drain by the broker and the first SIGTERM mean the same: the requests that run are finished and answered, those
@@ -142,6 +148,7 @@ mod handler;
 mod heart;
 mod inbox;
 mod inherit;
+mod last_words;
 mod line;
 mod link;
 mod outbox;

@@ -1,6 +1,6 @@
 //! Panics of handlers: caught where the handler was called, with the place where they began.
 //!
-//! Owns the process's panic hook (the one that was there before is called first, so stderr reads as ever) and the
+//! Owns the process's panic hook (the one that was there before is called too, so stderr reads as ever) and the
 //! catching. Must never let a panic of a handler pass, and must leave every other thread's panics alone.
 
 use std::any::Any;
@@ -11,10 +11,15 @@ use std::sync::Once;
 use lifeboat_protocol::Panicked;
 
 use crate::error::cut;
+use crate::last_words;
+
+/// Where the panics begin that only say that another one may not go on: in an `extern "C"` function, or in a `Drop` during
+/// unwinding.
+const CANNOT_UNWIND: &str = "core/src/panicking.rs";
 
 thread_local! {
-    /// Where the latest panic of this thread began. Set by the hook, which alone is told.
-    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The latest panic of this thread. Set by the hook, which alone is told where it began.
+    static LATEST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
 static HOOK: Once = Once::new();
@@ -24,24 +29,45 @@ pub(crate) fn install_hook() {
     HOOK.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+            // Before the other hook, which may end the process.
+            note(info);
             previous(info);
-            let location = info.location().map(ToString::to_string);
-            // A thread that is being torn down has no such place any more.
-            let _ = LOCATION.try_with(|place| place.replace(location));
         }));
+    });
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let message = cut(describe(info.payload()));
+    let location = info.location();
+    // A thread that is being torn down has no such place any more.
+    let _ = LATEST.try_with(|place| {
+        let Ok(mut latest) = place.try_borrow_mut() else { return };
+        let follows = location.is_some_and(|location| location.file().ends_with(CANNOT_UNWIND));
+        *latest = match latest.take().filter(|_| follows) {
+            Some(cause) => Some(Panicked { message: format!("{}; {message}", cause.message), ..cause }),
+            None => Some(Panicked { message, location: location.map(ToString::to_string), kept: false }),
+        };
+        if let Some(panicked) = &*latest {
+            last_words::prepare(panicked);
+        }
     });
 }
 
 /// Runs `handler`; a panic of it becomes a value.
 pub(crate) fn catch<R>(handler: impl FnOnce() -> R) -> Result<R, Panicked> {
-    LOCATION.with(|place| place.take());
+    LATEST.with(|place| place.take());
     // Nobody meets a state that the handler left half changed: the slot is retired, unless the pool's configuration
     // wants it otherwise.
     catch_unwind(AssertUnwindSafe(handler)).map_err(|payload| {
+        last_words::forget();
         let message = describe(&*payload);
         // Dropping it would run more of the handler's code, which may panic again.
         std::mem::forget(payload);
-        Panicked { message: cut(message), location: LOCATION.with(|place| place.take()), kept: false }
+        Panicked {
+            message: cut(message),
+            location: LATEST.with(|place| place.take()).and_then(|latest| latest.location),
+            kept: false,
+        }
     })
 }
 

@@ -16,7 +16,7 @@ use crate::outbox::{self, Outbox};
 use crate::panics;
 use crate::pen::Pen;
 use crate::runtime::Runtime;
-use crate::{Context, HandlerError, WorkerError};
+use crate::{Context, HandlerError, WorkerError, last_words};
 
 pub(crate) struct Slot<'a> {
     handlers: &'a [Box<dyn Run>],
@@ -56,7 +56,9 @@ impl<'a> Slot<'a> {
         let context = Context::new(Arc::clone(call), Arc::clone(process));
         let handler = &handlers[call.method];
         let runtime = runtime.as_ref();
+        last_words::begin(call.route);
         let ran = panics::catch(|| handler.run(Seat { context: &context, body, runtime, outbox }));
+        last_words::end();
         if call.wants_recycling() && process.retirement.wish() {
             // Should that fail, so does the answer.
             let _ = pen.write(&mut outbox::retire(), &mut Bytes::new(), None);

@@ -1,12 +1,12 @@
-//! The three things that need `unsafe`: taking a descriptor by its number, registering one with the runtime, and
-//! reading into memory that was not written before.
+//! The four things that need `unsafe`: taking a descriptor by its number, registering one with the runtime, reading into
+//! memory that was not written before, and running code in a signal handler.
 //!
 //! Owns every unsafe block of this crate. Must never hold policy: which descriptor, how much to read and what an
 //! error means are decided by the callers.
 
 #![expect(
     unsafe_code,
-    reason = "an inherited descriptor is a bare number; reads go into uninitialised memory"
+    reason = "an inherited descriptor is a bare number; reads go into uninitialised memory; signal handlers are bound by rules"
 )]
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -63,4 +63,18 @@ pub(crate) fn recv_into(socket: impl AsFd, buffer: &mut BytesMut, flags: RecvFla
     // after the buffer's length.
     unsafe { buffer.set_len(buffer.len() + received) };
     Ok(received)
+}
+
+/// Runs `action` whenever the signal comes, on the thread that it comes to, for as long as the process lives.
+///
+/// `action` must do nothing but what a signal handler may: it must not allocate, free or take a lock that the interrupted
+/// thread may hold.
+///
+/// # Errors
+///
+/// That of the system.
+pub(crate) fn on_signal(signal: i32, action: fn()) -> std::io::Result<()> {
+    // SAFETY: the only caller's action reads values of its own thread, tries a lock for a bounded time, writes to a socket and
+    // ends the process.
+    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
 }

@@ -50,6 +50,7 @@ impl<'a> SlotThread<'a> {
 
     /// Serves until there is nothing more to do. What became of the slot is in the inbox then.
     pub(crate) fn run(mut self) {
+        crate::last_words::enter_slot(&self.link.pen);
         let end = self.serve();
         let mut inbox = self.link.lock();
         if let End::Broken(error) = end {

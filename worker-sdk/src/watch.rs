@@ -39,8 +39,8 @@ impl Watch {
     /// [`WorkerError::Setup`] if the system refuses the thread or the signal handler.
     pub(crate) fn start(link: &Arc<Link>, signals: bool, abandon: Abandon) -> Result<Self, WorkerError> {
         let setup = |what| move |source| WorkerError::Setup { what, source };
-        let signals = if signals { catch_sigterm(link) } else { Ok(Vec::new()) };
-        let signals = signals.map_err(setup("the handler of SIGTERM"))?;
+        let signals = if signals { catch_signals(link) } else { Ok(Vec::new()) };
+        let signals = signals.map_err(setup("the handlers of SIGTERM and SIGABRT"))?;
         let watcher = Watcher {
             link: Arc::clone(link),
             seen: link.pace.phase(),
@@ -70,7 +70,8 @@ impl Drop for Watch {
 
 /// In this order: a signal after the first finds the flag set and has its default effect; the first sets the flag,
 /// then wakes the watcher.
-fn catch_sigterm(link: &Link) -> std::io::Result<Vec<SigId>> {
+fn catch_signals(link: &Link) -> std::io::Result<Vec<SigId>> {
+    crate::last_words::install()?;
     let flag = &link.terminate;
     Ok(vec![
         signal_hook::flag::register_conditional_default(SIGTERM, Arc::clone(flag))?,

@@ -4,6 +4,7 @@
 //! asks for, or a program that never gets that far. None of this may be repaired: being wrong is what it is for.
 
 mod abort;
+mod aborting_panic;
 mod allocation;
 mod answer_late;
 mod answer_of_size;
@@ -104,6 +105,7 @@ fn commit(deed: &Deed) {
         Deed::Segfault => segfault::commit(),
         Deed::StackOverflow => overflow::commit(),
         Deed::Panic => panic::commit(),
+        Deed::AbortingPanic(how) => aborting_panic::commit(*how),
         Deed::Hang => hang::commit(),
         Deed::Busy => busy::commit(),
         Deed::Stop => stop_itself::commit(),

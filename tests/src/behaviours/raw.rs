@@ -145,6 +145,7 @@ impl Link {
             | Deed::Segfault
             | Deed::StackOverflow
             | Deed::Panic
+            | Deed::AbortingPanic(_)
             | Deed::Hang
             | Deed::Busy
             | Deed::Stop

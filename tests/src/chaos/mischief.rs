@@ -141,6 +141,7 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         // A raw worker's panic ends its process, by its main function's code.
         Deed::Panic if pool == Pool::Raw => &["exit"],
         Deed::Panic => &["slots_exhausted", "slot_panicked"],
+        Deed::AbortingPanic(_) => &["signal", "slot_panicked"],
         Deed::Stop => &["unresponsive"],
         Deed::Signal(9) | Deed::HalfAnswer(_) => &["killed_from_outside"],
         Deed::Signal(_) => &["stopped_from_outside"],

@@ -20,7 +20,9 @@ struct AtStart(String);
 fn obey(Do(order): Do, context: Context, at_start: State<AtStart>) -> Result<String, HandlerError> {
     match &*order {
         "say" => Ok("said".to_owned()),
+        "say much" => Ok("much".repeat(225_000)),
         "panic" => panic!("as told"),
+        order if order.starts_with("abort") => abort(order),
         "descriptors" => Ok(descriptors()?),
         "descriptors at start" => Ok(at_start.0.clone()),
         "until cancelled" => loop {
@@ -40,6 +42,36 @@ fn obey(Do(order): Do, context: Context, at_start: State<AtStart>) -> Result<Str
         }
         other => Err(HandlerError::new("what", other)),
     }
+}
+
+/// Panics in ways that cannot be caught; the last one aborts without a panic.
+fn abort(order: &str) -> ! {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as told, while it dropped");
+        }
+    }
+    extern "C" fn across() {
+        panic!("as told, across C");
+    }
+    match order {
+        "abort in a drop" => {
+            let _bomb = Bomb;
+            panic!("the first of two");
+        }
+        "abort across C" => across(),
+        "abort in a hook" => {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                before(info);
+                std::process::abort();
+            }));
+            panic!("as told, into a hook");
+        }
+        _ => drop(std::panic::catch_unwind(|| panic!("caught"))),
+    }
+    std::process::abort();
 }
 
 /// What a child of this process has open.
