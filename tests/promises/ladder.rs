@@ -170,3 +170,18 @@ async fn answers_after_the_end_are_nobodys() {
     assert!(metrics.by("worker_crashes_total", "reason").is_empty());
     broker.stop();
 }
+
+/// SIGKILL leaves no moment to speak: the worker says before it what is about to be cut.
+#[tokio::test]
+async fn what_is_about_to_be_cut_is_told_on_stderr() {
+    let _turn = Turn::shared();
+    let keys = "cancel_grace = \"10ms\"\nstop_grace = \"2s\"";
+    let broker = Broker::start(config("sdk", 1, keys, "attempt_timeout = \"50ms\"")).await;
+    let client = broker.client().await;
+    let error = client.call(Act::new(Deed::Hang)).await.expect_err("it never comes back");
+    assert!(matches!(error, CallError::TimedOut { which: TimeoutWhich::Attempt, .. }), "{error:?}");
+    let words = "still runs 1.5s after SIGTERM, and is cut at 2s: `act` (request ";
+    eventually(LIMIT, "the log has the worker's words", async || broker.log().contains(words)).await;
+    crashes(&broker, "attempt_timeout", 1).await;
+    broker.stop();
+}

@@ -29,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) route: Route,
     /// Which of the process's methods.
     pub(crate) method: usize,
+    /// When its request was read.
+    pub(crate) received: Instant,
     pub(crate) deadline: Option<Instant>,
     ext: Option<Bytes>,
     /// What came before it; nothing before a first attempt.
@@ -54,6 +56,7 @@ impl Call {
         Self {
             route,
             method,
+            received,
             deadline: route.time_left.as_duration().and_then(|left| received.checked_add(left)),
             ext,
             history,

@@ -261,6 +261,27 @@ mod tests {
         assert_eq!((failure.retryable, failure.retry_after_ms), (true, None));
     }
 
+    /// Like the errors that wrap any other one: not an `Error` itself, so that the conversion could not find its sources.
+    struct Wrapped(Box<dyn Error + Send + Sync>);
+
+    impl From<Wrapped> for Box<dyn Error + Send + Sync> {
+        fn from(Wrapped(error): Wrapped) -> Self {
+            error
+        }
+    }
+
+    #[test]
+    fn errors_that_wrap_any_other_convert_with_their_sources() {
+        fn failing() -> Result<(), HandlerError> {
+            Err(Wrapped(Box::new(Outer(Inner(Cancelled)))))?
+        }
+        let error = failing().unwrap_err();
+        assert_eq!((error.code(), error.message()), ("cancelled", "outer: inner: the request was cancelled"));
+        let own = HandlerError::new("mine", "kept").retryable();
+        let through = |error: HandlerError| -> Result<(), HandlerError> { Err(error)? };
+        assert_eq!(through(own.clone()), Err(own), "an error of the handler's own stays what it is");
+    }
+
     #[test]
     fn a_long_message_is_cut_at_a_character() {
         let failure = HandlerError::new("long", "ä".repeat(MAX_MESSAGE)).retryable().into_failure();

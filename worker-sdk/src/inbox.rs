@@ -283,6 +283,11 @@ impl Inbox {
         ((of.id, of.attempt) == (route.id, route.attempt)).then_some(history)
     }
 
+    /// A method's name, by its place.
+    pub(crate) fn method(&self, place: usize) -> &str {
+        self.methods.get(place).map_or("?", String::as_str)
+    }
+
     fn find(&self, method: &str) -> Result<usize, String> {
         let place = self.methods.iter().position(|name| name == method);
         place.ok_or_else(|| method.to_owned())

@@ -112,6 +112,11 @@
 //! A drain by the broker and the first SIGTERM mean the same: the requests that run are finished and answered, those
 //! not started are left to the broker, and the process exits with 0. A second SIGTERM has its default effect.
 //!
+//! Handlers that do not end are cut: by the broker's SIGKILL, `stop_grace` after its SIGTERM, or by this SDK, `stop_grace`
+//! after the loss of the broker. stderr is told which they are, by method, request, attempt and time: in the second case
+//! as the process ends, in the first when three quarters of the time are over, since SIGKILL leaves no moment to speak.
+//! [`Worker::run`] does not return then, so the [`Exit`] never has them.
+//!
 //! | exit code | meaning |
 //! |---:|---|
 //! | 0 | drained: the broker, or a SIGTERM, asked the process to stop |
@@ -142,6 +147,7 @@ mod call;
 mod checkpoint;
 mod context;
 mod crew;
+mod cut;
 mod error;
 mod exit;
 mod handler;

@@ -12,10 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::SigId;
 use signal_hook::consts::SIGTERM;
 
-use crate::WorkerError;
 use crate::heart::Heart;
-use crate::link::Link;
+use crate::link::{Link, Terms};
 use crate::pace::Phase;
+use crate::{WorkerError, cut};
 
 /// Called when handlers outlived the time they had after the loss of the broker. The real one does not return.
 pub(crate) type Abandon = Box<dyn Fn(&WorkerError) + Send>;
@@ -46,6 +46,7 @@ impl Watch {
             seen: link.pace.phase(),
             watching: false,
             leaving: Leaving::No,
+            stopping: Stopping::No,
             heart: None,
             abandon,
         };
@@ -87,6 +88,7 @@ struct Watcher {
     /// Whether all handlers run long, so that the socket is this thread's to read.
     watching: bool,
     leaving: Leaving,
+    stopping: Stopping,
     /// Where heartbeats are wanted, from the worker's hello on.
     heart: Option<Heart>,
     abandon: Abandon,
@@ -101,6 +103,17 @@ enum Leaving {
     At(Instant),
     /// They ended, or were abandoned.
     Done,
+}
+
+/// What is told of handlers that run after a SIGTERM.
+#[derive(Debug, Clone, Copy)]
+enum Stopping {
+    /// There was none.
+    No,
+    /// Those that still run then are told.
+    TellAt(Instant),
+    /// That is done.
+    Told,
 }
 
 /// What became ready.
@@ -128,6 +141,7 @@ impl Watcher {
             if ready.room {
                 self.link.pen.has_room();
             }
+            self.tell_if_due();
             self.leave_if_due();
             if let Some(heart) = &mut self.heart {
                 heart.beat_if_due(&self.link.pen);
@@ -144,7 +158,8 @@ impl Watcher {
             Leaving::At(at) => Some(at),
             Leaving::No | Leaving::Done => None,
         };
-        let due = due.into_iter().chain(self.heart.as_ref().and_then(Heart::due)).min();
+        let told = if let Stopping::TellAt(at) = self.stopping { Some(at) } else { None };
+        let due = due.into_iter().chain(told).chain(self.heart.as_ref().and_then(Heart::due)).min();
         let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
         // What is too long for the system is for ever. An interrupted wait finds nothing ready.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -167,6 +182,10 @@ impl Watcher {
         if self.link.told_to_stop() {
             // Those that run a handler find the flag after it.
             self.link.crew.ring_all();
+            if let (Stopping::No, Some(terms)) = (self.stopping, self.link.terms.get()) {
+                let at = Instant::now().checked_add(most_of(terms.grace));
+                self.stopping = at.map_or(Stopping::Told, Stopping::TellAt);
+            }
         }
         if self.heart.is_none()
             && let Some(interval) = self.link.terms.get().and_then(|terms| terms.heartbeat)
@@ -203,6 +222,17 @@ impl Watcher {
         self.link.release(inbox);
     }
 
+    /// SIGKILL leaves no moment to say anything: whoever still runs shortly before it is told now.
+    fn tell_if_due(&mut self) {
+        if let Stopping::TellAt(at) = self.stopping
+            && Instant::now() >= at
+            && let Some(Terms { grace, .. }) = self.link.terms.get()
+        {
+            self.stopping = Stopping::Told;
+            cut::tell_late(&self.link.lock(), most_of(*grace), *grace);
+        }
+    }
+
     fn leave_if_due(&mut self) {
         let busy = self.link.pace.phase().running() > 0;
         match self.leaving {
@@ -224,7 +254,13 @@ impl Watcher {
         let inbox = self.link.lock();
         let busy = self.link.pace.phase().running() > 0;
         if let Some(error) = inbox.over.as_ref().filter(|_| busy) {
+            cut::tell_cut(&inbox, self.link.terms.get().map_or(Duration::ZERO, |terms| terms.grace));
             (self.abandon)(error);
         }
     }
+}
+
+/// Three quarters of a grace.
+fn most_of(grace: Duration) -> Duration {
+    grace - grace / 4
 }

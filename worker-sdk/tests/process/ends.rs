@@ -1,6 +1,6 @@
 //! Exit codes, signals, inherited descriptors.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use lifeboat_protocol::{Assignment, MessageType};
 
-use super::broker::{Started, command, end, end_by_itself, running, wait_until_delivered};
+use super::broker::{Started, command, end, end_by_itself, running, running_in, wait_until_delivered};
 
 #[test]
 fn children_of_the_worker_do_not_hold_its_socket() {
@@ -84,6 +84,27 @@ fn the_loss_of_the_broker_ends_with_69() {
     let (status, told) = started.end();
     assert_eq!(status.code(), Some(69));
     assert!(told.contains("the broker is gone"), "{told}");
+    assert!(told.contains("cut 20ms after the end: `do` (request 1, attempt 1, slot 0), given "), "{told}");
+}
+
+#[test]
+fn who_still_runs_shortly_before_sigkill_is_told() {
+    let mut started = Started::new(Assignment { slots: 3, stop_grace_ms: 40, ..Assignment::default() });
+    let [_kept_open, mut file] = [0, 1].map(|slot| running_in(&mut started, slot));
+    started.terminate();
+    let mut told = String::new();
+    let mut stderr = BufReader::new(started.child.stderr.take().unwrap());
+    while told.matches("still runs 30ms after SIGTERM, and is cut at 40ms").count() < 2 {
+        assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    assert!(told.contains("`do` (request 1, attempt 1, slot 0)"), "{told}");
+    assert!(told.contains("`do` (request 2, attempt 1, slot 1)"), "{told}");
+    // It is only told: the one that ends in time is answered.
+    file.write_all(b"after all").unwrap();
+    drop(file);
+    assert_eq!(started.answer(), "after all");
+    started.child.kill().unwrap();
+    started.child.wait().unwrap();
 }
 
 #[test]
