@@ -84,7 +84,8 @@ async fn a_program_that_vanishes() {
     std::fs::copy(lifeboat_tests::harness::misbehave(), &program).expect("a copy");
     let broker =
         Broker::start(hopeless(&format!("[{:?}, \"sdk\"]", program.display().to_string()), "")).await;
-    broker.ready().await;
+    // Both of its processes run the program already.
+    broker.ready().await.all_idle().await;
     let client = broker.client().await;
     let acted = client.call(Act::echo(1)).await.expect("it serves while it is there");
     std::fs::remove_file(&program).expect("it is there");
