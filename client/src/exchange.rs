@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lifeboat_protocol::{Encoding, RejectWhy, Route, TimeoutWhich};
@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     handle: Arc<Handle>,
     method: Cow<'static, str>,
     timeout: Option<Duration>,
+    /// When the request must have ended on whose behalf this one is made.
+    until: Option<Instant>,
     /// Given to the table at the start of a stream.
     backlog: Option<Box<Backlog>>,
     /// Dropping this does not cancel it.
@@ -63,7 +65,13 @@ impl Exchange {
             Ok(spec) => Stage::New(Some(Box::new(spec))),
             Err(error) => Stage::Unsendable(error),
         };
-        Self { handle, method, timeout, backlog, goes_on: false, stage }
+        Self { handle, method, timeout, until: None, backlog, goes_on: false, stage }
+    }
+
+    /// When it must have ended at the latest, whatever its timeout.
+    pub(crate) fn until(mut self, until: Option<Instant>) -> Self {
+        self.until = until;
+        self
     }
 
     /// Whether the request goes on when this is dropped, instead of being cancelled. Default: it does not.
@@ -77,7 +85,7 @@ impl Exchange {
         let spec = Spec { kind: Kind::Operation, body: frame, resent: 0 };
         let stage = Stage::New(Some(Box::new(spec)));
         let (method, timeout) = (Cow::Borrowed(""), Some(timeout));
-        Self { handle, method, timeout, backlog: None, goes_on: false, stage }
+        Self { handle, method, timeout, until: None, backlog: None, goes_on: false, stage }
     }
 
     /// Waits for a connection.
@@ -86,7 +94,8 @@ impl Exchange {
         let settings = &handle.shared.settings;
         let (path, after) = (settings.path.clone(), settings.connect_timeout);
         let method = Cow::Borrowed("");
-        let exchange = Self { handle, method, timeout: None, backlog: None, goes_on: false, stage };
+        let exchange =
+            Self { handle, method, timeout: None, until: None, backlog: None, goes_on: false, stage };
         match exchange.ended().await {
             Ended::Connect(error) => Err(error),
             // The one broker that was found takes nothing new, and no other came.
@@ -114,6 +123,10 @@ impl Exchange {
             Stage::Open(id) => Poll::Ready(Ok(*id)),
             Stage::New(spec) => {
                 let (spec, backlog) = (spec.take(), self.backlog.take());
+                if let Some(until) = self.until {
+                    let left = until.saturating_duration_since(Instant::now());
+                    self.timeout = Some(self.timeout.map_or(left, |timeout| timeout.min(left)));
+                }
                 match self.handle.shared.start(spec, backlog, self.timeout, cx.waker()) {
                     Ok(id) => {
                         self.stage = Stage::Open(id);

@@ -133,6 +133,15 @@
 //!   [`stream_backlog`](RequestBuilder::stream_backlog) holds (1024 events, 16 MiB), the request is cancelled; what is
 //!   unread can still be read, and then the stream ends with [`CallError::BacklogFull`].
 //!
+//! # On behalf of another request
+//!
+//! A request that the handler of a worker makes (with `lifeboat-worker`, in the same program) is made on behalf of the
+//! handler's own request: it ends when that must have ended, whatever timeout it is given, and belongs to the same trace.
+//! When the handler's future is dropped for a cancel, so is the call, and that cancels it. `Client::from_env` finds the
+//! worker's own broker. Tasks and threads that a handler starts say whom they work for with `Context::within` and
+//! `Context::enter`; [`detached`](RequestBuilder::detached) says that a request is made on nobody's behalf. A handler that asks
+//! its own pool takes two of its workers, and one that waits for its own pool's last worker waits for ever: until its deadline.
+//!
 //! # Without types
 //!
 //! [`call_raw`](Client::call_raw) and [`request_raw`](Client::request_raw) take a method's name and CBOR, and give back

@@ -6,10 +6,12 @@ use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lifeboat_protocol::{Encoding, Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method};
+use lifeboat_protocol::{
+    Encoding, Ext, FRAME_OVERHEAD, Method, NULL_BODY, RetryExt, Route, check_method, origin,
+};
 
 use crate::Client;
 use crate::call::{RawReplyFuture, ReplyFuture};
@@ -56,13 +58,41 @@ struct Options {
     ext: Ext,
     room: Room,
     goes_on: bool,
+    /// When the request must have ended on whose behalf this one is made.
+    until: Option<Instant>,
 }
 
 impl Options {
     fn new(client: &Client, method: Cow<'static, str>, body: Result<Bytes, RequestError>) -> Self {
         let handle = Arc::clone(client.handle());
         let timeout = handle.shared.settings.timeout;
-        Self { handle, method, body, timeout, ext: Ext::default(), room: Room::DEFAULT, goes_on: false }
+        let mut options = Self {
+            handle,
+            method,
+            body,
+            timeout,
+            ext: Ext::default(),
+            room: Room::DEFAULT,
+            goes_on: false,
+            until: None,
+        };
+        if let Some(origin) = origin() {
+            options.until = origin.deadline();
+            if let Some((traceparent, tracestate)) = origin.trace() {
+                options.trace(traceparent, tracestate);
+            }
+        }
+        options
+    }
+
+    fn trace(&mut self, traceparent: impl Into<String>, tracestate: impl Into<String>) {
+        self.ext.traceparent = Some(traceparent.into());
+        self.ext.tracestate = Some(tracestate.into()).filter(|state: &String| !state.is_empty());
+    }
+
+    /// Whatever was said of it, it is made on nobody's behalf.
+    fn detach(&mut self) {
+        (self.until, self.ext.traceparent, self.ext.tracestate) = (None, None, None);
     }
 
     fn retry(&mut self) -> &mut RetryExt {
@@ -85,7 +115,9 @@ impl Options {
         let room = self.ext.stream.then_some(self.room);
         let kind = Kind::Request { method: self.method.clone(), ext: self.ext };
         let spec = body.map(|body| Spec { kind, body, resent: 0 });
-        Exchange::request(self.handle, self.method, spec, self.timeout, room).goes_on(self.goes_on)
+        Exchange::request(self.handle, self.method, spec, self.timeout, room)
+            .goes_on(self.goes_on)
+            .until(self.until)
     }
 
     fn into_streamed_exchange(mut self) -> Exchange {
@@ -157,14 +189,32 @@ macro_rules! setters {
             self
         }
 
+        /// Makes the request on nobody's behalf. One that is made by the handler of a worker is otherwise made on behalf of
+        /// the handler's own request: it ends when that must have ended, whatever [`timeout`](Self::timeout) says, and
+        /// belongs to its trace. Elsewhere it changes nothing but a [`trace_context`](Self::trace_context) that was given
+        /// before.
+        ///
+        /// ```no_run
+        /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+        /// use lifeboat_client::encode_body;
+        ///
+        /// // Within a handler: this may take longer than the handler's own request.
+        /// tokio::spawn(boat.request_raw("refresh", encode_body(&"fonts")?).detached().into_future());
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn detached(mut self) -> Self {
+            self.options.detach();
+            self
+        }
+
         /// The caller's span, as W3C's `traceparent` and `tracestate` (may be empty).
         pub fn trace_context(
             mut self,
             traceparent: impl Into<String>,
             tracestate: impl Into<String>,
         ) -> Self {
-            self.options.ext.traceparent = Some(traceparent.into());
-            self.options.ext.tracestate = Some(tracestate.into()).filter(|state: &String| !state.is_empty());
+            self.options.trace(traceparent, tracestate);
             self
         }
 

@@ -1,7 +1,7 @@
 //! Lifeboat's wire, version 1: frames, headers, messages and their limits.
 //!
-//! This crate owns the bytes that clients, the broker and workers exchange, and nothing else. It must never do
-//! I/O, read a clock, log, or know what a pool or a retry is; it turns bytes into values and values into bytes.
+//! This crate owns the bytes that clients, the broker and workers exchange, and what a client and a worker share in one
+//! program: the declaration of a [`Method`], and the [`Origin`] of nested requests. It must never do I/O, read a clock, log, or know what a pool or a retry is; it turns bytes into values and values into bytes.
 //! What it reads comes from outside: no input makes it panic, recurse without a bound, or allocate by a length
 //! that the input merely claims.
 //!
@@ -42,6 +42,7 @@ mod message_type;
 mod messages;
 mod method;
 mod operations;
+mod origin;
 mod progress;
 mod put;
 mod route;
@@ -72,6 +73,7 @@ pub use operations::{
     DEFAULT_ROWS, LastCrash, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation, PoolRow,
     PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
 };
+pub use origin::{Entered, Origin, enter, origin, within};
 pub use progress::{Amount, MAX_PROGRESS_TEXT, Progress};
 pub use put::{
     put_answer, put_answer_head, put_control, put_empty, put_partial, put_partial_head, put_request,

@@ -21,6 +21,7 @@ mod leaks;
 mod limits;
 mod log;
 mod messages;
+mod nested;
 mod operators;
 mod other_languages;
 mod punctual;

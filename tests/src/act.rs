@@ -300,3 +300,51 @@ pub struct Wait {
 }
 
 method!("wait": Wait => Acted);
+
+/// Asks another pool, on behalf of itself or not, and tells what came of it. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nest {
+    /// What the other is asked.
+    pub ask: Ask,
+    /// On nobody's behalf.
+    pub detached: bool,
+    /// From a task that the handler spawns.
+    pub spawned: bool,
+}
+
+/// What a nested request asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// What it sees of itself.
+    See,
+    /// That this be done.
+    Act(Act),
+}
+
+/// What came of a nested request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nested {
+    /// What it saw of itself, if that was asked.
+    pub seen: Option<Seen>,
+    /// Why there was no answer, and whether it may have been executed.
+    pub error: Option<(String, bool)>,
+    /// The process that asked.
+    pub pid: u32,
+}
+
+method!("nest": Nest => Nested);
+
+/// Tells what the request sees of itself. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct See {}
+
+/// What a request sees of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Until it must have ended, in milliseconds.
+    pub left: Option<u64>,
+    /// Its caller's trace.
+    pub trace: Option<(String, String)>,
+}
+
+method!("see": See => Seen);

@@ -90,6 +90,7 @@ impl<M: Method, Args, H: BlockingHandler<M, Args>> Run for Blocking<H, M, Args> 
             Ok(request) => request,
             Err(error) => return Ran::Failed(error),
         };
+        let _working = context.enter();
         let result = self.0.call(request, context);
         settle(Some(result), context, |reply| outbox.reply::<M::Encoding>(context.call().route, &reply))
     }
@@ -127,6 +128,7 @@ where
 {
     fn run(&self, seat: Seat<'_>) -> Ran {
         let Seat { context, body, runtime: _, outbox } = seat;
+        let _working = context.enter();
         let result = self.0(body, context.clone());
         settle(Some(result), context, |reply| outbox.raw_reply(context.call().route, reply))
     }

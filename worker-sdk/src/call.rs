@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Ext, History, Route};
+use lifeboat_protocol::{Ext, History, Origin, Route};
 use tokio::sync::Notify;
 
 use crate::progress::Throttle;
@@ -145,5 +145,17 @@ impl Call {
             }
             changed.await;
         }
+    }
+}
+
+/// What requests that its handler makes have from it.
+impl Origin for Call {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn trace(&self) -> Option<(&str, &str)> {
+        let Ext { traceparent, tracestate, .. } = self.ext();
+        Some((traceparent.as_deref()?, tracestate.as_deref().unwrap_or_default()))
     }
 }

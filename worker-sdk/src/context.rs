@@ -79,7 +79,7 @@ impl Context {
         Self { call, process }
     }
 
-    pub(crate) fn call(&self) -> &Call {
+    pub(crate) const fn call(&self) -> &Arc<Call> {
         &self.call
     }
 
@@ -296,6 +296,41 @@ impl Context {
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.call.ext().idempotency_key.as_deref()
+    }
+
+    /// Has a future work for this request on whatever task it is polled: requests that it makes with a client of
+    /// `lifeboat-client` end when this one must, and belong to its trace. The handler itself needs no such thing; tasks that it
+    /// spawns do.
+    ///
+    /// ```no_run
+    /// use lifeboat_worker::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Render(String);
+    /// # method!("render": Render => Render);
+    /// # async fn ask_for_fonts() {}
+    ///
+    /// async fn render(page: Render, context: Context) -> Result<Render, HandlerError> {
+    ///     let fonts = tokio::spawn(context.within(ask_for_fonts()));
+    ///     fonts.await?;
+    ///     Ok(page)
+    /// }
+    /// ```
+    pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        lifeboat_protocol::within(Arc::<Call>::clone(&self.call), future)
+    }
+
+    /// As [`within`](Self::within), for a thread that a handler starts: it works for this request until the guard is dropped.
+    ///
+    /// ```no_run
+    /// # fn example(context: lifeboat_worker::Context) {
+    /// std::thread::spawn(move || {
+    ///     let _working = context.enter();
+    ///     // Requests that are made here end when the handler's own request must.
+    /// });
+    /// # }
+    /// ```
+    pub fn enter(&self) -> lifeboat_protocol::Entered {
+        lifeboat_protocol::enter(Arc::<Call>::clone(&self.call))
     }
 
     /// The caller's W3C trace context (`traceparent`), if it sent one.

@@ -95,6 +95,9 @@
 //!   They wait while the broker does not read.
 //! * **What is saved outlives the process**: [`Context::save`] leaves a value of up to 1 MiB with the broker, and the
 //!   request's next attempt, in whatever process, finds the latest with [`Context::last_saved`].
+//! * **What it asks others is asked on behalf of its request**: a call made with `lifeboat-client` ends when this request
+//!   must, belongs to its trace, and is cancelled with it. Tasks and threads say whom they work for with
+//!   [`Context::within`] and [`Context::enter`]. `Client::from_env` connects to the worker's own broker.
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
 //! * **Tasks** spawned with `tokio::spawn` go on while requests are waited for, though not while a *blocking* handler

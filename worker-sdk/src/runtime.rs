@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use lifeboat_protocol::within;
 use tokio::io::unix::AsyncFd;
 
 use crate::call::Call;
@@ -36,12 +37,12 @@ impl Runtime {
     }
 
     /// Runs a handler's future to its end; `None` if it was dropped because of a cancel. A future that is ready
-    /// together with the cancel has its result.
-    pub(crate) fn run<F: Future>(&self, call: &Call, future: F) -> Option<F::Output> {
+    /// together with the cancel has its result. Other tasks that are polled meanwhile do not work for its request.
+    pub(crate) fn run<F: Future>(&self, call: &Arc<Call>, future: F) -> Option<F::Output> {
         let runtime = self.tokio();
         // Left last: whatever the future owns is dropped inside the runtime, where it may spawn and make timers.
         let _entered = runtime.enter();
-        let mut future = pin!(future);
+        let mut future = pin!(within(Arc::<Call>::clone(call), future));
         let mut cancelled = pin!(call.cancelled());
         runtime.block_on(poll_fn(|task| match future.as_mut().poll(task) {
             Poll::Ready(output) => Poll::Ready(Some(output)),

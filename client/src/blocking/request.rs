@@ -34,6 +34,7 @@ macro_rules! options {
             retry(max_attempts: u16);
             retry_on(on: impl IntoIterator<Item = RetryOn>);
             metadata(name: impl Into<String>, value: impl Into<String>);
+            detached();
             trace_context(traceparent: impl Into<String>, tracestate: impl Into<String>);
             restartable(restartable: bool);
             stream_backlog(events: usize, bytes: usize);

@@ -12,6 +12,7 @@ mod events;
 mod hostile;
 mod let_go;
 mod lost;
+mod nested;
 mod operations;
 mod operations_sent;
 mod repeated;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
@@ -24,6 +24,9 @@ use crate::link::lock::{self, BindError, Seat};
 use crate::link::{LinkSettings, SEND_BUFFER};
 use crate::observe::{Observer, Query, WallClock};
 use crate::process::{PlaneError, PlaneOptions, ProcessPlane, SpawnSpec};
+
+/// Names the clients' socket to worker processes, as clients look for it.
+const SOCKET_VARIABLE: &str = "LIFEBOAT_SOCKET";
 
 /// Questions of the control plane that may wait to be answered.
 const QUERIES: usize = 64;
@@ -138,7 +141,9 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
         worker_memory: Arc::clone(&worker_memory),
         ..PlaneOptions::new(report)
     })?;
-    let specs = commands.into_iter().map(|command| spawn_spec(command, before)).collect();
+    // Workers may start in another directory.
+    let socket = path::absolute(&broker.socket).unwrap_or_else(|_| broker.socket.clone());
+    let specs = commands.into_iter().map(|command| spawn_spec(command, before, &socket)).collect();
     let mut clock = Clock::start();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut observer = options.observer(&settings);
@@ -259,12 +264,15 @@ impl Stopper {
     }
 }
 
-fn spawn_spec(command: WorkerCommand, open_files: Option<u64>) -> SpawnSpec {
+/// A worker's handlers find the broker as clients do, unless they are to find another one.
+fn spawn_spec(command: WorkerCommand, open_files: Option<u64>, socket: &Path) -> SpawnSpec {
     let WorkerCommand { program, argv, env, current_dir, memory_limit, memory_high, output } = command;
     let arguments = argv.into_iter().skip(1).map(Into::into);
     SpawnSpec {
         command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
-        env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        env: std::iter::once((SOCKET_VARIABLE.into(), socket.into()))
+            .chain(env.into_iter().map(|(name, value)| (name.into(), value.into())))
+            .collect(),
         current_dir,
         memory_limit,
         memory_high,
@@ -325,9 +333,10 @@ mod tests {
                     limits = { memory = \"2MiB\" }\nrecycle = { memory = \"1MiB\" }\n\
                     output = { log = false, burst = 3, per_second = 4 }\n";
         let command = Config::parse(text, "lifeboat.toml", []).unwrap().commands.remove(0);
-        let spec = spawn_spec(command, Some(7));
+        let spec = spawn_spec(command, Some(7), Path::new("/run/l.sock"));
         assert_eq!(spec.command, ["sh", "-c"]);
-        assert_eq!(spec.env, [("A".into(), "b".into())]);
+        let env = [("LIFEBOAT_SOCKET".into(), "/run/l.sock".into()), ("A".into(), "b".into())];
+        assert_eq!(spec.env, env);
         assert_eq!((spec.memory_limit, spec.memory_high), (Some(2 << 20), Some(1 << 20)));
         assert_eq!((spec.log_output, spec.output_burst, spec.output_rate), (false, 3, 4));
         assert_eq!(spec.open_files, Some(7));

@@ -33,6 +33,7 @@ mod long_words;
 mod lose_main;
 mod memory;
 mod mirror;
+mod nest;
 mod never_read;
 mod never_ready;
 mod note_rungs;

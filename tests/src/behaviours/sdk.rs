@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use lifeboat_worker::prelude::*;
 
-use super::{commit, echo, fail, save, signs};
-use crate::act::{Act, Acted, Deed, SaveBytes, Steps, Wait};
+use super::{commit, echo, fail, nest, save, signs};
+use crate::act::{Act, Acted, Deed, Nest, SaveBytes, See, Steps, Wait};
 
 pub(super) fn run() -> ExitCode {
     let worker = Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait);
+    let worker = worker.handle::<Nest>(nest::nest).handle_blocking::<See>(nest::see);
     worker.handle::<Steps>(save::steps).handle_blocking::<SaveBytes>(save::bytes).run().report()
 }
 

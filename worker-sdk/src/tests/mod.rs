@@ -12,6 +12,7 @@ mod ends;
 mod heartbeat;
 mod kept;
 mod large;
+mod nested;
 mod order;
 mod partial;
 mod progress;
