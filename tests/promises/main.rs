@@ -30,6 +30,7 @@ mod reasons;
 mod recycling;
 mod retries;
 mod scene;
+mod sdk;
 mod seats;
 mod shutdown;
 mod signs;

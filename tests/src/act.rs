@@ -219,7 +219,7 @@ impl Act {
     }
 }
 
-method!("act": Act => Acted);
+method!("act": Act => Acted, partial = u64);
 
 /// Who answered an [`Act`] or a [`Wait`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -97,7 +97,7 @@ impl Link {
     }
 
     fn act(&mut self, act: &Act, route: Route) {
-        leave_trace(act, route.attempt).expect("the trace can be written");
+        leave_trace(act, route.attempt, None).expect("the trace can be written");
         let answer = self.answer(act, route, None);
         if route.attempt > act.until_attempt {
             return self.write(&answer);

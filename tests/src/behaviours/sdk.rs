@@ -17,7 +17,7 @@ pub(super) fn run() -> ExitCode {
 }
 
 pub(super) fn act(act: Act, context: Context) -> Result<Acted, HandlerError> {
-    leave_trace(&act, context.attempt())?;
+    leave_trace(&act, context.attempt(), context.idempotency_key())?;
     if context.attempt() <= act.until_attempt {
         if let Deed::Recycle(then) = &act.deed {
             if let Deed::Fail { retryable } = **then {
@@ -50,9 +50,10 @@ async fn wait(wait: Wait, context: Context) -> Result<Acted, HandlerError> {
     Ok(echo::answer(&Act::echo(0), context.worker(), context.incarnation(), context.attempt()))
 }
 
-/// One line per execution, in one write, so that lines of several processes do not mix.
-pub(super) fn leave_trace(act: &Act, attempt: u16) -> std::io::Result<()> {
+/// One line per execution, in one write, so that lines of several processes do not mix. A key stands at its end.
+pub(super) fn leave_trace(act: &Act, attempt: u16, key: Option<&str>) -> std::io::Result<()> {
     let Some(file) = &act.trace else { return Ok(()) };
-    let line = format!("{} {} {attempt}\n", act.tag, std::process::id());
+    let key = key.map(|key| format!(" {key}")).unwrap_or_default();
+    let line = format!("{} {} {attempt}{key}\n", act.tag, std::process::id());
     OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
 }
