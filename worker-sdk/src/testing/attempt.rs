@@ -7,13 +7,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use lifeboat_protocol::{Assignment, BodyError, DEFAULT_MAX_BODY, Encoding, Ext, Method};
+use lifeboat_protocol::{
+    Assignment, BodyError, DEFAULT_MAX_BODY, Encoding, Ext, Method, PreviousAttempt, encode_body,
+};
+use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::past::{INCARNATION, WORKER, history};
 use super::script::{Last, Order, Told, Wire, start};
-use super::{AttemptError, End, Ended, Said, ToldProgress};
+use super::{AttemptError, End, Ended, Said, Saved, ToldProgress};
 use crate::handler::{BlockingHandler, Handler};
-use crate::{Handle as _, Worker};
+use crate::{Handle as _, SaveError, Worker};
 
 /// As the broker's `deadline`, unless it is configured otherwise.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -23,6 +27,11 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub struct Attempt<M> {
     worker: Worker,
     order: Order,
+    /// What is chosen for [`Order::number`].
+    number: Option<u16>,
+    previous: Vec<PreviousAttempt>,
+    /// What they have saved, encoded.
+    saved: Option<Result<Vec<u8>, SaveError>>,
     method: PhantomData<fn() -> M>,
 }
 
@@ -42,8 +51,8 @@ impl<M: Method + 'static> Attempt<M> {
     pub fn by(worker: Worker) -> Self {
         let assignment = Assignment {
             pool: "test".to_owned(),
-            worker: "test-0".to_owned(),
-            incarnation: 1,
+            worker: WORKER.to_owned(),
+            incarnation: INCARNATION,
             ..Assignment::default()
         };
         let order = Order {
@@ -52,9 +61,10 @@ impl<M: Method + 'static> Attempt<M> {
             deadline: DEADLINE,
             max_body: DEFAULT_MAX_BODY,
             ext: Ext::default(),
+            history: None,
             assignment,
         };
-        Self { worker, order, method: PhantomData }
+        Self { worker, order, number: None, previous: Vec::new(), saved: None, method: PhantomData }
     }
 
     /// Gives the handler something to share, as [`Worker::state`] does.
@@ -63,9 +73,24 @@ impl<M: Method + 'static> Attempt<M> {
         self
     }
 
-    /// Which attempt it is, from 1, as [`Context::attempt`](crate::Context::attempt) tells it. Default 1.
+    /// Which attempt it is, from 1, as [`Context::attempt`](crate::Context::attempt) tells it. Default 1, or one more
+    /// than the last [`previous`](Self::previous).
     pub const fn number(mut self, number: u16) -> Self {
-        self.order.number = number;
+        self.number = Some(number);
+        self
+    }
+
+    /// The attempts before this one, oldest first, as [`Context::previous_attempts`](crate::Context::previous_attempts)
+    /// tells them: of many the newest 100. Default none.
+    pub fn previous(mut self, previous: impl IntoIterator<Item = PreviousAttempt>) -> Self {
+        self.previous = previous.into_iter().collect();
+        self
+    }
+
+    /// What they have saved, as [`Context::last_saved`](crate::Context::last_saved) finds it. Somebody must have saved it:
+    /// without [`previous`](Self::previous) ones there is one, which crashed with the reason `signal`.
+    pub fn saved<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        self.saved = Some(encode_body(value).map_err(|error| SaveError::Encode(error.to_string())));
         self
     }
 
@@ -125,14 +150,25 @@ impl<M: Method + 'static> Attempt<M> {
     ///
     /// # Errors
     ///
-    /// [`AttemptError`], where the request cannot be encoded or the system refuses.
+    /// [`AttemptError`], where the request or what was saved cannot be encoded, or the system refuses.
     pub fn start(self, request: M::Request) -> Result<Running<M>, AttemptError> {
-        let Self { worker, order, method: _ } = self;
+        let Self { worker, mut order, number, previous, saved, method: _ } = self;
+        order.history = history(previous, saved, order.max_body).map_err(AttemptError::Saved)?;
+        let last = order.history.as_ref().and_then(|history| history.previous.last());
+        order.number = number.unwrap_or_else(|| last.map_or(0, |last| last.number).saturating_add(1));
         let mut body = Vec::new();
         M::Encoding::encode_into(&mut body, &request).map_err(AttemptError::Request)?;
         let (wire, told) =
             start(worker, order, body).map_err(|error| AttemptError::System(error.to_string()))?;
-        Ok(Running { wire, told, progress: Vec::new(), parts: Vec::new(), last: None })
+        Ok(Running {
+            wire,
+            told,
+            progress: Vec::new(),
+            parts: Vec::new(),
+            saves: Vec::new(),
+            recycle_asked: false,
+            last: None,
+        })
     }
 }
 
@@ -141,7 +177,8 @@ impl<M: Method> fmt::Debug for Attempt<M> {
         f.debug_struct("Attempt")
             .field("method", &M::NAME)
             .field("worker", &self.worker)
-            .field("number", &self.order.number)
+            .field("number", &self.number)
+            .field("previous", &self.previous.len())
             .finish_non_exhaustive()
     }
 }
@@ -153,6 +190,8 @@ pub struct Running<M: Method> {
     told: UnboundedReceiver<Told>,
     progress: Vec<ToldProgress>,
     parts: Vec<M::Partial>,
+    saves: Vec<Saved>,
+    recycle_asked: bool,
     /// What ended it, once that was read.
     last: Option<Last>,
 }
@@ -167,8 +206,12 @@ impl<M: Method> Running<M> {
         if self.last.is_some() {
             return Ok(None);
         }
-        let told = self.told.recv().await;
-        self.take(told)
+        loop {
+            let told = self.told.recv().await;
+            if let Some(said) = self.take(told)? {
+                return Ok(said);
+            }
+        }
     }
 
     /// [`said`](Self::said) for tests without a runtime. Blocks.
@@ -184,8 +227,12 @@ impl<M: Method> Running<M> {
         if self.last.is_some() {
             return Ok(None);
         }
-        let told = self.told.blocking_recv();
-        self.take(told)
+        loop {
+            let told = self.told.blocking_recv();
+            if let Some(said) = self.take(told)? {
+                return Ok(said);
+            }
+        }
     }
 
     /// Cancels it, as a broker does for a caller that went away: an asynchronous handler is dropped at its next await, a
@@ -219,27 +266,38 @@ impl<M: Method> Running<M> {
         self.end()
     }
 
-    fn take(&mut self, told: Option<Told>) -> Result<Option<Said<M::Partial>>, AttemptError> {
-        match told {
+    /// What that is to whoever listens: `None` for what is told at the end alone, `Some(None)` at the end.
+    fn take(&mut self, told: Option<Told>) -> Result<Option<Option<Said<M::Partial>>>, AttemptError> {
+        let said = match told {
             Some(Told::Progress(progress)) => {
                 self.progress.push(progress.clone());
-                Ok(Some(Said::Progress(progress)))
+                Said::Progress(progress)
             }
             Some(Told::Part(body)) => {
                 let part = || M::Encoding::decode(&body).map_err(decode("partial"));
                 self.parts.push(part()?);
-                part().map(|part| Some(Said::Part(part)))
+                Said::Part(part()?)
+            }
+            Some(Told::Saved(body)) => {
+                let saved = Saved::new(body);
+                self.saves.push(saved.clone());
+                Said::Saved(saved)
+            }
+            Some(Told::RecycleAsked) => {
+                self.recycle_asked = true;
+                return Ok(None);
             }
             Some(Told::Last(last)) => {
                 self.last = Some(last);
-                Ok(None)
+                return Ok(Some(None));
             }
-            None => Ok(None),
-        }
+            None => return Ok(Some(None)),
+        };
+        Ok(Some(Some(said)))
     }
 
     fn end(self) -> Result<Ended<M>, AttemptError> {
-        let Self { progress, parts, last, .. } = self;
+        let Self { progress, parts, saves, recycle_asked, last, .. } = self;
         let end = match last {
             Some(Last::Answered(body)) => End::Answered(M::Encoding::decode(&body).map_err(decode("reply"))?),
             Some(Last::Failed(error)) => End::Failed(error),
@@ -252,7 +310,7 @@ impl<M: Method> Running<M> {
             Some(Last::Garbled(what)) => return Err(AttemptError::System(what)),
             None => return Err(AttemptError::System("the worker left without a word".to_owned())),
         };
-        Ok(Ended { end, progress, parts })
+        Ok(Ended { end, progress, parts, saves, recycle_asked })
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use lifeboat_protocol::{BodyError, EncodeError, Method};
+use bytes::Bytes;
+use lifeboat_protocol::{BodyError, EncodeError, Method, decode_body};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::ToldProgress;
-use crate::{HandlerError, WorkerError};
+use crate::{HandlerError, SaveError, WorkerError};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,36 @@ pub enum Said<P> {
     Progress(ToldProgress),
     /// A part of the reply.
     Part(P),
+    /// What the next attempt would begin with.
+    Saved(Saved),
+}
+
+/// A value that a handler [saved](crate::Context::save), as it came over the socket.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Saved(Bytes);
+
+impl Saved {
+    pub(super) const fn new(item: Bytes) -> Self {
+        Self(item)
+    }
+
+    /// The value, as the next attempt would read it.
+    ///
+    /// # Panics
+    ///
+    /// When it is no `T`.
+    #[track_caller]
+    #[must_use]
+    pub fn read<T: DeserializeOwned>(&self) -> T {
+        decode_body(&self.0)
+            .unwrap_or_else(|error| panic!("what the handler saved is of another type: {error}"))
+    }
+}
+
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Saved({} bytes)", self.0.len())
+    }
 }
 
 /// An attempt that has ended, with all that was said before.
@@ -63,6 +95,10 @@ pub struct Ended<M: Method> {
     pub progress: Vec<ToldProgress>,
     /// The parts of its reply that it sent, in order.
     pub parts: Vec<M::Partial>,
+    /// What it saved, in order. Only the last is there for a next attempt: see [`saved`](Self::saved).
+    pub saves: Vec<Saved>,
+    /// Whether it asked for its process to be [replaced](crate::Context::recycle). Nothing is replaced here.
+    pub recycle_asked: bool,
 }
 
 impl<M: Method> Ended<M> {
@@ -95,6 +131,17 @@ impl<M: Method> Ended<M> {
         };
         error
     }
+
+    /// What this attempt saved last: what the next one would begin with. `None` where it saved nothing.
+    ///
+    /// # Panics
+    ///
+    /// When it is no `T`.
+    #[track_caller]
+    #[must_use]
+    pub fn saved<T: DeserializeOwned>(&self) -> Option<T> {
+        self.saves.last().map(Saved::read)
+    }
 }
 
 impl<M: Method> fmt::Debug for Ended<M> {
@@ -103,6 +150,8 @@ impl<M: Method> fmt::Debug for Ended<M> {
             .field("end", &self.end.in_words())
             .field("progress", &self.progress)
             .field("parts", &self.parts.len())
+            .field("saves", &self.saves)
+            .field("recycle_asked", &self.recycle_asked)
             .finish()
     }
 }
@@ -117,6 +166,9 @@ pub enum AttemptError {
     /// The request's own `Serialize` said no.
     #[error("the request cannot be encoded: {0}")]
     Request(#[source] EncodeError),
+    /// What the attempts before are to have saved cannot be saved.
+    #[error("what was saved before: {0}")]
+    Saved(#[source] SaveError),
     /// What came back is not of the method's type.
     #[error("the method's {what} cannot be decoded: {source}")]
     Decode {

@@ -61,6 +61,46 @@
 //! [`Attempt::by`]. [`Attempt::start`] gives an attempt that goes on: it tells what the handler says as it comes, and can be
 //! [cancelled](Running::cancel) midway.
 //!
+//! A handler that goes on where another attempt died is tested with what that one left: [`Attempt::saved`] and
+//! [`Attempt::previous`] give an attempt its history, and [`Ended::saved`] is what it leaves itself.
+//!
+//! ```
+//! use lifeboat_worker::prelude::*;
+//! use lifeboat_worker::testing::Attempt;
+//! use lifeboat_worker::{AttemptEnd, PreviousAttempt};
+//!
+//! method!(struct Convert = "convert": usize => usize);
+//!
+//! /// Converts so many pages; says how many it did itself.
+//! fn convert(pages: usize, context: Context) -> Result<usize, HandlerError> {
+//!     let begin: usize = context.last_saved()?.unwrap_or(0);
+//!     for page in begin..pages {
+//!         context.save_blocking(&(page + 1))?;
+//!     }
+//!     if context.attempt() > 2 {
+//!         context.recycle();
+//!     }
+//!     Ok(pages - begin)
+//! }
+//!
+//! let ended = Attempt::<Convert>::of_blocking(convert).saved(&7).run_blocking(10)?;
+//! assert_eq!(ended.saved(), Some(10));
+//! assert!(!ended.recycle_asked);
+//! assert_eq!(ended.reply(), 3);
+//!
+//! let second = PreviousAttempt {
+//!     number: 2,
+//!     worker: "images-1".to_owned(),
+//!     incarnation: 4,
+//!     end: AttemptEnd::TimedOut,
+//!     reason: Some("attempt_timeout".to_owned()),
+//!     duration_ms: 30_000,
+//! };
+//! let ended = Attempt::<Convert>::of_blocking(convert).previous([second]).run_blocking(2)?;
+//! assert!(ended.recycle_asked);
+//! # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+//! ```
+//!
 //! Two things differ from production, so that a test sees all there is to see: every
 //! [`progress`](crate::Context::progress) is told, where otherwise one in 100 ms is sent, and nothing is ever killed. A handler
 //! that crashes takes the test along; that is what the next part is for.
@@ -108,6 +148,7 @@
 mod attempt;
 mod broker;
 mod ended;
+mod past;
 mod pool;
 mod process;
 mod script;
@@ -118,5 +159,5 @@ pub use lifeboat_protocol::Progress as ToldProgress;
 
 pub use self::attempt::{Attempt, Running};
 pub use self::broker::{BrokerError, Setup, TestBroker};
-pub use self::ended::{AttemptError, End, Ended, Said};
+pub use self::ended::{AttemptError, End, Ended, Said, Saved};
 pub use self::pool::Pool;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    Assignment, Ext, Failure, FrameLimit, Header, Hello, MessageType, Panicked, Role, Route, TimeLeft,
-    decode, decode_body, put_control, put_empty, put_request,
+    Assignment, Ext, Failure, FrameLimit, Header, Hello, History, MessageType, Panicked, RETIRE_FEATURE,
+    Role, Route, SAVE_FEATURE, TimeLeft, decode, decode_body, put_control, put_empty, put_request,
 };
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -33,6 +33,8 @@ pub(super) struct Order {
     pub(super) deadline: Duration,
     pub(super) max_body: usize,
     pub(super) ext: Ext,
+    /// What came before it.
+    pub(super) history: Option<History>,
     pub(super) assignment: Assignment,
 }
 
@@ -40,6 +42,9 @@ pub(super) struct Order {
 pub(super) enum Told {
     Progress(ToldProgress),
     Part(Bytes),
+    Saved(Bytes),
+    /// It wants its process to be replaced.
+    RecycleAsked,
     Last(Last),
 }
 
@@ -177,17 +182,21 @@ impl Script {
         }));
     }
 
-    /// Says hello and sends the request.
+    /// Says hello and sends the request, and what came before it.
     fn begin(&self, order: &Order, route: Route, body: &[u8]) {
         let software = concat!("lifeboat-worker-testing/", env!("CARGO_PKG_VERSION"));
         let hello = Hello {
+            features: vec![SAVE_FEATURE.to_owned(), RETIRE_FEATURE.to_owned()],
             assignment: Some(order.assignment.clone()),
             ..Hello::new(Role::Broker, order.max_body, software)
         };
         let mut line = lock(&self.line);
         line.send(|out| {
-            // A hello can be encoded: texts and numbers.
+            // Both can be encoded: texts and numbers, and what was saved within its bounds.
             drop(put_control(out, MessageType::Hello, None, &hello));
+            if let Some(history) = &order.history {
+                drop(put_control(out, MessageType::History, Some(route), history));
+            }
             put_request(out, route, order.method, &order.ext, body);
         });
         line.has_begun = true;
@@ -215,6 +224,14 @@ impl Script {
                 self.say(Told::Part(body));
                 return Ok(None);
             }
+            MessageType::Save => {
+                self.say(Told::Saved(body));
+                return Ok(None);
+            }
+            MessageType::Retire => {
+                self.say(Told::RecycleAsked);
+                return Ok(None);
+            }
             MessageType::Answer => Last::Answered(body),
             MessageType::Failure => Last::Failed(HandlerError::from_failure(read::<Failure>(&body)?)),
             MessageType::Cancelled => Last::Cancelled,
@@ -222,7 +239,6 @@ impl Script {
             MessageType::Hello | MessageType::Heartbeat => return Ok(None),
             // The worker leaves, and its thread says why.
             MessageType::Refused | MessageType::WorkersFailed => return Ok(None),
-            MessageType::Retire => return Ok(None),
             MessageType::Request
             | MessageType::Error
             | MessageType::Cancel
@@ -230,7 +246,6 @@ impl Script {
             | MessageType::AttemptFailed
             | MessageType::Operate
             | MessageType::Operated
-            | MessageType::Save
             | MessageType::History
             | MessageType::Accepted => {
                 return Err(format!("a worker does not send {:?}", header.message_type()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Attempt, AttemptError, End, Ended, Said, ToldProgress};
 use crate::prelude::*;
-use crate::{Amount, WorkerError};
+use crate::{Amount, AttemptEnd, MAX_SAVED, PreviousAttempt, SaveError, WorkerError};
 
 /// How long anything that must happen may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -201,4 +201,95 @@ fn a_whole_worker_can_be_tried_and_its_mistakes_are_told() {
     method!(struct Other = "other": u8 => u8);
     let ended = said(run(Attempt::<Other>::by(worker().state(1_u8)).run(1)));
     assert_eq!(ended.error().code(), "unknown_method");
+}
+
+/// Saves how many letters it has seen, of all that the attempts have; tells what it knew when it began.
+async fn count(text: String, context: Context) -> Result<String, HandlerError> {
+    let begin: usize = context.last_saved()?.unwrap_or(0);
+    for seen in begin..text.len() {
+        context.save(&(seen + 1)).await?;
+    }
+    let ends: Vec<_> = context.previous_attempts().iter().map(|one| (one.number, one.end)).collect();
+    Ok(format!("{begin} {} {ends:?}", context.attempt()))
+}
+
+fn before(number: u16, end: AttemptEnd) -> PreviousAttempt {
+    PreviousAttempt { number, worker: "w".into(), incarnation: 1, end, reason: None, duration_ms: 5 }
+}
+
+#[test]
+fn what_is_saved_is_told_in_order_and_the_last_is_left() {
+    let ended = said(run(Attempt::<Say>::of(count).run("abc".to_owned())));
+    assert_eq!(ended.saves.iter().map(super::Saved::read::<u8>).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(ended.saved::<usize>(), Some(3));
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ended.saved::<String>()));
+    let told = told.unwrap_err();
+    assert!(told.downcast_ref::<String>().unwrap().contains("of another type"));
+    assert_eq!(ended.reply(), "0 1 []");
+
+    let mut running = Attempt::<Say>::of_blocking(|text: String, context: Context| {
+        context.save_blocking("half")?;
+        Ok::<_, HandlerError>(text)
+    })
+    .start(String::new())
+    .unwrap();
+    let Some(Said::Saved(saved)) = running.said_blocking().unwrap() else { panic!("{running:?}") };
+    assert_eq!(saved.read::<String>(), "half");
+    assert_eq!(running.said_blocking().unwrap(), None);
+    assert_eq!(running.ended_blocking().unwrap().saved::<String>().as_deref(), Some("half"));
+
+    let nothing = said(run(Attempt::<Say>::of(count).saved(&3).run("abc".to_owned())));
+    assert_eq!(nothing.saved::<usize>(), None, "what was saved before is not this attempt's");
+}
+
+#[test]
+fn an_attempt_knows_what_came_before_it() {
+    let again = |attempt: Attempt<Say>| said(run(attempt.run("abc".to_owned()))).reply();
+    let attempt = || Attempt::<Say>::of(count);
+    let ends = [before(1, AttemptEnd::Failed), before(2, AttemptEnd::TimedOut)];
+    assert_eq!(again(attempt().saved(&2)), "2 2 [(1, Crashed)]");
+    assert_eq!(again(attempt().previous(ends.clone())), "0 3 [(1, Failed), (2, TimedOut)]");
+    assert_eq!(again(attempt().number(9).previous(ends).saved(&1)), "1 9 [(1, Failed), (2, TimedOut)]");
+    let many = (1..=130).map(|number| before(number, AttemptEnd::Crashed));
+    let told = again(attempt().previous(many));
+    assert!(told.starts_with("0 131 [(31, Crashed), "), "{told}");
+}
+
+#[test]
+fn what_cannot_have_been_saved_is_told() {
+    let fits = "x".repeat(MAX_SAVED - 5);
+    let read = |_: String, context: Context| Ok::<_, HandlerError>(context.last_saved::<String>()?.unwrap());
+    let ended = said(Attempt::<Say>::of_blocking(read).saved(&fits).run_blocking(String::new()));
+    assert_eq!(ended.reply(), fits);
+    for (max_body, limit) in [(1 << 24, MAX_SAVED), (1000, 1000)] {
+        let attempt = Attempt::<Say>::of_blocking(read).max_body(max_body).saved(&"x".repeat(MAX_SAVED));
+        let error = attempt.run_blocking(String::new()).unwrap_err();
+        let AttemptError::Saved(SaveError::TooLarge { len, limit: told }) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((len, told), (MAX_SAVED + 5, limit));
+    }
+    let ended = said(Attempt::<Say>::of_blocking(read).saved(&1).run_blocking(String::new()));
+    assert!(ended.error().to_string().contains("saved"), "of another type");
+}
+
+#[test]
+fn an_attempt_may_ask_for_another_process() {
+    let answers = async |text: String, context: Context| {
+        context.progress(Progress::new());
+        context.recycle();
+        Ok::<_, HandlerError>(text)
+    };
+    run(async {
+        let mut running = Attempt::<Say>::of(answers).start("a".to_owned()).unwrap();
+        assert!(matches!(running.said().await.unwrap(), Some(Said::Progress(_))));
+        assert_eq!(running.said().await.unwrap(), None, "the rest is told at the end");
+        let ended = running.ended().await.unwrap();
+        assert!(ended.recycle_asked);
+        assert_eq!(ended.reply(), "a");
+    });
+    let fails = |_: String| Err::<String, _>(HandlerError::new("bad_cache", "gone bad").and_recycle());
+    let ended = said(Attempt::<Say>::of_blocking(fails).run_blocking(String::new()));
+    assert!(ended.recycle_asked);
+    assert_eq!(ended.error().code(), "bad_cache");
 }
