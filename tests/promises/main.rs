@@ -8,6 +8,7 @@ mod chaos;
 mod checkpoints;
 mod commands;
 mod common;
+mod compatibility;
 mod demo;
 mod dev;
 mod failures;

@@ -9,4 +9,5 @@ pub mod behaviours;
 pub mod chaos;
 pub mod clock;
 pub mod harness;
+pub mod recorded;
 pub mod sized;

@@ -36,7 +36,9 @@ mod mirror;
 mod nest;
 mod never_read;
 mod never_ready;
+mod new_words;
 mod note_rungs;
+mod old;
 mod overflow;
 mod oversized;
 mod panic;
@@ -62,7 +64,7 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 20] = [
+const KINDS: [(&str, Kind); 22] = [
     ("sdk", sdk::run),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
@@ -83,6 +85,8 @@ const KINDS: [(&str, Kind); 20] = [
     ("escape-and-end", escape::run_and_end),
     ("chaos-sdk", chaos::run),
     ("chaos-raw", chaos::run_raw),
+    ("new-words", new_words::run),
+    ("old", old::run),
 ];
 
 /// Runs the kind of program that the first argument names.
