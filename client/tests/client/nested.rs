@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeboat_client::CallError;
+use lifeboat_client::{CallError, RequestBuilder};
 use lifeboat_protocol::{Origin, enter};
 
-use crate::support::{Broker, Resize, limit};
+use crate::support::{Broker, Peer, Request, Resize, limit};
 
 /// As a worker leaves it for its handlers.
 struct Outer {
@@ -26,6 +26,18 @@ impl Origin for Outer {
 
 fn outer(left: Duration) -> Arc<Outer> {
     Arc::new(Outer { deadline: Some(Instant::now() + left), trace: Some(("outer", "state")) })
+}
+
+/// What the broker is sent for a request, which it answers.
+async fn sent(request: RequestBuilder<Resize>, peer: &mut Peer) -> Request {
+    let serve = async {
+        let request = peer.request().await;
+        peer.echo(&request).await;
+        request
+    };
+    let (reply, sent) = tokio::join!(limit(request), serve);
+    assert!(reply.is_ok(), "{reply:?}");
+    sent
 }
 
 #[tokio::test]
@@ -49,13 +61,7 @@ async fn it_has_the_shorter_time_and_the_trace() {
         (long, None, None),
     ];
     for (request, (most, parent, state)) in requests.into_iter().zip(expected) {
-        let serve = async {
-            let request = peer.request().await;
-            peer.echo(&request).await;
-            request
-        };
-        let (reply, sent) = tokio::join!(limit(request), serve);
-        assert!(reply.is_ok(), "{reply:?}");
+        let sent = sent(request, &mut peer).await;
         let left = sent.route.time_left.as_duration().expect("there is a limit");
         assert!(left <= most && left + Duration::from_secs(2) > most, "{left:?} of {most:?}");
         assert_eq!((sent.ext.traceparent.as_deref(), sent.ext.tracestate.as_deref()), (parent, state));
@@ -86,13 +92,7 @@ async fn outside_of_handlers_it_is_as_it_was() {
         client.request(Resize { width: 1 })
     };
     for request in [request, client.request(Resize { width: 2 })] {
-        let serve = async {
-            let request = peer.request().await;
-            peer.echo(&request).await;
-            request
-        };
-        let (reply, sent) = tokio::join!(limit(request), serve);
-        assert!(reply.is_ok(), "{reply:?}");
+        let sent = sent(request, &mut peer).await;
         assert_eq!((sent.route.time_left.as_duration(), sent.ext.traceparent), (None, None));
     }
 }
