@@ -2,9 +2,9 @@
 """Measures the broker against a minimal relay, interleaved, and prints medians and ratios.
 
     cargo build --release --workspace --bins
-    tests/measure/compare.py [--floor DIR] [--rounds 5] [--secs 0.5] [--bin target/release]
+    tests/measure/compare.py [--floor DIR] [--before DIR] [--rounds 5] [--secs 0.5] [--bin target/release]
 
---floor names a directory with the programs relay_epoll, worker and load of a relay that speaks a fixed header over a Unix
+--before names a directory with the same programs of another state of the source. --floor names a directory with the programs relay_epoll, worker and load of a relay that speaks a fixed header over a Unix
 socket and has no policy; without it the broker alone is measured. Within a round every contender runs once, in random
 order. Absolute figures of a shared machine move; the ratios are what counts.
 """
@@ -37,14 +37,14 @@ def wait_for(path):
 
 
 class Lifeboat:
-    def __init__(self, args, prefetch, pin, workers=2):
-        self.args, self.prefetch, self.pin, self.workers = args, prefetch, pin, workers
+    def __init__(self, programs, prefetch, pin, workers=2):
+        self.bin, self.prefetch, self.pin, self.workers = programs, prefetch, pin, workers
 
     def __enter__(self):
         self.home = tempfile.TemporaryDirectory()
         self.socket = os.path.join(self.home.name, "b.sock")
         config = os.path.join(self.home.name, "c.toml")
-        worker = os.path.abspath(os.path.join(self.args.bin, "bench_echo"))
+        worker = os.path.abspath(os.path.join(self.bin, "bench_echo"))
         with open(config, "w") as file:
             file.write(f'''
 [broker]
@@ -62,14 +62,14 @@ attempt_timeout = "30s"
 [pools.echo.methods.hang_once]
 retry = {{ on = ["crash"], max_attempts = 3 }}
 ''')
-        command = self.pin + [os.path.join(self.args.bin, "lifeboat"), "serve", "--config", config]
+        command = self.pin + [os.path.join(self.bin, "lifeboat"), "serve", "--config", config]
         self.log = open(os.path.join(self.home.name, "log"), "w+")
         self.process = subprocess.Popen(command, stderr=self.log)
         wait_for(self.socket)
         return self
 
     def load(self, *options):
-        command = self.pin + [os.path.join(self.args.bin, "wire_load"), "--socket", self.socket, *map(str, options)]
+        command = self.pin + [os.path.join(self.bin, "wire_load"), "--socket", self.socket, *map(str, options)]
         return json.loads(subprocess.check_output(command))
 
     def crash(self, times):
@@ -140,6 +140,7 @@ def measure(contender, options):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", default="target/release")
+    parser.add_argument("--before")
     parser.add_argument("--floor")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--secs", type=float, default=0.5)
@@ -152,15 +153,22 @@ def main():
         "64 in flight, prefetch 32": ([], ["--window", "64"], {"lifeboat": 32, "floor each": (None, True), "floor": (None, False)}),
         "8 clients x 8, 1 KiB, prefetch 32": ([], ["--clients", "8", "--window", "8", "--payload", "1024"], {"lifeboat": 32, "floor each": (None, True)}),
     }
+    builds = {"lifeboat": args.bin}
+    if args.before:
+        builds["before"] = args.before
     timing = ["--secs", args.secs, "--warm", 0.3]
     for case, (pinning, options, contenders) in cases.items():
+        contenders |= {name: contenders["lifeboat"] for name in builds}
         results = {name: [] for name in contenders}
         for _ in range(args.rounds):
             for name in random.sample(list(contenders), len(contenders)):
                 setting = contenders[name]
-                if name != "lifeboat" and not args.floor:
+                if name in builds:
+                    contender = Lifeboat(builds[name], setting, pinning)
+                elif args.floor:
+                    contender = Floor(args, *setting, pinning)
+                else:
                     continue
-                contender = Lifeboat(args, setting, pinning) if name == "lifeboat" else Floor(args, *setting, pinning)
                 results[name].append(measure(contender, options + timing))
         print(f"\n{case}")
         median = lambda name, key: statistics.median(line[key] for line in results[name])
@@ -173,12 +181,13 @@ def main():
                 f"{key} {median(name, key):>10.2f} (x{median('lifeboat', key) / median(name, key):.2f})" for key in keys
             )
             print(f"  {name:<16} {row}")
-    print("\nx is lifeboat's figure divided by the row's")
+    print("\nx is lifeboat's figure divided by the row's, medians of all rounds")
     print("\nSIGKILL in the middle of a request")
     # Four workers, so that one that waits is always there.
-    with Lifeboat(args, 1, [], workers=4) as running:
-        line, verdict = running.crash(args.crashes)
-        print(f"  lifeboat: retried answer p50 {line['p50_us']:.0f} us, p99 {line['p99_us']:.0f} us; death to verdict, mean {verdict:.0f} us")
+    for name, programs in builds.items():
+        with Lifeboat(programs, 1, [], workers=4) as running:
+            line, verdict = running.crash(args.crashes)
+        print(f"  {name}: retried answer p50 {line['p50_us']:.0f} us, p99 {line['p99_us']:.0f} us; death to verdict, mean {verdict:.0f} us")
     if args.floor:
         with Floor(args, 1, True, []) as running:
             line, _ = running.crash(10)
