@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
@@ -17,16 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::data_plane::{DataPlane, Stop};
 use super::descriptors::{self, Descriptors};
 use super::process_link::ProcessLink;
-use crate::config::{Config, HttpListen, WorkerCommand};
+use super::spawn_specs::spawn_specs;
+use crate::config::{Config, HttpListen};
 use crate::engine::Clock;
 use crate::http;
+use crate::link::LinkSettings;
 use crate::link::lock::{self, BindError, Seat};
-use crate::link::{LinkSettings, SEND_BUFFER};
 use crate::observe::{Observer, Query, WallClock};
-use crate::process::{PlaneError, PlaneOptions, ProcessPlane, SpawnSpec};
-
-/// Names the clients' socket to worker processes, as clients look for it.
-const SOCKET_VARIABLE: &str = "LIFEBOAT_SOCKET";
+use crate::process::{PlaneError, PlaneOptions, ProcessPlane};
 
 /// Questions of the control plane that may wait to be answered.
 const QUERIES: usize = 64;
@@ -141,9 +139,6 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
         worker_memory: Arc::clone(&worker_memory),
         ..PlaneOptions::new(report)
     })?;
-    // Workers may start in another directory.
-    let socket = path::absolute(&broker.socket).unwrap_or_else(|_| broker.socket.clone());
-    let specs = commands.into_iter().map(|command| spawn_spec(command, before, &socket)).collect();
     let mut clock = Clock::start();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut observer = options.observer(&settings);
@@ -163,7 +158,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
         seed,
         clock,
         observer,
-        processes: ProcessLink::new(plane, specs),
+        processes: ProcessLink::new(plane, spawn_specs(commands, before, &broker.socket)),
         reports,
         queries,
         stops: stop_orders,
@@ -264,28 +259,6 @@ impl Stopper {
     }
 }
 
-/// A worker's handlers find the broker as clients do, unless they are to find another one.
-fn spawn_spec(command: WorkerCommand, open_files: Option<u64>, socket: &Path) -> SpawnSpec {
-    let WorkerCommand { program, argv, env, current_dir, memory_limit, memory_high, output } = command;
-    let arguments = argv.into_iter().skip(1).map(Into::into);
-    SpawnSpec {
-        command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
-        env: std::iter::once((SOCKET_VARIABLE.into(), socket.into()))
-            .chain(env.into_iter().map(|(name, value)| (name.into(), value.into())))
-            .collect(),
-        current_dir,
-        memory_limit,
-        memory_high,
-        log_output: output.log,
-        output_burst: output.burst,
-        output_rate: output.per_second,
-        send_buffer: SEND_BUFFER,
-        // Programs that use select() or close every descriptor need the limit that the broker was given.
-        open_files,
-        ..SpawnSpec::default()
-    }
-}
-
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -320,25 +293,5 @@ fn join_thread(thread: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         None => Ok(()),
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(io::Error::other("a thread of the broker panicked; this is a bug")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_file_says_of_a_process_reaches_its_spec() {
-        let text = "[pools.p]\ncommand = [\"sh\", \"-c\"]\naccept_any_method = true\nenv.A = \"b\"\n\
-                    limits = { memory = \"2MiB\" }\nrecycle = { memory = \"1MiB\" }\n\
-                    output = { log = false, burst = 3, per_second = 4 }\n";
-        let command = Config::parse(text, "lifeboat.toml", []).unwrap().commands.remove(0);
-        let spec = spawn_spec(command, Some(7), Path::new("/run/l.sock"));
-        assert_eq!(spec.command, ["sh", "-c"]);
-        let env = [("LIFEBOAT_SOCKET".into(), "/run/l.sock".into()), ("A".into(), "b".into())];
-        assert_eq!(spec.env, env);
-        assert_eq!((spec.memory_limit, spec.memory_high), (Some(2 << 20), Some(1 << 20)));
-        assert_eq!((spec.log_output, spec.output_burst, spec.output_rate), (false, 3, 4));
-        assert_eq!(spec.open_files, Some(7));
     }
 }

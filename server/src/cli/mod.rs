@@ -20,6 +20,7 @@ mod process_link;
 pub mod remote;
 pub mod requests;
 pub mod serve;
+mod spawn_specs;
 pub mod workers;
 
 use std::path::PathBuf;

@@ -2,10 +2,10 @@
 
 use lifeboat_core::Core;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
-use lifeboat_protocol::{MessageType, Route, RouteFlags, TimeLeft, put_control};
+use lifeboat_protocol::{MessageType, TimeLeft, put_control};
 
 use super::table::Peer;
-use super::{AnswerPayload, Links, RequestPayload, translate};
+use super::{AnswerPayload, Links, RequestPayload, route_to, translate};
 
 impl Links {
     /// Writes the history of a request, to a process that wants to hear it. Its request is written next.
@@ -20,8 +20,7 @@ impl Links {
     ) {
         let wants = self.table.worker(process).is_some_and(|worker| worker.history);
         let Some(past) = core.past(request).filter(|_| wants) else { return };
-        let flags = RouteFlags::NONE.with_slot(slot.0);
-        let route = Route { id: request.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
+        let route = route_to(slot, request, attempt, TimeLeft::NONE);
         let history = translate::history(core, &past);
         self.write(Peer::Process(process), |connection, _| {
             let tail = connection.outbox.tail();

@@ -208,6 +208,11 @@ impl Links {
     }
 }
 
+/// The route of what is said to a slot of a process about an attempt.
+const fn route_to(slot: SlotId, request: RequestId, attempt: AttemptNumber, time_left: TimeLeft) -> Route {
+    Route { id: request.0, attempt: attempt.0, flags: RouteFlags::NONE.with_slot(slot.0), time_left }
+}
+
 impl LinkPort for Links {
     type Request = RequestPayload;
     type Answer = AnswerPayload;
@@ -221,12 +226,7 @@ impl LinkPort for Links {
         time_left: Duration,
         payload: &RequestPayload,
     ) {
-        let route = Route {
-            id: request.0,
-            attempt: attempt.0,
-            flags: RouteFlags::NONE.with_slot(slot.0),
-            time_left: TimeLeft::from_duration(time_left),
-        };
+        let route = route_to(slot, request, attempt, TimeLeft::from_duration(time_left));
         self.write(Peer::Process(process), |connection, _| connection.relay_request(payload, route));
     }
 
@@ -242,8 +242,7 @@ impl LinkPort for Links {
     }
 
     fn send_cancel(&mut self, process: ProcessKey, request: RequestId, attempt: AttemptNumber, slot: SlotId) {
-        let flags = RouteFlags::NONE.with_slot(slot.0);
-        let route = Route { id: request.0, attempt: attempt.0, flags, time_left: TimeLeft::NONE };
+        let route = route_to(slot, request, attempt, TimeLeft::NONE);
         self.write(Peer::Process(process), |connection, _| {
             put_empty(connection.outbox.tail(), MessageType::Cancel, Some(route));
         });
