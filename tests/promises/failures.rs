@@ -9,7 +9,7 @@ mod drive;
 mod row;
 
 use lifeboat_client::TimeoutWhich;
-use lifeboat_tests::act::{Act, Deed, Told};
+use lifeboat_tests::act::{Act, Deed, Told, Uncaught};
 
 use self::row::{Row, by_shell, raw, sdk, worker};
 
@@ -62,6 +62,12 @@ rows! {
         sdk(Deed::Panic).crashed("slot_panicked").counted("slots_exhausted").replaced();
     panics_in_one_of_its_slots: "panics in the handler of one of several slots" =>
         sdk(Deed::Panic).pool("slots = 2").crashed("slot_panicked").degraded();
+    panics_and_may_keep_its_slot: "panics in its handler, where a panic costs no slot" =>
+        sdk(Deed::Panic).pool("on_panic = \"keep\"").crashed("slot_panicked").uncounted().serves_on();
+    panics_in_a_drop: "panics in a `Drop` while another panic unwinds, and is aborted for it" =>
+        sdk(Deed::AbortingPanic(Uncaught::InDrop)).crashed("slot_panicked").counted("signal").replaced();
+    panics_across_c: "panics in a function that C has called, and is aborted for it" =>
+        sdk(Deed::AbortingPanic(Uncaught::AcrossC)).crashed("slot_panicked").counted("signal").replaced();
     is_killed: "is killed with SIGKILL by somebody else" =>
         sdk(Deed::Signal(9)).crashed("killed_from_outside").replaced();
     is_terminated: "is ended with SIGTERM by somebody else, and has no handler for it" =>

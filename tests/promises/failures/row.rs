@@ -190,8 +190,12 @@ impl Row {
     }
 
     /// The process does not die of it.
+    pub(super) fn uncounted(self) -> Self {
+        Self { reason: None, ..self }
+    }
+
     pub(super) fn degraded(self) -> Self {
-        Self { reason: None, fate: Fate::Degraded, ..self }
+        Self { fate: Fate::Degraded, ..self.uncounted() }
     }
 
     pub(super) fn trips(self) -> Self {
