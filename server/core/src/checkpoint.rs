@@ -112,11 +112,11 @@ impl<Q, A> Core<Q, A> {
         self.saves.kept.remove(&request);
     }
 
-    /// The most that a pool's requests may have saved, all together. One worker more than there are may execute: while it
-    /// is replaced.
+    /// The most that a pool's requests may have saved, all together. Twice as many processes as there are workers may
+    /// execute: each may be finishing what it holds while its successor serves already.
     pub(crate) fn saved_most(&self, pool: PoolId) -> usize {
         let settings = self.settings.pool(pool);
-        let slots = (usize::from(settings.workers.get()) + 1) * usize::from(settings.slots.get());
+        let slots = 2 * usize::from(settings.workers.get()) * usize::from(settings.slots.get());
         settings.queue.max_bytes.saturating_add(slots * SAVED_PER_SLOT)
     }
 }

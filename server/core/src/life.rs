@@ -10,7 +10,6 @@ use crate::fact::Fact;
 use crate::ids::{Incarnation, ProcessKey};
 use crate::phase::{Phase, Rung};
 use crate::process::Process;
-use crate::reason::StopReason;
 use crate::restart;
 use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
@@ -70,9 +69,7 @@ impl<Q, A> Core<Q, A> {
         self.mark_dirty(pool);
         self.out.tell(Fact::WorkerReady { pool, process: key, pid, took });
         self.take_over(berth);
-        if self.process(berth).memory_high {
-            self.recycle(berth, StopReason::RecycleMemory);
-        }
+        self.recycle_if_due_before(berth);
     }
 
     /// Starts the timers of a ready process.

@@ -8,6 +8,7 @@ use crate::event::{Operation, Target};
 use crate::evidence::IntentKind;
 use crate::fact::Fact;
 use crate::ids::PoolId;
+use crate::phase::Phase;
 use crate::reason::{KillReason, StopReason};
 use crate::slot::Settled;
 
@@ -27,6 +28,9 @@ impl<Q, A> Core<Q, A> {
         self.out.tell(Fact::Operated { operation, target });
         if self.is_draining() && operation != Operation::Kill {
             return;
+        }
+        if operation == Operation::Restart {
+            self.note_outdated(&workers);
         }
         match (operation, target) {
             (Operation::Restart, Target::Pool(_)) => self.reopen(pool),
@@ -58,6 +62,15 @@ impl<Q, A> Core<Q, A> {
         self.stop_probing(pool);
         for id in self.pools[usize::from(pool.0)].queue.everyone(&self.requests) {
             self.abandon(id, Settled::Closed);
+        }
+    }
+
+    /// Processes that are not ready yet are replaced too, once they are: another one would take longer.
+    fn note_outdated(&mut self, workers: &[usize]) {
+        for berth in workers.iter().flat_map(|index| berths_of(self.workers[*index].id)) {
+            if let Some(process) = self.berths[berth].process.as_mut() {
+                process.outdated |= matches!(process.phase, Phase::Spawning | Phase::Starting);
+            }
         }
     }
 

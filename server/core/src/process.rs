@@ -45,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) slots_failed: Option<String>,
     /// It uses more memory than a healthy one should keep.
     pub(crate) memory_high: bool,
+    /// A restart was ordered before it was ready: it may be one of what was to be replaced.
+    pub(crate) outdated: bool,
     /// A handler panicked and left no slot: the failure is counted already.
     pub(crate) panicked: bool,
     pub(crate) ordered_at: Timestamp,
@@ -84,6 +86,7 @@ impl Process {
             connection: None,
             slots_failed: None,
             memory_high: false,
+            outdated: false,
             panicked: false,
             ordered_at: now,
             ready_at: None,

@@ -40,6 +40,15 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
+    /// What was told of a process before it was ready counts now that it is.
+    pub(crate) fn recycle_if_due_before(&mut self, berth: usize) {
+        if self.process(berth).outdated {
+            self.recycle(berth, StopReason::Operator);
+        } else if self.process(berth).memory_high {
+            self.recycle(berth, StopReason::RecycleMemory);
+        }
+    }
+
     /// A process wants to be replaced. From one that is on its way out that is old news.
     pub(crate) fn retire_received(&mut self, key: ProcessKey) {
         self.note_heard(key);

@@ -52,8 +52,8 @@ impl<Q, A> Core<Q, A> {
     /// A process has exited and never read the last that was written to it. If that was the request that counts as
     /// executing, it cannot have started, and is treated like those behind it from here on.
     ///
-    /// One that a shutdown has asked to stop, or whose attempt had run past a limit, stays what it was said to be. A deadline
-    /// is the request's own: it has passed without an attempt.
+    /// One that a shutdown has asked to stop stays what it was said to be. A limit of the attempt cannot have passed: a cancel
+    /// frame would have followed. A deadline is the request's own: it has passed without an attempt.
     pub(crate) fn last_was_unread(&mut self, berth: usize) {
         let process = self.process(berth);
         let last = process.last_sent;
@@ -64,7 +64,8 @@ impl<Q, A> Core<Q, A> {
         let record = self.requests.open_record(held.request);
         let (pool, limit) = (record.pool, record.limit);
         let is_over = limit == Some(TimeoutWhich::Deadline);
-        if record.closing || limit.is_some() && !is_over {
+        debug_assert!(limit.is_none() || is_over, "a limit of the attempt is followed by a cancel frame");
+        if record.closing {
             return;
         }
         self.take_start_back(berth, slot);

@@ -1,10 +1,11 @@
 //! What an attempt leaves for the next one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lifeboat_core::event::{Answer, Event};
+use lifeboat_core::event::{Answer, Event, Operation, Target};
 use lifeboat_core::fact::Fact;
-use lifeboat_core::ids::AttemptNumber;
+use lifeboat_core::ids::{AttemptNumber, PoolId};
 use lifeboat_core::reason::OutcomeKind;
 use lifeboat_core::settings::RetryOn;
 
@@ -142,4 +143,24 @@ fn attempts_that_execute_always_have_room_for_the_longest_save() {
     }
     let kept = boat.facts.iter().filter(|fact| matches!(fact, Fact::Saved { .. })).count();
     assert_eq!(kept, 8);
+}
+
+#[test]
+fn also_while_every_process_finishes_what_it_holds_beside_its_successor() {
+    let mut settings = retrying(3, 2);
+    settings.pools[0].queue.max_bytes = 0;
+    let mut boat = Boat::afloat(settings);
+    let mut tags: Vec<_> = (0..3).map(|_| boat.request()).collect();
+    boat.operate(Operation::Restart, Target::Pool(PoolId(0)));
+    for worker in 0..3 {
+        boat.becomes_ready(life(worker, 2));
+        tags.push(boat.request());
+    }
+    let processes: BTreeSet<_> = tags.iter().map(|tag| boat.sent(*tag).process).collect();
+    assert_eq!(processes.len(), 6, "all of them execute");
+    for tag in &tags {
+        let Sent { process, request, attempt, .. } = boat.sent(*tag);
+        boat.tell(Event::Saved { process, request, attempt, item: 1, bytes: (1 << 20) + (64 << 10) });
+    }
+    assert_eq!(boat.count(|fact| matches!(fact, Fact::Saved { .. })), 6);
 }

@@ -48,6 +48,22 @@ fn a_restart_of_a_worker_is_its_own() {
 }
 
 #[test]
+fn a_restart_replaces_a_process_that_is_not_ready_yet_as_soon_as_it_is() {
+    let mut boat = Boat::launch(plain(1));
+    boat.operate(Restart, worker(0));
+    boat.becomes_ready(life(0, 1));
+    assert_eq!(boat.spawned(), [life(0, 1), life(0, 2)], "it may have begun before what was changed");
+    // Nor does an order get lost that comes while its successor gets ready.
+    boat.operate(Restart, worker(0));
+    boat.becomes_ready(life(0, 2));
+    boat.dies(life(0, 1), exit(0));
+    assert_eq!(boat.spawned().last(), Some(&life(0, 3)));
+    boat.becomes_ready(life(0, 3));
+    boat.dies(life(0, 2), exit(0));
+    assert_eq!(boat.spawned().last(), Some(&life(0, 3)), "nobody ordered another one");
+}
+
+#[test]
 fn a_restart_waits_for_no_backoff() {
     let mut boat = Boat::launch(plain(1));
     for incarnation in 1..4 {

@@ -176,6 +176,24 @@ fn a_deadline_that_passes_while_the_process_dies_finds_one_too() {
 }
 
 #[test]
+fn a_limit_of_an_attempt_that_was_none_does_not_count() {
+    let mut settings = plain(1);
+    settings.methods[0].attempt_timeout = Some(ms(50));
+    let mut boat = Boat::afloat(settings);
+    let tag = boat.request();
+    boat.closes_connection(life(0, 1));
+    boat.pass(ms(50));
+    boat.exits_unread(life(0, 1));
+    boat.is_collected(life(0, 1), signal(11));
+    assert_eq!((boat.kind(tag), boat.given_back()), (None, 1));
+    boat.pass(ms(200));
+    boat.becomes_ready(life(0, 2));
+    assert_eq!(boat.dispatched_to(life(0, 2)).map(|(_, attempt)| attempt), Some(AttemptNumber::FIRST));
+    boat.answers_ok(life(0, 2));
+    assert_eq!(boat.kind(tag), Some(OutcomeKind::Ok));
+}
+
+#[test]
 fn a_request_that_is_cancelled_before_the_verdict_has_made_no_attempt() {
     let mut boat = Boat::afloat(plain(1));
     let tag = boat.request();

@@ -67,11 +67,10 @@ impl MethodTable {
         table
     }
 
-    /// The method that a request means; with a pool, only one of that pool.
+    /// The method that a request means, in the one pool that serves it; with a pool, only if it is that one.
     pub(super) fn find(&self, name: &str, pool: Option<&str>) -> Option<MethodId> {
-        let named = self.by_name.get(name).copied();
-        let fits = |id: &MethodId| pool.is_none_or(|pool| *self.pools[usize::from(id.0)] == *pool);
-        named.into_iter().chain(self.any).find(fits)
+        let id = self.by_name.get(name).copied().or(self.any)?;
+        pool.is_none_or(|pool| *self.pools[usize::from(id.0)] == *pool).then_some(id)
     }
 }
 

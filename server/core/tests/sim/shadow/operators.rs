@@ -73,9 +73,12 @@ impl Shadow {
         worker.backoff_until = None;
         worker.row = 0;
         worker.successor_row = 0;
-        let present = worker.present;
-        if let Some(process) = present.and_then(|key| self.process(key)) {
-            process.may_be_restarted = process.is_ready();
+        let (present, successor) = (worker.present, worker.successor);
+        for key in [present, successor].into_iter().flatten() {
+            // One that is not ready yet was ordered before: it is replaced when it is.
+            if let Some(process) = self.process(key) {
+                process.may_be_restarted = process.is_ready() || process.is_starting();
+            }
         }
     }
 

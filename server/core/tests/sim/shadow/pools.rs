@@ -162,6 +162,9 @@ impl Shadow {
             StopReason::Reload | StopReason::ScaleIn | StopReason::Drain | StopReason::Shutdown => false,
         };
         assert!(true_reason, "{key}: {reason:?} is not true: {process:?}");
+        if reason == StopReason::Operator && ready_at == now {
+            coverage.see("restarted when it was ready");
+        }
         coverage.see("recycle due");
         self.worker(key.worker).due = Some(reason);
     }

@@ -85,7 +85,7 @@ impl Shadow {
             assert!(!stands || !place.is_half_open(), "{pool:?} should have come back, because of {key}");
         }
         for process in &mut self.processes {
-            process.may_be_restarted = false;
+            process.may_be_restarted &= process.is_starting();
             process.just_doomed = false;
             for slot in process.slots.iter_mut().filter(|slot| slot.retired) {
                 slot.line.clear();

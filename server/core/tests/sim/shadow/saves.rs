@@ -71,7 +71,8 @@ impl Shadow {
 
     fn most_saved(&self, pool: PoolId) -> usize {
         let settings = self.pool_settings(pool);
-        let slots = (1 + usize::from(settings.workers.get())) * usize::from(settings.slots.get());
-        settings.queue.max_bytes + slots * PER_SLOT
+        // Every worker may have one process that serves and one that finishes.
+        let processes = 2 * usize::from(settings.workers.get());
+        settings.queue.max_bytes + processes * usize::from(settings.slots.get()) * PER_SLOT
     }
 }
