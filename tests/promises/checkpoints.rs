@@ -87,6 +87,20 @@ async fn also_after_a_limit_a_failure_and_a_panic() {
 }
 
 #[tokio::test]
+async fn of_as_many_attempts_as_there_may_be_all_are_told() {
+    let _turn = Turn::shared();
+    let policy = r#"retry = { on = ["failed"], max_attempts = 100, backoff = { first = "0ms", then = "1ms", factor = 1 } }"#;
+    let broker = Broker::start(saving("sdk", 2, "", policy)).await;
+    let client = broker.client().await;
+    let ends: Vec<_> = (1..=99).map(|step| (step, StepsEnd::Fail)).collect();
+    let reply = stepped(&client, steps(100, &ends)).await;
+    assert_eq!((reply.attempts(), reply.found), (100, Some(99)));
+    let told: Vec<_> = reply.previous.iter().map(|one| one.number).collect();
+    assert_eq!(told, (1..=99).collect::<Vec<_>>());
+    broker.stop();
+}
+
+#[tokio::test]
 async fn a_first_attempt_knows_of_none() {
     let _turn = Turn::shared();
     let broker = Broker::start(saving("sdk", 1, "", EVERY_END)).await;

@@ -12,7 +12,7 @@ use crate::ids::{AttemptNumber, PoolId, ProcessKey, RequestId};
 
 /// What every slot of a pool may have saved, in bytes, beside what the pool's queue may pin: the longest item, and the
 /// header that it is pinned with.
-const SAVED_PER_SLOT: usize = (1 << 20) + (64 << 10);
+pub const SAVED_PER_SLOT: usize = (1 << 20) + (64 << 10);
 
 /// The handles of what is saved, by request.
 #[derive(Debug)]

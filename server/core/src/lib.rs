@@ -57,5 +57,5 @@ mod trip;
 mod turns;
 mod worker;
 
-pub use crate::checkpoint::Past;
+pub use crate::checkpoint::{Past, SAVED_PER_SLOT};
 pub use crate::core::Core;

@@ -1,11 +1,13 @@
 //! What a process is told before a further attempt: the attempts before it, and what they saved.
 
-use lifeboat_core::Core;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
-use lifeboat_protocol::{MessageType, TimeLeft, put_control};
+use lifeboat_core::{Core, SAVED_PER_SLOT};
+use lifeboat_protocol::{FRAME_OVERHEAD, MAX_SAVED, MessageType, TimeLeft, put_control};
 
 use super::table::Peer;
 use super::{AnswerPayload, Links, RequestPayload, route_to, translate};
+
+const _: () = assert!(SAVED_PER_SLOT >= MAX_SAVED + FRAME_OVERHEAD, "the longest save fits, with its header");
 
 impl Links {
     /// Writes the history of a request, to a process that wants to hear it. Its request is written next.
