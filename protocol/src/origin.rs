@@ -36,8 +36,12 @@ pub fn origin() -> Option<Arc<dyn Origin>> {
 
 /// Has this thread work for a request until the guard is dropped, and then for what it worked for before. Guards are to be
 /// dropped in the opposite order in which they were made.
+///
+/// A guard must not be held across an `.await`: what else runs on the thread meanwhile would work for the request, or the
+/// future would go on without it. [`within`] is for futures.
 pub fn enter(origin: Arc<dyn Origin>) -> Entered {
-    Entered { before: replace(Some(origin)), thread: PhantomData }
+    let before = replace(Some(Arc::clone(&origin)));
+    Entered { origin, before, thread: PhantomData }
 }
 
 /// Polls a future as work for a request, on whatever thread it is polled.
@@ -57,6 +61,7 @@ fn replace(origin: Option<Arc<dyn Origin>>) -> Option<Arc<dyn Origin>> {
 /// A thread works for a request while this lives.
 #[must_use = "the thread works for the request only while this lives"]
 pub struct Entered {
+    origin: Arc<dyn Origin>,
     before: Option<Arc<dyn Origin>>,
     /// It belongs to its thread.
     thread: PhantomData<Rc<()>>,
@@ -64,8 +69,11 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // What was there goes out of scope after the place was left, for its own drop may look there.
-        drop(replace(self.before.take()));
+        // One that outlived what it was made in, in a future that was dropped, must not bring that back.
+        if origin().is_some_and(|now| Arc::ptr_eq(&now, &self.origin)) {
+            // What was there goes out of scope after the place was left, for its own drop may look there.
+            drop(replace(self.before.take()));
+        }
     }
 }
 
@@ -113,6 +121,21 @@ mod tests {
         }
         assert_eq!(now().as_deref(), Some("outer"));
         drop(outer);
+        assert_eq!(now(), None);
+    }
+
+    #[test]
+    fn a_guard_in_a_future_that_is_dropped_brings_nothing_back() {
+        let mine = named("mine");
+        let holds = async {
+            let _entered = enter(Arc::clone(&mine));
+            std::future::pending::<()>().await;
+        };
+        let mut future = Box::pin(within(Arc::clone(&mine), holds));
+        let mut task = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut task).is_pending());
+        assert_eq!(now(), None);
+        drop(future);
         assert_eq!(now(), None);
     }
 

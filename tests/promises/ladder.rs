@@ -180,7 +180,7 @@ async fn what_is_about_to_be_cut_is_told_on_stderr() {
     let client = broker.client().await;
     let error = client.call(Act::new(Deed::Hang)).await.expect_err("it never comes back");
     assert!(matches!(error, CallError::TimedOut { which: TimeoutWhich::Attempt, .. }), "{error:?}");
-    let words = "still runs 1.5s after SIGTERM, and is cut at 2s: `act` (request ";
+    let words = "still runs 1.5s after SIGTERM, the broker's grace is 2s: `act` (request ";
     eventually(LIMIT, "the log has the worker's words", async || broker.log().contains(words)).await;
     crashes(&broker, "attempt_timeout", 1).await;
     broker.stop();

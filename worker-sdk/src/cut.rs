@@ -4,7 +4,6 @@
 //! anybody has.
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use lifeboat_protocol::Route;
@@ -38,19 +37,17 @@ pub(crate) fn running(inbox: &Inbox, now: Instant) -> impl Iterator<Item = Runni
 }
 
 /// They outlived the loss of the broker: the process ends beside them.
-pub(crate) fn tell_cut(inbox: &Inbox, grace: Duration) {
-    for handler in running(inbox, Instant::now()) {
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "lifeboat-worker: cut {grace:?} after the end: {handler}");
-    }
+pub(crate) fn after_the_end(inbox: &Inbox, grace: Duration) -> Vec<String> {
+    let line = |handler| format!("lifeboat-worker: cut {grace:?} after the end: {handler}\n");
+    running(inbox, Instant::now()).map(line).collect()
 }
 
-/// They still run, and SIGKILL is near.
-pub(crate) fn tell_late(inbox: &Inbox, waited: Duration, grace: Duration) {
-    for handler in running(inbox, Instant::now()) {
-        let _ = writeln!(
-            io::stderr(),
-            "lifeboat-worker: still runs {waited:?} after SIGTERM, and is cut at {grace:?}: {handler}"
-        );
-    }
+/// They still run, and SIGKILL is near, if it was the broker that asked the process to leave.
+pub(crate) fn late(inbox: &Inbox, waited: Duration, grace: Duration) -> Vec<String> {
+    let line = |handler| {
+        format!(
+            "lifeboat-worker: still runs {waited:?} after SIGTERM, the broker's grace is {grace:?}: {handler}\n"
+        )
+    };
+    running(inbox, Instant::now()).map(line).collect()
 }

@@ -5,11 +5,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::{ExitCode, Termination};
 
 use lifeboat_protocol::RefusedCode;
 use thiserror::Error;
+
+use crate::stderr;
 
 /// Why a worker stopped serving, or never began.
 #[derive(Debug, Error)]
@@ -225,7 +227,7 @@ pub(crate) fn complain(error: &WorkerError) {
         }
     }
     // A closed stderr leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "lifeboat-worker: {}", Chain(error));
+    let _ = stderr::tell(&format!("lifeboat-worker: {}\n", Chain(error)));
 }
 
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &dyn Error) -> fmt::Result {

@@ -37,9 +37,12 @@ pub(crate) fn begin(route: Route) {
     EXECUTES.set(Some(route));
 }
 
-/// The handler has ended.
+/// The handler has ended. Panics that were caught, by itself or behind it, are none of the process's last words, and what is
+/// kept for them would keep the connection open.
 pub(crate) fn end() {
     EXECUTES.set(None);
+    let report = REPORT.with(|place| place.take());
+    drop(report);
 }
 
 /// A panic begins on this thread: if a handler runs here, its report is made, in case nothing comes after it.
@@ -52,11 +55,6 @@ pub(crate) fn prepare(panicked: &Panicked) {
     });
     // A thread that is being torn down has no such place any more.
     let _ = REPORT.try_with(|place| place.replace(report));
-}
-
-/// The panic was caught: the slot tells of it.
-pub(crate) fn forget() {
-    REPORT.with(|place| place.take());
 }
 
 /// From here on an abort tells of the panic that led to it. Once per process; it stays for as long as that lives, since

@@ -170,6 +170,7 @@ mod runtime;
 mod serve;
 mod slot;
 mod state;
+mod stderr;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -59,16 +59,18 @@ pub(crate) fn catch<R>(handler: impl FnOnce() -> R) -> Result<R, Panicked> {
     // Nobody meets a state that the handler left half changed: the slot is retired, unless the pool's configuration
     // wants it otherwise.
     catch_unwind(AssertUnwindSafe(handler)).map_err(|payload| {
-        last_words::forget();
-        let message = describe(&*payload);
-        // Dropping it would run more of the handler's code, which may panic again.
-        std::mem::forget(payload);
-        Panicked {
-            message: cut(message),
-            location: LATEST.with(|place| place.take()).and_then(|latest| latest.location),
-            kept: false,
-        }
+        let location = LATEST.with(|place| place.take()).and_then(|latest| latest.location);
+        let message = cut(describe(&*payload));
+        discard(payload);
+        Panicked { message, location, kept: false }
     })
+}
+
+/// Drops what a handler panicked with, which is more of its code and may panic again: then that is kept for good.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
 }
 
 fn describe(payload: &(dyn Any + Send)) -> String {
@@ -79,7 +81,29 @@ fn describe(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[test]
+    fn what_a_handler_panicked_with_is_dropped() {
+        struct Counted<'a>(&'a AtomicUsize, bool);
+
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                assert!(!self.1, "once more");
+            }
+        }
+
+        static DROPS: AtomicUsize = AtomicUsize::new(0);
+        for panics_again in [false, true] {
+            let panicked = catch(|| std::panic::panic_any(Counted(&DROPS, panics_again)));
+            let panicked = panicked.map(|never: ()| never).unwrap_err();
+            assert_eq!(panicked.message, "panicked with a value that is not text");
+        }
+        assert_eq!(DROPS.load(Ordering::Relaxed), 2);
+    }
 
     #[test]
     fn message_and_location_are_kept() {

@@ -15,7 +15,7 @@ use signal_hook::consts::SIGTERM;
 use crate::heart::Heart;
 use crate::link::{Link, Terms};
 use crate::pace::Phase;
-use crate::{WorkerError, cut};
+use crate::{WorkerError, cut, stderr};
 
 /// Called when handlers outlived the time they had after the loss of the broker. The real one does not return.
 pub(crate) type Abandon = Box<dyn Fn(&WorkerError) + Send>;
@@ -229,7 +229,9 @@ impl Watcher {
             && let Some(Terms { grace, .. }) = self.link.terms.get()
         {
             self.stopping = Stopping::Told;
-            cut::tell_late(&self.link.lock(), most_of(*grace), *grace);
+            let late = cut::late(&self.link.lock(), most_of(*grace), *grace);
+            // The slots need the lock, and stderr may keep this thread waiting.
+            let _ = late.iter().all(|line| stderr::tell(line));
         }
     }
 
@@ -254,7 +256,8 @@ impl Watcher {
         let inbox = self.link.lock();
         let busy = self.link.pace.phase().running() > 0;
         if let Some(error) = inbox.over.as_ref().filter(|_| busy) {
-            cut::tell_cut(&inbox, self.link.terms.get().map_or(Duration::ZERO, |terms| terms.grace));
+            let grace = self.link.terms.get().map_or(Duration::ZERO, |terms| terms.grace);
+            let _ = cut::after_the_end(&inbox, grace).iter().all(|line| stderr::tell(line));
             (self.abandon)(error);
         }
     }

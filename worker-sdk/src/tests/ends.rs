@@ -1,13 +1,15 @@
 //! How serving ends: drains, panics, and brokers that go away.
 
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lifeboat_protocol::{Assignment, MessageType, Panicked, WorkersFailed, decode_body};
+use lifeboat_protocol::{Assignment, MessageType, Panicked, WorkersFailed, decode_body, put_control};
 
-use super::broker::{Broker, LIMIT, drain, request, wait_until};
+use super::broker::{Broker, LIMIT, drain, hello, request, wait_until};
 use super::{Number, double, gated, meddling};
 use crate::WorkerError;
 use crate::prelude::*;
@@ -23,6 +25,32 @@ fn a_drain_finishes_what_runs_and_leaves_the_rest() {
     gate.release.send(()).unwrap();
     assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 1), 1);
     assert!(broker.end().is_ok());
+}
+
+#[test]
+fn a_panic_that_a_handler_catches_does_not_keep_the_connection_open() {
+    let (mut socket, theirs) = UnixStream::pair().unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let (test_ends, ended) = channel::<()>();
+    let (caught, was_caught) = channel();
+    std::thread::spawn(move || {
+        let worker = Worker::new().handle_blocking::<Number>(move |number: Number| {
+            std::panic::catch_unwind(|| panic!("caught")).unwrap_err();
+            caught.send(()).unwrap();
+            Ok::<_, HandlerError>(number)
+        });
+        worker.serve(theirs).unwrap();
+        // A program may do more when it no longer serves.
+        let _ = ended.recv();
+    });
+    let mut all = Vec::new();
+    put_control(&mut all, MessageType::Hello, None, &hello(Assignment::default())).unwrap();
+    all.extend(request(1, "number", &1));
+    socket.write_all(&all).unwrap();
+    was_caught.recv_timeout(LIMIT).unwrap();
+    socket.write_all(&drain()).unwrap();
+    socket.read_to_end(&mut Vec::new()).expect("it is closed");
+    drop(test_ends);
 }
 
 #[test]

@@ -88,13 +88,32 @@ fn the_loss_of_the_broker_ends_with_69() {
 }
 
 #[test]
+fn nor_is_one_that_holds_stderr() {
+    let assignment = Assignment { slots: 2, stop_grace_ms: 40, heartbeat_ms: 10, ..Assignment::default() };
+    let mut started = Started::new(assignment);
+    started.order("hold stderr for ever");
+    while started.next().0 != MessageType::Progress {}
+    started.terminate();
+    // It goes on with everything else while stderr is held.
+    for _ in 0..10 {
+        while started.next().0 != MessageType::Heartbeat {}
+    }
+    let (status, told) = started.end();
+    assert_eq!(status.code(), Some(69));
+    assert!(
+        told.contains("still runs 30ms after SIGTERM") && told.contains("cut 40ms after the end"),
+        "{told}"
+    );
+}
+
+#[test]
 fn who_still_runs_shortly_before_sigkill_is_told() {
     let mut started = Started::new(Assignment { slots: 3, stop_grace_ms: 40, ..Assignment::default() });
     let [_kept_open, mut file] = [0, 1].map(|slot| running_in(&mut started, slot));
     started.terminate();
     let mut told = String::new();
     let mut stderr = BufReader::new(started.child.stderr.take().unwrap());
-    while told.matches("still runs 30ms after SIGTERM, and is cut at 40ms").count() < 2 {
+    while told.matches("still runs 30ms after SIGTERM, the broker's grace is 40ms").count() < 2 {
         assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
     }
     assert!(told.contains("`do` (request 1, attempt 1, slot 0)"), "{told}");

@@ -32,6 +32,13 @@ fn obey(Do(order): Do, context: Context, at_start: State<AtStart>) -> Result<Str
         "for ever" => loop {
             std::thread::park();
         },
+        "hold stderr for ever" => {
+            let _stderr = std::io::stderr().lock();
+            context.progress(Progress::new());
+            loop {
+                std::thread::park();
+            }
+        }
         "spin for ever" => loop {
             std::hint::spin_loop();
         },
