@@ -18,6 +18,20 @@ pub const NULL_BODY: &[u8] = &[0xf6];
 pub const MAX_DEPTH: u32 = 128;
 
 /// A body that is not what it should be.
+///
+/// ```
+/// # use lifeboat_protocol::{BodyError, decode_body, encode_body};
+/// let body = encode_body(&("photo.png", 64))?;
+///
+/// // Another type than was sent.
+/// assert!(matches!(decode_body::<u32>(&body), Err(BodyError::Shape(_))));
+/// // A part of it, or nothing at all.
+/// assert!(matches!(decode_body::<(String, u32)>(&body[..5]), Err(BodyError::Malformed { .. })));
+/// // It and more.
+/// let twice = [body.as_slice(), body.as_slice()].concat();
+/// assert_eq!(decode_body::<(String, u32)>(&twice), Err(BodyError::Trailing { extra: body.len() }));
+/// # Ok::<(), lifeboat_protocol::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// Not one whole CBOR item.
@@ -42,6 +56,26 @@ pub enum BodyError {
 }
 
 /// A value that cannot be a message's body.
+///
+/// ```
+/// # use lifeboat_protocol::{EncodeError, encode_body};
+/// use serde::{Serialize, Serializer};
+///
+/// /// Its `Serialize` refuses what makes no sense.
+/// struct Width(u32);
+///
+/// impl Serialize for Width {
+///     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+///         match self.0 {
+///             0 => Err(serde::ser::Error::custom("no width")),
+///             width => serializer.serialize_u32(width),
+///         }
+///     }
+/// }
+///
+/// assert!(encode_body(&Width(64)).is_ok());
+/// assert_eq!(encode_body(&Width(0)), Err(EncodeError::Value("no width".into())));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EncodeError {
     /// The value's own `Serialize` said no.
@@ -71,6 +105,20 @@ pub enum EncodeError {
 
 /// Reads a body of exactly one CBOR item.
 ///
+/// ```
+/// # use lifeboat_protocol::{Value, decode_body};
+/// use std::collections::BTreeMap;
+///
+/// let body = [0xa1, 0x65, b'w', b'i', b'd', b't', b'h', 0x18, 64]; // {"width": 64}
+/// let typed: BTreeMap<String, u32> = decode_body(&body)?;
+/// assert_eq!(typed["width"], 64);
+///
+/// // What it is need not be known.
+/// let value: Value = decode_body(&body)?;
+/// assert!(value.is_map());
+/// # Ok::<(), lifeboat_protocol::BodyError>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`BodyError::Malformed`] and [`BodyError::Trailing`] for what is not one whole item, [`BodyError::Shape`] for
@@ -94,6 +142,22 @@ pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 }
 
 /// Writes a value as a body.
+///
+/// ```
+/// # use lifeboat_protocol::{decode_body, encode_body};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Resize {
+///     file: String,
+///     width: u32,
+/// }
+///
+/// let resize = Resize { file: "photo.png".into(), width: 64 };
+/// let body = encode_body(&resize)?;
+/// assert_eq!(decode_body::<Resize>(&body)?, resize);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

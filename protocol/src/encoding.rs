@@ -14,6 +14,42 @@ use crate::body::{BodyError, EncodeError, decode_body, encode_body_into};
 /// An encoding of your own puts its bytes into one CBOR item, best a byte string with a
 /// [registered tag](https://www.iana.org/assignments/cbor-tags). [`Cbor`] is the one that every tool can show, `Json`
 /// (feature `json`) an example of another.
+///
+/// ```
+/// # use lifeboat_protocol::{BodyError, EncodeError, Encoding, decode_body, encode_body, encode_body_into};
+/// use lifeboat_protocol::Value;
+/// use serde::Serialize;
+/// use serde::de::DeserializeOwned;
+///
+/// /// CBOR within a byte string: tools show that it is there and how long, not what it says.
+/// enum Sealed {}
+///
+/// /// "Encoded CBOR data item", as IANA has registered it.
+/// const TAG: u64 = 24;
+///
+/// impl Encoding for Sealed {
+///     fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+///         let inner = Value::Bytes(encode_body(value)?);
+///         encode_body_into(out, &Value::Tag(TAG, Box::new(inner)))
+///     }
+///
+///     fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+///         match decode_body(body)? {
+///             Value::Tag(TAG, inner) if inner.is_bytes() => {
+///                 decode_body(inner.as_bytes().map(Vec::as_slice).unwrap_or_default())
+///             }
+///             _ => Err(BodyError::Shape("not sealed".into())),
+///         }
+///     }
+/// }
+///
+/// let mut body = Vec::new();
+/// Sealed::encode_into(&mut body, &("photo.png", 64))?;
+/// assert_eq!(Sealed::decode::<(String, u32)>(&body)?, ("photo.png".into(), 64));
+/// // What others wrote is an error, never a panic.
+/// assert!(Sealed::decode::<(String, u32)>(&encode_body(&7)?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Encoding {
     /// Appends a value as one CBOR item.
     ///
@@ -31,6 +67,14 @@ pub trait Encoding {
 }
 
 /// Plain CBOR (RFC 8949): the default.
+///
+/// ```
+/// # use lifeboat_protocol::{Cbor, Encoding};
+/// let mut body = Vec::new();
+/// Cbor::encode_into(&mut body, &("x", 7))?;
+/// assert_eq!(body, [0x82, 0x61, b'x', 0x07]);
+/// # Ok::<(), lifeboat_protocol::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cbor {}
 
@@ -46,6 +90,27 @@ impl Encoding for Cbor {
 
 /// JSON within CBOR: a byte string with the tag 262 ("embedded JSON object"). For types that only JSON fits, or for workers
 /// in languages where JSON is what there is.
+///
+/// ```
+/// # use lifeboat_protocol::{Encoding, Json, method};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Internally tagged, with a flattened part: what JSON was made for.
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// #[serde(tag = "kind", rename_all = "lowercase")]
+/// enum Convert {
+///     Picture { width: u32 },
+///     Text { language: String },
+/// }
+/// method!("convert": Convert => String, encoding = Json);
+///
+/// let text = Convert::Text { language: "de".into() };
+/// let mut body = Vec::new();
+/// Json::encode_into(&mut body, &text)?;
+/// assert!(body.ends_with(br#"{"kind":"text","language":"de"}"#));
+/// assert_eq!(Json::decode::<Convert>(&body)?, text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(feature = "json")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Json {}

@@ -27,6 +27,24 @@ labels! {
 
 labels! {
     /// Which limit passed.
+    ///
+    /// ```
+    /// # use lifeboat_protocol as lifeboat_client;
+    /// use lifeboat_client::TimeoutWhich;
+    ///
+    /// /// What a user is told: nobody had time for the request, or it takes too long itself.
+    /// fn advice(which: TimeoutWhich) -> &'static str {
+    ///     match which {
+    ///         TimeoutWhich::Queue => "busy, try again later",
+    ///         TimeoutWhich::Attempt | TimeoutWhich::Deadline => "try a smaller picture",
+    ///         TimeoutWhich::Progress | TimeoutWhich::Output => "this picture makes the worker hang",
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(advice(TimeoutWhich::Queue), "busy, try again later");
+    /// // The label is the word of metrics and reports; Display writes it too.
+    /// assert_eq!(TimeoutWhich::Progress.as_str(), "progress");
+    /// ```
     TimeoutWhich {
         /// From acceptance to the first dispatch.
         Queue = "queue",
@@ -43,6 +61,26 @@ labels! {
 
 labels! {
     /// Why a request was refused before it ran.
+    ///
+    /// ```
+    /// # use lifeboat_protocol as lifeboat_client;
+    /// use lifeboat_client::RejectWhy;
+    ///
+    /// /// The status with which a gateway answers.
+    /// fn status(why: RejectWhy) -> u16 {
+    ///     match why {
+    ///         RejectWhy::QueueFull | RejectWhy::AllWorkersBusy => 429,
+    ///         RejectWhy::Tripped | RejectWhy::Draining => 503,
+    ///         RejectWhy::UnknownMethod => 404,
+    ///         RejectWhy::TooLarge => 413,
+    ///         RejectWhy::NotAllowed | RejectWhy::Quarantined => 403,
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(status(RejectWhy::Tripped), 503);
+    /// // The label is the word of metrics and reports; Display writes it too.
+    /// assert_eq!(RejectWhy::QueueFull.as_str(), "queue_full");
+    /// ```
     RejectWhy {
         /// The pool's queue is full.
         QueueFull = "queue_full",
@@ -65,6 +103,17 @@ labels! {
 
 labels! {
     /// How an attempt ended.
+    ///
+    /// ```
+    /// # use lifeboat_protocol::AttemptEndLabel as AttemptEnd;
+    /// /// Whether an attempt that ended so says something against its worker.
+    /// fn is_bad(end: AttemptEnd) -> bool {
+    ///     matches!(end, AttemptEnd::Crashed | AttemptEnd::TimedOut)
+    /// }
+    ///
+    /// let bad: Vec<_> = AttemptEnd::ALL.iter().filter(|end| is_bad(**end)).map(|end| end.as_str()).collect();
+    /// assert_eq!(bad, ["crashed", "timed_out"]);
+    /// ```
     AttemptEndLabel {
         /// The handler answered.
         Ok = "ok",
@@ -83,6 +132,15 @@ labels! {
 
 labels! {
     /// How sure a crash reason is.
+    ///
+    /// ```
+    /// # use lifeboat_protocol as lifeboat_client;
+    /// use lifeboat_client::ConfidenceLabel;
+    ///
+    /// let judged = ConfidenceLabel::Inferred;
+    /// let text = if judged == ConfidenceLabel::Proven { "out of memory" } else { "probably out of memory" };
+    /// assert_eq!(format!("{text} ({})", judged.as_str()), "probably out of memory (inferred)");
+    /// ```
     ConfidenceLabel {
         /// The evidence leaves no other explanation.
         Proven = "proven",

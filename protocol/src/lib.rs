@@ -46,6 +46,7 @@ mod origin;
 mod progress;
 mod put;
 mod route;
+mod rows;
 
 pub use body::{BodyError, EncodeError, MAX_DEPTH, NULL_BODY, decode_body, encode_body, encode_body_into};
 pub use ciborium::Value;
@@ -69,10 +70,7 @@ pub use history::{History, MAX_PREVIOUS_ATTEMPTS, MAX_SAVED, PreviousAttempt, Sa
 pub use message_type::MessageType;
 pub use messages::{Accepted, Failure, Panicked, Refused, RefusedCode, WorkersFailed};
 pub use method::{MAX_METHOD, Method, MethodNameError, check_method};
-pub use operations::{
-    DEFAULT_ROWS, LastCrash, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation, PoolRow,
-    PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
-};
+pub use operations::{DEFAULT_ROWS, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation};
 pub use origin::{Entered, Origin, enter, origin, within};
 pub use progress::{Amount, MAX_PROGRESS_TEXT, Progress};
 pub use put::{
@@ -80,6 +78,9 @@ pub use put::{
     put_request_head, put_save, put_save_head,
 };
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
+pub use rows::{
+    LastCrash, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
+};
 
 /// The newest version of the wire that this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -99,6 +99,23 @@ impl Refused {
 }
 
 /// Why a connection was refused.
+///
+/// ```
+/// # use lifeboat_protocol::RefusedCode;
+/// /// Who can do something about it.
+/// fn whose(code: RefusedCode) -> &'static str {
+///     match code {
+///         RefusedCode::NotAllowed => "the administrator: give this user the right",
+///         RefusedCode::TooManyConnections => "nobody: it passes",
+///         RefusedCode::UnsupportedVersion => "the operator: upgrade the older side",
+///         _ => "the developer",
+///     }
+/// }
+///
+/// assert_eq!(whose(RefusedCode::NotAllowed), "the administrator: give this user the right");
+/// // The label is what travels and what logs show; Display writes it too.
+/// assert_eq!(RefusedCode::TooManyConnections.as_str(), "too_many_connections");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedCode {

@@ -17,7 +17,7 @@ pub const MAX_METHOD: usize = 255;
 /// [`method!`](crate::method!) declares one in a line; this is what it writes:
 ///
 /// ```
-/// use lifeboat_protocol::{Cbor, Method};
+/// # use lifeboat_protocol::{Cbor, Method};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub trait Method {
 /// encoding.
 ///
 /// ```
-/// use lifeboat_protocol::method;
+/// # use lifeboat_protocol::method;
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -126,7 +126,16 @@ macro_rules! method {
     };
 }
 
-/// A name that no method can have.
+/// A name that no method can have. A call by such a name sends nothing, and ends with it.
+///
+/// ```
+/// use lifeboat_protocol::{MAX_METHOD, check_method};
+///
+/// assert!(check_method("resize").is_ok());
+/// let error = check_method(&"x".repeat(300)).unwrap_err();
+/// assert_eq!(error.len, 300);
+/// assert_eq!(error.to_string(), format!("a method name of 300 bytes; it must have 1 to {MAX_METHOD}"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a method name of {len} bytes; it must have 1 to {MAX_METHOD}")]
 pub struct MethodNameError {

@@ -1,11 +1,11 @@
 //! The bodies of operate and operated messages: what a client asks of the broker itself, and what it is told.
 //!
-//! Owns their shapes, their words and the bounds on them. Must never hold anything of a request's body: operations
-//! show what runs, not what it works on. All times are lengths of time in milliseconds, never times of day.
+//! Owns their shapes, the operations' words and the bounds on them; the rows that are told are in [`crate::rows`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::labels::labels;
+use crate::rows::{PoolRow, RequestRow, WorkerRow};
 
 /// The longest body of an operate message, in bytes: 4 KiB. A longer one is refused as malformed.
 pub const MAX_OPERATE_BODY: usize = 4 * 1024;
@@ -14,10 +14,38 @@ pub const MAX_OPERATE_BODY: usize = 4 * 1024;
 pub const DEFAULT_ROWS: usize = 100;
 
 /// Request rows told at most, whatever the operation says.
+///
+/// ```
+/// # use lifeboat_protocol as lifeboat_client;
+/// use lifeboat_client::{MAX_ROWS, Operate, Operation};
+///
+/// let all = Operate { limit: Some(u64::MAX), ..Operate::new(Operation::Requests) };
+/// assert_eq!(all.rows(), MAX_ROWS);
+/// ```
 pub const MAX_ROWS: usize = 10_000;
 
 labels! {
     /// What can be asked of the broker.
+    ///
+    /// ```
+    /// # use lifeboat_protocol as lifeboat_client;
+    /// use lifeboat_client::{Operate, Operation};
+    ///
+    /// /// What a command line asks for.
+    /// fn read(words: &[&str]) -> Option<Operate> {
+    ///     let (operation, targets) = words.split_first()?;
+    ///     let operation = Operation::from_label(operation)?;
+    ///     match targets {
+    ///         [] if !operation.needs_target() => Some(Operate::new(operation)),
+    ///         [target] if operation.needs_target() => Some(Operate::on(operation, *target)),
+    ///         _ => None,
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(read(&["health"]).map(|operate| operate.operation).as_deref(), Some(Operation::Health.as_str()));
+    /// assert_eq!(read(&["restart", "images"]), Some(Operate::on(Operation::Restart, "images")));
+    /// assert_eq!(read(&["restart"]), None);
+    /// ```
     Operation {
         /// Show the pools and their workers.
         Workers = "workers",
@@ -51,47 +79,23 @@ impl Operation {
     }
 }
 
-labels! {
-    /// Whether a pool takes requests.
-    PoolStateLabel {
-        /// It does.
-        Serving = "serving",
-        /// Its crash loop opened its breaker.
-        Tripped = "tripped",
-        /// It was tripped and tries one process.
-        Probing = "probing",
-        /// It finishes what runs.
-        Draining = "draining",
-        /// It has drained.
-        Drained = "drained",
-    }
-}
-
-labels! {
-    /// What a slot does.
-    SlotStateLabel {
-        /// Nothing.
-        Idle = "idle",
-        /// It executes a request.
-        Busy = "busy",
-        /// Nothing any more: it is retired.
-        Failed = "failed",
-    }
-}
-
-labels! {
-    /// Where an open request is.
-    RequestStateLabel {
-        /// In its pool's queue.
-        Queued = "queued",
-        /// In a slot.
-        Running = "running",
-        /// Before its next attempt.
-        Backoff = "backoff",
-    }
-}
-
-/// The body of an operate message.
+/// The body of an operate message: an operation as it travels. A client's `Admin::operate` sends one.
+///
+/// ```
+/// # use lifeboat_protocol as lifeboat_client;
+/// use lifeboat_client::{Operate, Operation};
+///
+/// let restart = Operate::on(Operation::Restart, "images-0");
+/// assert_eq!((restart.operation.as_str(), restart.target.as_deref()), ("restart", Some("images-0")));
+///
+/// // Without a limit the broker tells of 100 requests.
+/// let requests = Operate::new(Operation::Requests);
+/// assert_eq!(requests.rows(), 100);
+/// assert_eq!(Operate { limit: Some(7), ..requests }.rows(), 7);
+///
+/// // One that only a newer broker knows.
+/// let promote = Operate { operation: "promote".into(), target: Some("images-0".into()), limit: None };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operate {
     /// An [`Operation`]'s label. Text and not a closed list here: the broker answers one that it does not know.
@@ -125,7 +129,26 @@ impl Operate {
     }
 }
 
-/// The body of an operated message. What is there depends on the operation.
+/// The body of an operated message: what became of an operation. What is there depends on the operation.
+///
+/// ```
+/// # use lifeboat_protocol as lifeboat_client;
+/// use lifeboat_client::Operated;
+///
+/// /// What a tool prints.
+/// fn text(operated: &Operated) -> String {
+///     match &operated.message {
+///         _ if operated.ok => format!("done: {}", operated.affected.join(", ")),
+///         Some(message) => format!("not done: {message}"),
+///         None => "not done".to_owned(),
+///     }
+/// }
+///
+/// let done = Operated { affected: vec!["images-0".into(), "images-1".into()], ..Operated::done() };
+/// assert_eq!(text(&done), "done: images-0, images-1");
+/// let not_done = Operated::not_done("no pool or worker is named `imags`");
+/// assert_eq!(text(&not_done), "not done: no pool or worker is named `imags`");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Operated {
     /// Whether it was done.
@@ -168,126 +191,6 @@ impl Operated {
     pub fn not_done(message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), ..Self::default() }
     }
-}
-
-/// A pool, as `workers` and `health` show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolRow {
-    /// Its name.
-    pub pool: String,
-    /// Whether it takes requests.
-    pub state: PoolStateLabel,
-    /// Requests that wait.
-    pub queue_depth: u64,
-    /// The memory that they pin, in bytes.
-    pub queue_bytes: u64,
-    /// How long the oldest of them has waited; missing when none waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue_oldest_ms: Option<u64>,
-    /// Why it is in this state, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub because: Option<String>,
-}
-
-/// A worker, as `workers` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerRow {
-    /// Its stable name.
-    pub worker: String,
-    /// Its pool's name.
-    pub pool: String,
-    /// `starting`, `ready`, `busy`, `degraded`, `stopping`, `backoff` or `disabled`, as in `/worker-health`. Text and
-    /// not a closed list here, so that a state newer than the reader can be shown.
-    pub state: String,
-    /// Which life its process is; missing while it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incarnation: Option<u64>,
-    /// Its process's id; missing while it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    /// Requests that its process holds, the executing ones included.
-    pub held: u64,
-    /// Its process's slots, in the order of their numbers.
-    pub slots: Vec<SlotRow>,
-    /// How long nothing has been executed; 0 while something is.
-    pub idle_ms: u64,
-    /// Crashes, kills, panics and handler errors since the last `ok`.
-    pub consecutive_failures: u64,
-    /// Whether it is healthy.
-    pub healthy: bool,
-    /// The stop reason of its process, if that is being replaced or stopped as planned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recycling: Option<String>,
-    /// Its last crash, if there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_crash: Option<LastCrash>,
-}
-
-/// A worker's last crash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastCrash {
-    /// The crash reason's label.
-    pub reason: String,
-    /// How long ago.
-    pub ago_ms: u64,
-}
-
-/// A slot of a worker's process. All but the state is there while it is busy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotRow {
-    /// What it does.
-    pub state: SlotStateLabel,
-    /// The broker's id of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<u64>,
-    /// The request's method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// Which attempt at it, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<u16>,
-    /// How long the attempt has run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub running_ms: Option<u64>,
-    /// How long ago it last made progress; its start counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress_ms: Option<u64>,
-}
-
-impl SlotRow {
-    /// A slot that executes nothing.
-    #[must_use]
-    pub const fn new(state: SlotStateLabel) -> Self {
-        Self { state, request: None, method: None, attempt: None, running_ms: None, progress_ms: None }
-    }
-}
-
-/// An open request, as `requests` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestRow {
-    /// The broker's id.
-    pub request: u64,
-    /// The pool that serves it.
-    pub pool: String,
-    /// Its method.
-    pub method: String,
-    /// Where it is.
-    pub state: RequestStateLabel,
-    /// The number of the present or last attempt; 0: none yet.
-    pub attempt: u16,
-    /// The attempts allowed, the first included.
-    pub max_attempts: u16,
-    /// How long ago it was accepted.
-    pub age_ms: u64,
-    /// `running`: how long the attempt has run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub running_ms: Option<u64>,
-    /// `running`: the worker's stable name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker: Option<String>,
-    /// The process id of its client, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_pid: Option<u32>,
 }
 
 const fn is_false(value: &bool) -> bool {

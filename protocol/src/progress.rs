@@ -41,6 +41,14 @@ fn write_cut<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::O
 }
 
 /// How much: a whole number, or one with a fraction.
+///
+/// ```
+/// # use lifeboat_protocol::Amount;
+/// let pages = Amount::from(7_u64);
+/// let seconds = Amount::from(2.5);
+/// assert_eq!((pages, seconds), (Amount::Whole(7), Amount::Real(2.5)));
+/// assert_eq!(pages.as_f64() / seconds.as_f64(), 2.8);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amount {
     /// A whole number.
