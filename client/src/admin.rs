@@ -28,12 +28,27 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// ```no_run
 /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::OperateError> {
-/// let admin = boat.admin();
-/// for worker in admin.workers().await?.workers {
-///     println!("{} {} {:?}", worker.worker, worker.state, worker.last_crash);
+/// use std::time::Duration;
+///
+/// use lifeboat_client::{Operate, Operation};
+///
+/// let admin = boat.admin().timeout(Duration::from_secs(3));
+/// let health = admin.health().await?;
+/// if !health.ready && !health.draining {
+///     for worker in admin.workers().await?.workers.iter().filter(|worker| !worker.healthy) {
+///         println!("{} is {}, last crash {:?}", worker.worker, worker.state, worker.last_crash);
+///     }
+///     for request in admin.requests(10).await?.requests {
+///         println!("{} came {} ms ago: {}", request.method, request.age_ms, request.state);
+///     }
 /// }
-/// let replaced = admin.restart("images").await?;
-/// println!("restarting {}", replaced.join(", "));
+/// // All of a pool, or one worker; `drain` and `kill` take the same names.
+/// println!("restarting {}", admin.restart("images").await?.join(", "));
+/// admin.drain("images-1").await?;
+/// admin.kill("images-2").await?;
+/// // Any operation, as it travels.
+/// let operated = admin.operate(&Operate::new(Operation::Health)).await?;
+/// println!("{:?}", operated.ready);
 /// # Ok(())
 /// # }
 /// ```
@@ -44,6 +59,22 @@ pub struct Admin {
 }
 
 /// Pools and workers; see [`Admin::workers`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// let shown = admin.workers().await?;
+/// for pool in &shown.pools {
+///     println!("{} is {}, {} requests wait", pool.pool, pool.state, pool.queue_depth);
+///     for worker in shown.workers.iter().filter(|worker| worker.pool == pool.pool) {
+///         println!("  {} is {}", worker.worker, worker.state);
+///     }
+/// }
+/// if shown.more {
+///     println!("and more");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Workers {
@@ -56,6 +87,18 @@ pub struct Workers {
 }
 
 /// Open requests; see [`Admin::requests`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// let shown = admin.requests(10).await?;
+/// if let Some(oldest) = shown.requests.first() {
+///     println!("{} is open for {} ms", oldest.method, oldest.age_ms);
+/// }
+/// let some = if shown.more { "more than " } else { "" };
+/// println!("{some}{} requests are open", shown.requests.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requests {
@@ -66,6 +109,20 @@ pub struct Requests {
 }
 
 /// Whether the broker can serve; see [`Admin::health`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// let health = admin.health().await?;
+/// if health.draining {
+///     println!("on its way out");
+/// } else if !health.ready {
+///     for pool in health.pools {
+///         println!("{} is {}: {}", pool.pool, pool.state, pool.because.unwrap_or_default());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {

@@ -9,6 +9,37 @@ use lifeboat_protocol::{AttemptBody, AttemptEndLabel};
 use crate::CrashReason;
 
 /// One try at a request in one slot.
+///
+/// ```
+/// use lifeboat_client::{AttemptReport, CallError};
+///
+/// /// What became of each attempt at a call, for a log.
+/// fn lines(error: &CallError) -> Vec<String> {
+///     error.attempts().iter().map(line).collect()
+/// }
+///
+/// fn line(attempt: &AttemptReport) -> String {
+///     let mut line = format!("attempt {} on {}: {}", attempt.number, attempt.worker, attempt.end);
+///     if let Some(reason) = &attempt.reason {
+///         line += &format!(" ({reason})");
+///     }
+///     line + &format!(" after {:?}", attempt.duration)
+/// }
+///
+/// # use lifeboat_protocol::{AttemptBody, AttemptEndLabel, ConfidenceLabel, ReasonBody};
+/// # let attempt = AttemptReport::from(AttemptBody {
+/// #     number: 2,
+/// #     worker: "images-0".into(),
+/// #     incarnation: 7,
+/// #     pid: Some(4711),
+/// #     start_ms: 120,
+/// #     duration_ms: 35,
+/// #     end: AttemptEndLabel::Crashed,
+/// #     reason: Some(ReasonBody { signal: Some(11), ..ReasonBody::new("signal", ConfidenceLabel::Proven) }),
+/// #     stderr_tail: None,
+/// # });
+/// assert_eq!(line(&attempt), "attempt 2 on images-0: crashed (signal SIGSEGV) after 35ms");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptReport {

@@ -43,6 +43,60 @@ use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
 /// A connection to the broker that blocks. Clones are cheap, share it, and may be used from any number of threads at the
 /// same time; each call or stream under way counts as a clone. When the last is dropped, the connection is closed and
 /// the thread behind it ends.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Resize { width: u32 }
+/// # lifeboat_client::method!("resize": Resize => u32);
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::blocking::Client;
+/// use lifeboat_client::{decode_body, encode_body, method};
+///
+/// // Where the environment says; `Client::connect("/run/app/lifeboat.sock")` says it here.
+/// let boat = Client::from_env()?;
+/// println!("{} pixels high", boat.call(Resize { width: 64 })?);
+///
+/// // With options, and with what is known about the reply.
+/// let reply = boat.request(Resize { width: 64 }).timeout(Duration::from_secs(5)).send()?;
+/// println!("{} pixels high, after {} attempts", *reply, reply.attempts());
+///
+/// // By name, for a program that does not know the types.
+/// let body = boat.call_raw("resize", encode_body(&("photo.png", 64))?)?;
+/// println!("{} pixels high", decode_body::<u32>(&body)?);
+/// let reply = boat.request_raw("resize", body).retry(2).send()?;
+///
+/// // A method whose request is not a type of its own.
+/// method!(struct Length = "length": String => u64);
+/// let length = boat.call_as::<Length>("as long as this".to_owned())?;
+/// let length = boat.request_as::<Length>("or this".to_owned()).retry(2).send()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A program that starts before its broker, and looks after the connection in a thread:
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::blocking::Client;
+///
+/// let boat = Client::builder().connect_timeout(Duration::from_secs(5)).connect_lazily_blocking()?;
+/// let mut events = boat.events();
+/// std::thread::spawn(move || {
+///     // Ends when the last clone of the client is gone.
+///     while let Some(event) = events.next_blocking() {
+///         println!("{event:?}");
+///     }
+/// });
+/// boat.ready()?;
+/// println!("connected to {}: {}, room: {}", boat.socket().display(), boat.is_connected(), boat.has_room());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     client: crate::Client,
@@ -210,6 +264,17 @@ impl Client {
 impl ClientBuilder {
     /// Connects a client that blocks.
     ///
+    /// ```no_run
+    /// # fn main() -> Result<(), lifeboat_client::ConnectError> {
+    /// use std::time::Duration;
+    ///
+    /// use lifeboat_client::blocking::Client;
+    ///
+    /// let boat = Client::builder().timeout(Duration::from_secs(20)).connect_blocking()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] when there is no connection within `connect_timeout`, the cause does not pass by waiting, or the
@@ -226,6 +291,14 @@ impl ClientBuilder {
     }
 
     /// A client that blocks, and connects when it is first called. For programs that must start before their broker.
+    ///
+    /// ```
+    /// use lifeboat_client::blocking::Client;
+    ///
+    /// let boat = Client::builder().socket("/run/app/lifeboat.sock").connect_lazily_blocking()?;
+    /// assert!(!boat.is_connected());
+    /// # Ok::<(), lifeboat_client::ConnectError>(())
+    /// ```
     ///
     /// # Errors
     ///

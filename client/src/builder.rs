@@ -27,6 +27,33 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// Settings of a [`Client`], and the way to connect it.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), lifeboat_client::ConnectError> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::Client;
+///
+/// let boat = Client::builder()
+///     .socket("/run/app/lifeboat.sock")
+///     // What the broker's log calls this program.
+///     .name("shop")
+///     // Of every call that sets none.
+///     .timeout(Duration::from_secs(20))
+///     // How long to wait for a broker that restarts, and how often to look.
+///     .connect_timeout(Duration::from_secs(5))
+///     .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(500))
+///     // Nothing that this program asks for answers more.
+///     .max_body(1024 * 1024)
+///     .connect()
+///     .await?;
+///
+/// // Or without waiting for the broker: the first call does.
+/// let boat = Client::builder().name("shop").connect_lazily();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct ClientBuilder {

@@ -16,6 +16,19 @@ use crate::{CallError, Reply};
 
 /// A call under way; returned by [`Client::call`](crate::Client::call). Its output is the reply. Dropping it cancels the
 /// call.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Resize { width: u32 }
+/// # lifeboat_client::method!("resize": Resize => u32);
+/// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::CallError> {
+/// // Both at the same time, on one connection; if one fails, the other is cancelled.
+/// let (small, large) = tokio::try_join!(boat.call(Resize { width: 64 }), boat.call(Resize { width: 512 }))?;
+/// println!("{small} and {large} pixels high");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct Call<M> {
@@ -40,6 +53,22 @@ impl<M: Method> Future for Call<M> {
 
 /// A call under way; what awaiting a [`RequestBuilder`](crate::RequestBuilder) awaits. Its output is a [`Reply`].
 /// Dropping it cancels the call, unless it was told [not to](crate::RequestBuilder::no_cancel_on_drop).
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Resize { width: u32 }
+/// # lifeboat_client::method!("resize": Resize => u32);
+/// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use lifeboat_client::ReplyFuture;
+///
+/// // `tokio::join!` and `.await` make it by themselves; what wants a future is given one.
+/// let resize: ReplyFuture<Resize> = boat.request(Resize { width: 64 }).retry(2).into_future();
+/// let reply = tokio::spawn(resize).await??;
+/// println!("{} pixels high", *reply);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct ReplyFuture<M> {
@@ -65,6 +94,20 @@ impl<M: Method> Future for ReplyFuture<M> {
 
 /// A call under way; returned by [`Client::call_raw`](crate::Client::call_raw). Its output is the reply's CBOR.
 /// Dropping it cancels the call.
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client, bodies: Vec<Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
+/// use lifeboat_client::{RawCall, Value, decode_body};
+///
+/// // Nothing is sent before a call is first polled: here when its task runs.
+/// let calls: Vec<RawCall> = bodies.into_iter().map(|body| boat.call_raw("resize", body)).collect();
+/// let tasks: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+/// for task in tasks {
+///     println!("{:?}", decode_body::<Value>(&task.await??)?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct RawCall {
@@ -88,6 +131,17 @@ impl Future for RawCall {
 
 /// A call under way; what awaiting a [`RawRequestBuilder`](crate::RawRequestBuilder) awaits. Its output is a [`Reply`]
 /// of CBOR. Dropping it cancels the call, unless it was told [not to](crate::RawRequestBuilder::no_cancel_on_drop).
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+/// use lifeboat_client::RawReplyFuture;
+///
+/// let resize: RawReplyFuture = boat.request_raw("resize", body).retry(2).into_future();
+/// let reply = tokio::spawn(resize).await??;
+/// println!("{} pixels high", reply.decode::<u32>()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a call is sent only when it is awaited"]
 pub struct RawReplyFuture {

@@ -25,6 +25,74 @@ const SYSTEM_SOCKET: &str = "/run/lifeboat/lifeboat.sock";
 /// The connection lives on the tokio runtime on which the client was made (it needs `enable_all`, or I/O and time).
 /// When it is lost it is made again as soon as somebody calls; see the [crate's documentation](crate) for what happens
 /// to calls meanwhile.
+///
+/// Calling:
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Resize { width: u32 }
+/// # lifeboat_client::method!("resize": Resize => u32);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::{Client, decode_body, encode_body};
+///
+/// // Where the environment says; `Client::connect("/run/app/lifeboat.sock")` says it here.
+/// let boat = Client::from_env().await?;
+///
+/// let height = boat.call(Resize { width: 64 }).await?;
+/// println!("{height} pixels high");
+///
+/// // With options, and with what is known about the reply.
+/// let reply = boat.request(Resize { width: 64 }).timeout(Duration::from_secs(5)).await?;
+/// println!("{} pixels high, after {} attempts", *reply, reply.attempts());
+///
+/// // Clones share the connection: one for each task.
+/// let tasks: Vec<_> = [64, 128, 256]
+///     .map(|width| (width, boat.clone()))
+///     .map(|(width, boat)| tokio::spawn(async move { boat.call(Resize { width }).await }))
+///     .into();
+/// for task in tasks {
+///     println!("{} pixels high", task.await??);
+/// }
+///
+/// // By name, for a program that does not know the types.
+/// let body = boat.call_raw("resize", encode_body(&("photo.png", 64))?).await?;
+/// println!("{} pixels high", decode_body::<u32>(&body)?);
+/// let reply = boat.request_raw("resize", body).retry(2).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A program that starts before its broker, and looks after the connection:
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::Client;
+///
+/// let boat = Client::builder().connect_timeout(Duration::from_secs(5)).connect_lazily();
+/// assert!(!boat.is_connected());
+/// if let Err(error) = boat.ready().await {
+///     eprintln!("nobody answers at {}: {error}", boat.socket().display());
+/// }
+///
+/// // A server that would rather say no than let its own clients wait.
+/// if !boat.has_room() {
+///     eprintln!("too much to do, come back later");
+/// }
+///
+/// let health = boat.admin().health().await?;
+/// println!("the broker is ready: {}", health.ready);
+/// // A number to watch beside the program's own.
+/// println!("senseless answers: {}", boat.unexpected_answers());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -76,6 +144,24 @@ impl Client {
     }
 
     /// [`call`](Self::call) for a method whose request is of another type than the one that names it.
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::CallError> {
+    /// use lifeboat_client::method;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// pub struct Image(Vec<u8>);
+    ///
+    /// method!(pub struct Left = "turn-left": Image => Image);
+    /// method!(pub struct Right = "turn-right": Image => Image);
+    ///
+    /// let left = boat.call_as::<Left>(Image(vec![1, 2, 3])).await?;
+    /// // With options.
+    /// let back = boat.request_as::<Right>(left).retry(2).await?.into_inner();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn call_as<M: Method>(&self, request: M::Request) -> Call<M> {
         Call::new(self.request_as::<M>(request).into_exchange())
     }
@@ -86,7 +172,19 @@ impl Client {
         self.request_as::<M>(request)
     }
 
-    /// [`request`](Self::request) for a method whose request is of another type than the one that names it.
+    /// [`request`](Self::request) for a method whose request is of another type than the one that names it;
+    /// [`call_as`](Self::call_as) shows both.
+    ///
+    /// ```no_run
+    /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::CallError> {
+    /// use lifeboat_client::method;
+    ///
+    /// method!(pub struct Length = "length": String => u64);
+    ///
+    /// let length = boat.request_as::<Length>("as long as this".to_owned()).metadata("via", "docs").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_as<M: Method>(&self, request: M::Request) -> RequestBuilder<M> {
         RequestBuilder::new(self, &request)
     }

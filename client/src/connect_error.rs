@@ -11,6 +11,27 @@ use lifeboat_protocol::{BodyError, FrameError, HeaderError, RefusedCode};
 use thiserror::Error;
 
 /// There is no connection to the broker, and there will be none in time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::{Client, ConnectError};
+///
+/// let builder = Client::builder().socket("/nowhere/lifeboat.sock");
+/// match builder.connect_timeout(Duration::from_millis(20)).connect().await {
+///     Ok(boat) => println!("connected to {}", boat.socket().display()),
+///     // Not there yet, busy or restarting. What the last try said is its source.
+///     Err(error) if error.is_transient() => {
+///         assert!(matches!(error, ConnectError::TimedOut { .. }));
+///         eprintln!("later: {error}");
+///     }
+///     // No permission, another version: somebody has to do something.
+///     Err(error) => panic!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -115,6 +136,18 @@ fn passes(error: &io::Error) -> bool {
 }
 
 /// Why a connection that worked is gone.
+///
+/// ```
+/// use lifeboat_client::{CallError, LostReason};
+///
+/// /// Whether the broker died under a call, and did not leave as planned.
+/// fn died(error: &CallError) -> bool {
+///     matches!(error, CallError::Disconnected { source: LostReason::Closed | LostReason::Io(_), .. })
+/// }
+///
+/// let error = CallError::Disconnected { may_have_executed: true, source: LostReason::Closed };
+/// assert!(died(&error));
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum LostReason {
@@ -150,6 +183,16 @@ impl From<io::Error> for LostReason {
 }
 
 /// Bytes from the broker that are not this protocol.
+///
+/// ```
+/// use lifeboat_client::{BodyError, ConnectError, ProtocolError};
+///
+/// // What is returned when something else listens at the socket's path.
+/// let source = ProtocolError::Body(BodyError::Trailing { extra: 1 });
+/// let error = ConnectError::Protocol { path: "/run/other.sock".into(), source };
+/// assert_eq!(error.to_string(), "what listens at /run/other.sock does not speak Lifeboat's protocol");
+/// assert!(!error.is_transient());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {

@@ -11,6 +11,26 @@ use crate::LostReason;
 const KEPT: usize = 64;
 
 /// Something happened to the connection.
+///
+/// ```
+/// use lifeboat_client::{ConnectionEvent, LostReason};
+///
+/// /// A line for a log; nothing where there is nothing to say.
+/// fn line(event: &ConnectionEvent) -> Option<String> {
+///     match event {
+///         ConnectionEvent::Connected { software } => Some(format!("connected to {software}")),
+///         ConnectionEvent::Draining => None,
+///         // Planned: its successor comes.
+///         ConnectionEvent::Lost { why: LostReason::Drained } => None,
+///         ConnectionEvent::Lost { why } => Some(format!("no broker: {why}")),
+///         ConnectionEvent::Missed { events } => Some(format!("{events} events were not read in time")),
+///         _ => None,
+///     }
+/// }
+///
+/// let lost = ConnectionEvent::Lost { why: LostReason::Closed };
+/// assert_eq!(line(&lost).as_deref(), Some("no broker: the broker closed the connection"));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
@@ -36,6 +56,27 @@ pub enum ConnectionEvent {
 
 /// The events of a client's connection, from when it was asked for; made by [`Client::events`](crate::Client::events).
 /// Does not count as a clone of the client. The newest 64 that are unread are kept.
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client) {
+/// use lifeboat_client::ConnectionEvent;
+///
+/// // First the events, then how it is now: nothing falls between the two.
+/// let mut events = boat.events();
+/// let mut up = boat.is_connected();
+/// tokio::spawn(async move {
+///     println!("the broker is there: {up}");
+///     while let Some(event) = events.next().await {
+///         match event {
+///             ConnectionEvent::Connected { .. } => up = true,
+///             ConnectionEvent::Lost { .. } => up = false,
+///             _ => continue,
+///         }
+///         println!("the broker is there: {up}");
+///     }
+/// });
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ConnectionEvents {
     receiver: Receiver<ConnectionEvent>,
@@ -43,12 +84,24 @@ pub struct ConnectionEvents {
 
 impl ConnectionEvents {
     /// The next event; `None` when the client's last clone, or its runtime, is gone and everything has been read. May be
-    /// dropped at any time without losing an event, in `select!` for example.
+    /// dropped at any time without losing an event, in `select!` for example. With the crate `futures`,
+    /// `stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) })` is a stream of them.
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
         read(self.receiver.recv().await)
     }
 
     /// [`next`](Self::next) that blocks the thread.
+    ///
+    /// ```no_run
+    /// # fn example(boat: lifeboat_client::blocking::Client) {
+    /// let mut events = boat.events();
+    /// std::thread::spawn(move || {
+    ///     while let Some(event) = events.next_blocking() {
+    ///         println!("{event:?}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

@@ -3,13 +3,16 @@
 //! Owns [`CallError`] and the table of what each member means for the caller. Must never guess in the caller's favour:
 //! where nobody knows whether the request ran, it says that it may have.
 
+mod text;
+
 use std::time::Duration;
 
 use ciborium::Value;
-use lifeboat_protocol::{BodyError, EncodeError, MethodNameError, RejectWhy, TimeoutWhich};
+use lifeboat_protocol::{BodyError, RejectWhy, TimeoutWhich};
 use thiserror::Error;
 
-use crate::{AttemptReport, ConnectError, CrashReason, LostReason};
+use self::text::{crash_text, executed_text, more_text, reject_text, timeout_text};
+use crate::{AttemptReport, ConnectError, CrashReason, LostReason, RequestError};
 
 /// How a call ended that did not end well.
 ///
@@ -26,6 +29,45 @@ use crate::{AttemptReport, ConnectError, CrashReason, LostReason};
 /// | `Encode` | no | no |
 /// | `Decode` | yes | no |
 /// | `Connect` | no | if the cause [passes by itself](ConnectError::is_transient) |
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lifeboat_client::CallError;
+///
+/// /// What a program does about an error.
+/// #[derive(Debug, PartialEq)]
+/// enum Next {
+///     Again(Duration),
+///     GiveUp(String),
+/// }
+///
+/// /// `once`: the call must not be done twice, such as one that ships an order.
+/// fn next(error: &CallError, once: bool) -> Next {
+///     if let Some(reason) = error.crash_reason() {
+///         eprintln!("a worker died of {reason}, after {} attempts", error.attempts().len());
+///     }
+///     if error.is_retryable() && !(once && error.may_have_executed()) {
+///         return Next::Again(error.retry_after().unwrap_or(Duration::from_secs(1)));
+///     }
+///     Next::GiveUp(error.to_string())
+/// }
+///
+/// # use lifeboat_client::{LostReason, RejectWhy};
+/// let full = CallError::Rejected {
+///     method: "resize".into(),
+///     why: RejectWhy::QueueFull,
+///     retry_after: Some(Duration::from_millis(300)),
+///     message: None,
+///     attempts: Vec::new(),
+///     may_have_executed: false,
+/// };
+/// assert_eq!(next(&full, true), Next::Again(Duration::from_millis(300)));
+///
+/// let lost = CallError::Disconnected { may_have_executed: true, source: LostReason::Closed };
+/// assert_eq!(next(&lost, false), Next::Again(Duration::from_secs(1)));
+/// assert!(matches!(next(&lost, true), Next::GiveUp(text) if text.ends_with("may have been executed")));
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -176,28 +218,6 @@ pub enum CallError {
     Connect(#[source] ConnectError),
 }
 
-/// Why a request cannot be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// Its value cannot be written as CBOR.
-    #[error(transparent)]
-    Body(#[from] EncodeError),
-    /// Its method has no name that can travel.
-    #[error(transparent)]
-    Method(#[from] MethodNameError),
-    /// Its metadata is too large.
-    #[error(
-        "metadata of about {len} bytes is more than the {limit} a header may hold; move it into the body"
-    )]
-    Metadata {
-        /// The header's length, at most, in bytes.
-        len: usize,
-        /// The longest allowed, in bytes.
-        limit: usize,
-    },
-}
-
 impl CallError {
     /// All attempts known of, oldest first. Empty where the request never reached a worker, and where the client
     /// cannot know (`Disconnected`, `BacklogFull`, `Decode`).
@@ -292,47 +312,4 @@ impl CallError {
             | Self::Connect(_) => None,
         }
     }
-}
-
-/// The three texts are part of the contract with callers; change none of them.
-fn crash_text(reason: &CrashReason, method: &str, attempt: u16) -> String {
-    if attempt > 1 {
-        format!("Worker crashed after {attempt} attempts while processing '{method}'")
-    } else if reason.explains() {
-        format!("Worker crashed ({reason}) while processing '{method}'")
-    } else {
-        format!("Worker crashed unexpectedly while processing '{method}'")
-    }
-}
-
-fn timeout_text(method: &str, which: TimeoutWhich, limit: Option<Duration>, unanswered: bool) -> String {
-    let limit = limit.map(|limit| format!(" of {limit:?}")).unwrap_or_default();
-    let end = if unanswered { "; the broker did not say how it ended" } else { "" };
-    match which {
-        TimeoutWhich::Deadline => format!("'{method}' timed out: deadline{limit}{end}"),
-        TimeoutWhich::Queue | TimeoutWhich::Attempt | TimeoutWhich::Progress | TimeoutWhich::Output => {
-            format!("'{method}' timed out: {which}_timeout{limit}{end}")
-        }
-    }
-}
-
-fn reject_text(method: &str, why: RejectWhy, message: Option<&str>) -> String {
-    match message {
-        Some(message) => format!("'{method}' was rejected ({why}): {message}"),
-        None if why == RejectWhy::UnknownMethod => {
-            format!(
-                "'{method}' was rejected ({why}): the configuration gives it to no pool, or to another than asked for"
-            )
-        }
-        None => format!("'{method}' was rejected ({why})"),
-    }
-}
-
-/// What stands behind a text if the broker said more.
-fn more_text(message: Option<&str>) -> String {
-    message.map(|message| format!("; {message}")).unwrap_or_default()
-}
-
-fn executed_text(may_have_executed: bool) -> &'static str {
-    if may_have_executed { "may have been executed" } else { "was not executed" }
 }

@@ -12,6 +12,30 @@ use serde::de::DeserializeOwned;
 use crate::{AttemptReport, CallError, Reply};
 
 /// One item of a stream. `R` is what the request answers, `P` what a part of it is.
+///
+/// ```
+/// use lifeboat_client::Event;
+///
+/// /// A line about an event, for a log.
+/// fn line<R, P>(event: &Event<R, P>) -> String {
+///     match event {
+///         Event::Accepted(accepted) => format!("the broker calls it {}", accepted.request_id),
+///         Event::Progress(progress) => progress.text.clone().unwrap_or_else(|| "it moves".to_owned()),
+///         Event::Partial(partial) => format!("a part, by attempt {}", partial.attempt()),
+///         Event::AttemptFailed(attempt) => format!("attempt {} {}; again", attempt.number, attempt.end),
+///         Event::Done(Ok(reply)) => format!("done after {} attempts", reply.attempts()),
+///         Event::Done(Err(error)) => error.to_string(),
+///         _ => "something newer than this program".to_owned(),
+///     }
+/// }
+///
+/// # use lifeboat_client::{CallError, LostReason};
+/// # let lost = CallError::Disconnected { may_have_executed: false, source: LostReason::Closed };
+/// assert_eq!(
+///     line(&Event::<u32, ()>::Done(Err(lost))),
+///     "the connection to the broker was lost; the request was not executed"
+/// );
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event<R, P> {
@@ -30,6 +54,18 @@ pub enum Event<R, P> {
 }
 
 /// The broker has taken a request in.
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) {
+/// use lifeboat_client::Event;
+///
+/// let mut events = boat.request_raw("encode", body).stream();
+/// if let Some(Event::Accepted(accepted)) = events.next().await {
+///     println!("see `lifeboat requests` for {}", accepted.request_id);
+///     println!("it has {:?}", accepted.time_left);
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accepted {
@@ -42,6 +78,20 @@ pub struct Accepted {
 }
 
 /// The work moves, says its handler. Everything may be missing: that it came says enough.
+///
+/// ```
+/// use lifeboat_client::Progress;
+///
+/// /// What a user sees of it.
+/// fn bar(progress: &Progress) -> String {
+///     let text = progress.text.as_deref().unwrap_or("working");
+///     match (progress.fraction(), progress.done) {
+///         (Some(fraction), _) => format!("{text}: {:.0} %", fraction * 100.0),
+///         (None, Some(done)) => format!("{text}: {}", done.as_f64()),
+///         (None, None) => text.to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -77,6 +127,24 @@ impl Progress {
 }
 
 /// A part of a reply. Dereferences to it.
+///
+/// ```
+/// use lifeboat_client::{BodyError, Bytes, Partial};
+///
+/// /// Keeps the parts of the last attempt alone.
+/// fn keep(parts: &mut Vec<String>, last: &mut u16, part: Partial<String>) {
+///     if part.attempt() != *last {
+///         *last = part.attempt();
+///         parts.clear();
+///     }
+///     parts.push(part.into_inner());
+/// }
+///
+/// /// By name a part is CBOR, and this reads it.
+/// fn read(part: &Partial<Bytes>) -> Result<String, BodyError> {
+///     part.decode()
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partial<P> {
     attempt: u16,

@@ -13,10 +13,9 @@ use lifeboat_protocol::{Encoding, RejectWhy, Route, TimeoutWhich};
 use serde::de::DeserializeOwned;
 
 use crate::client::Handle;
-use crate::error::RequestError;
 use crate::outcome::read_error;
 use crate::table::{Backlog, Ended, Kind, Room, Spec, Step, Told};
-use crate::{CallError, ConnectError};
+use crate::{CallError, ConnectError, RequestError};
 
 /// See the module.
 #[derive(Debug)]

@@ -34,6 +34,17 @@
 //! # }
 //! ```
 //!
+//! Beside this crate it needs `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and a broker with a worker
+//! that serves `resize`. While you write them, one command is both, and a variable tells it and this program where to meet:
+//!
+//! ```text
+//! export LIFEBOAT_SOCKET=$HOME/boat.sock    # in each terminal
+//! lifeboat dev target/debug/my-worker       # in the first: the broker, the worker and what they say
+//! cargo run                                 # in the second: this program
+//! ```
+//!
+//! [`Client::call`] is the shortest way to a reply, [`Client::request`] the one with options.
+//!
 //! # When it does not end well
 //!
 //! [`CallError`] says what happened; two of its methods answer what a caller has to decide:
@@ -70,7 +81,8 @@
 //! all attempts. What is left of it when the request is written travels with it, and at that time **the broker** ends
 //! the work and says how it ended. Its word normally wins: this client gives up by itself only when it is later than the
 //! slowest death that the broker allows (the longest `kill_timeout` of its pools, told when the connection is made; 1 s, if
-//! not told) and 1 s for the way, with [`CallError::TimedOut`] whose `unanswered` is true. A request that could not even be written before its deadline ends at its deadline, and was not executed.
+//! not told) and 1 s for the way, with [`CallError::TimedOut`] whose `unanswered` is true. A request that could not even be
+//! written before its deadline ends at its deadline, and was not executed.
 //!
 //! # When the connection is lost
 //!
@@ -163,17 +175,19 @@
 //!
 //! # Without a runtime
 //!
-//! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead. It is off by default:
-//! whoever has a runtime should not find a call that must not be made on it.
+//! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead: `boat.call(..)?` without
+//! `.await`, streams as iterators. It is off by default: whoever has a runtime should not find a call
+//! that must not be made on it.
 //!
 //! # With tower
 //!
-//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`. Its layers
-//! (timeout, concurrency limit, load shedding, retry) stack on it; the example `tower` of this crate shows how.
+//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`. Its layers (timeout, concurrency limit,
+//! load shedding, retry) stack on it; the example `tower` of this crate shows how.
 //!
 //! # The broker itself
 //!
-//! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills them.
+//! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills its workers; [`Admin`] has
+//! an example.
 
 mod admin;
 mod attempt;
@@ -197,6 +211,8 @@ mod readiness;
 mod reason;
 mod reply;
 mod request;
+mod request_error;
+mod retry_on;
 #[cfg(feature = "tower")]
 mod service;
 mod session;
@@ -215,19 +231,22 @@ pub use ciborium::Value;
 pub use client::Client;
 pub use connect_error::{ConnectError, LostReason, ProtocolError};
 pub use connection_event::{ConnectionEvent, ConnectionEvents};
-pub use error::{CallError, RequestError};
+pub use error::CallError;
 pub use event::{Accepted, Event, Partial, Progress};
 #[cfg(feature = "json")]
 pub use lifeboat_protocol::Json;
 pub use lifeboat_protocol::{
     Amount, AttemptEndLabel, BodyError, Cbor, ConfidenceLabel, EncodeError, Encoding, LastCrash, MAX_ROWS,
-    Method, MethodNameError, Operate, Operated, PoolRow, PoolStateLabel, RefusedCode, RejectWhy, RequestRow,
-    RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow, decode_body, encode_body, method,
+    Method, MethodNameError, Operate, Operated, Operation, PoolRow, PoolStateLabel, RefusedCode, RejectWhy,
+    RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow, decode_body,
+    encode_body, method,
 };
 pub use operate_error::OperateError;
 pub use reason::CrashReason;
 pub use reply::Reply;
-pub use request::{RawRequestBuilder, RequestBuilder, RetryOn};
+pub use request::{RawRequestBuilder, RequestBuilder};
+pub use request_error::RequestError;
+pub use retry_on::RetryOn;
 #[cfg(feature = "tower")]
 pub use service::{MethodService, RawRequest, RawService};
 pub use stream::{EventStream, RawEventStream};

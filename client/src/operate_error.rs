@@ -10,6 +10,23 @@ use thiserror::Error;
 use crate::{ConnectError, LostReason};
 
 /// Why an [operation](crate::Admin) was not done, or is not known to be.
+///
+/// ```
+/// use lifeboat_client::OperateError;
+///
+/// /// What a tool says.
+/// fn text(error: &OperateError) -> String {
+///     match error {
+///         OperateError::NotDone { message, .. } => message.clone(),
+///         _ if error.may_have_executed() => format!("{error}: look before you order it again"),
+///         _ => format!("{error}: nothing was done"),
+///     }
+/// }
+///
+/// let operation = "kill".to_owned();
+/// let message = "no pool or worker is named `imags`".to_owned();
+/// assert_eq!(text(&OperateError::NotDone { operation, message }), "no pool or worker is named `imags`");
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum OperateError {

@@ -12,6 +12,46 @@ use lifeboat_protocol::{ConfidenceLabel, ReasonBody};
 ///
 /// `Display` is a short text such as `signal SIGSEGV, core dumped`, `exit code 3` or `killed by the broker: attempt
 /// timeout`. It is the `source()` of [`CallError::WorkerCrashed`](crate::CallError::WorkerCrashed).
+///
+/// ```
+/// use lifeboat_client::{CallError, ConfidenceLabel, CrashReason};
+///
+/// /// What to tell the user of a call.
+/// fn advice(error: &CallError) -> Option<&'static str> {
+///     match error.crash_reason()?.label() {
+///         "oom" | "memory_limit" => Some("this picture is too large"),
+///         "attempt_timeout" | "progress_stall" => Some("this picture takes too long"),
+///         _ => Some("this picture breaks the decoder"),
+///     }
+/// }
+///
+/// # use lifeboat_protocol::ReasonBody;
+/// # let reason = |label: &str| ReasonBody::new(label, ConfidenceLabel::Proven);
+/// # let signal = CrashReason::from(ReasonBody { signal: Some(11), core_dumped: Some(true), ..reason("signal") });
+/// assert_eq!(signal.to_string(), "signal SIGSEGV, core dumped");
+/// assert_eq!((signal.label(), signal.signal(), signal.signal_name().as_deref()), ("signal", Some(11), Some("SIGSEGV")));
+/// assert!(signal.core_dumped() && signal.explains() && signal.confidence() == ConfidenceLabel::Proven);
+///
+/// # let exit = CrashReason::from(ReasonBody { code: Some(3), ..reason("exit") });
+/// assert_eq!((exit.to_string().as_str(), exit.exit_code()), ("exit code 3", Some(3)));
+///
+/// # let panic = CrashReason::from(ReasonBody {
+/// #     message: Some("no such colour".into()),
+/// #     location: Some("src/main.rs:3:5".into()),
+/// #     ..reason("slot_panicked")
+/// # });
+/// assert_eq!(panic.to_string(), "panicked at src/main.rs:3:5: no such colour");
+/// assert_eq!((panic.message(), panic.location()), (Some("no such colour"), Some("src/main.rs:3:5")));
+/// # let error = CallError::WorkerCrashed {
+/// #     reason: CrashReason::from(reason("oom")),
+/// #     method: "resize".into(),
+/// #     attempt: 1,
+/// #     max_attempts: 1,
+/// #     attempts: Vec::new(),
+/// #     report_id: None,
+/// # };
+/// # assert_eq!(advice(&error), Some("this picture is too large"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrashReason(Box<ReasonBody>);
 

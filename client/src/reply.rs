@@ -8,6 +8,26 @@ use serde::de::DeserializeOwned;
 
 /// What [`RequestBuilder`](crate::RequestBuilder) returns: the handler's reply, and how it came about. Dereferences to
 /// the reply.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Resize { width: u32 }
+/// # lifeboat_client::method!("resize": Resize => u32);
+/// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+/// let reply = boat.request(Resize { width: 64 }).retry(3).await?;
+/// if reply.attempts() > 1 || reply.late() {
+///     println!("request {} took {} attempts", reply.request_id(), reply.attempts());
+/// }
+/// println!("{} pixels high", *reply);
+/// let height: u32 = reply.into_inner();
+///
+/// // By name the reply is CBOR, and this reads it.
+/// let reply = boat.request_raw("resize", body).await?;
+/// let height: u32 = reply.decode()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply<T> {
     value: T,

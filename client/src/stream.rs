@@ -77,6 +77,37 @@ fn bytes(_: &Exchange, body: &Bytes) -> Result<Bytes, CallError> {
 
 /// A request that is streamed: what is told of it while it runs, then its end. Made by
 /// [`RequestBuilder::stream`](crate::RequestBuilder::stream). Dropping it cancels the request.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Encode { file: String }
+/// # lifeboat_client::method!("encode": Encode => u64, partial = String);
+/// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::Event;
+///
+/// let mut events = boat.request(Encode { file: "a.mkv".into() }).stream();
+/// let mut tick = tokio::time::interval(Duration::from_secs(1));
+/// loop {
+///     tokio::select! {
+///         event = events.next() => match event {
+///             Some(Event::Done(reply)) => println!("{} bytes", *reply?),
+///             Some(event) => println!("{event:?}"),
+///             None => break,
+///         },
+///         _ = tick.tick() => println!("still there"),
+///     }
+/// }
+///
+/// // For a future or stream of one's own; with the crate `futures`,
+/// // `futures::stream::poll_fn(move |cx| events.poll_next(cx))` is a `Stream`.
+/// let event = std::future::poll_fn(|cx| events.poll_next(cx)).await;
+/// assert!(event.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a request is sent only when its stream is read"]
 pub struct EventStream<M> {
@@ -105,6 +136,24 @@ impl<M: Method> EventStream<M> {
 
 /// A request by name and CBOR that is streamed: what is told of it while it runs, then its end. Made by
 /// [`RawRequestBuilder::stream`](crate::RawRequestBuilder::stream). Dropping it cancels the request.
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+/// use lifeboat_client::{Event, Value};
+///
+/// let mut events = boat.request_raw("encode", body).stream();
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::Partial(part) => println!("{:?}", part.decode::<Value>()?),
+///         Event::Done(reply) => println!("{:?}", reply?.decode::<Value>()?),
+///         _ => {}
+///     }
+/// }
+/// // `poll_next` for a future or stream of one's own.
+/// assert!(std::future::poll_fn(|cx| events.poll_next(cx)).await.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a request is sent only when its stream is read"]
 pub struct RawEventStream {
