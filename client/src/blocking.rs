@@ -25,6 +25,7 @@
 //! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives
 //! asynchronous tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine.
 
+mod admin;
 mod request;
 
 use std::borrow::Cow;
@@ -36,6 +37,7 @@ use bytes::Bytes;
 use lifeboat_protocol::Method;
 use tokio::runtime::{Builder, Handle};
 
+pub use self::admin::Admin;
 pub use self::request::{EventStream, RawEventStream, RawRequestBuilder, RequestBuilder};
 use crate::driver::drive;
 use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
@@ -219,6 +221,21 @@ impl Client {
         body: impl Into<Bytes>,
     ) -> RawRequestBuilder {
         RawRequestBuilder::new(self.client.request_raw(method, body), self.waiter.clone())
+    }
+
+    /// What can be asked of the broker itself: its workers and open requests, its health, restart, drain and kill.
+    ///
+    /// ```no_run
+    /// # fn example(boat: lifeboat_client::blocking::Client) -> Result<(), lifeboat_client::OperateError> {
+    /// for worker in boat.admin().workers()?.workers {
+    ///     println!("{} is {}", worker.worker, worker.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.client.admin(), self.waiter.clone())
     }
 
     /// Waits until there is a connection on which calls can be sent, making one if there is none.

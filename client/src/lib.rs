@@ -176,12 +176,13 @@
 //! # Without a runtime
 //!
 //! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead: `boat.call(..)?` without
-//! `.await`, streams as iterators. It is off by default: whoever has a runtime should not find a call
+//! `.await`, streams as iterators, and its own `admin`. It is off by default: whoever has a runtime should not find a call
 //! that must not be made on it.
 //!
 //! # With tower
 //!
-//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`. Its layers (timeout, concurrency limit,
+//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`, and with
+//! options for each request `Client::service_with` and `Client::raw_service_with`. Its layers (timeout, concurrency limit,
 //! load shedding, retry) stack on it; the example `tower` of this crate shows how.
 //!
 //! # The broker itself

@@ -5,10 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use lifeboat_client::blocking::Client;
-use lifeboat_client::{CallError, ClientBuilder, ConnectError, ConnectionEvent, Event, encode_body};
+use lifeboat_client::{
+    CallError, ClientBuilder, ConnectError, ConnectionEvent, Event, Operate, OperateError, Operation,
+    encode_body,
+};
+use lifeboat_protocol::Operated;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use crate::operations::answer;
 use crate::support::{Broker, Got, Peer, Resize, limit};
 
 /// A broker on a runtime of its own, and a client at it.
@@ -195,4 +200,64 @@ fn the_last_clone_may_be_dropped_anywhere() {
     receive.recv_timeout(Duration::from_secs(20)).expect("dropped");
     scene.runtime.spawn(async move { drop(client) });
     scene.runtime.block_on(peer.eof());
+}
+
+#[test]
+fn the_broker_is_asked_by_a_client_that_blocks() {
+    let scene = Scene::new();
+    let (client, mut peer) = scene.client();
+    let admin = client.admin();
+    // It holds the connection like a clone of its client.
+    drop(client);
+    let serve = scene.runtime.spawn(async move {
+        let affected = vec!["images-0".to_owned()];
+        let all =
+            Operated { ready: Some(true), draining: Some(false), affected, more: true, ..Operated::done() };
+        let mut asked = Vec::new();
+        for _ in 0..7 {
+            asked.push(answer(&mut peer, all.clone()).await);
+        }
+        peer.eof().await;
+        asked
+    });
+    assert!(admin.workers().expect("shown").more);
+    assert!(admin.requests(3).expect("shown").more);
+    let health = admin.health().expect("told");
+    assert_eq!((health.ready, health.draining), (true, false));
+    assert_eq!(admin.restart("images").expect("done"), ["images-0"]);
+    assert_eq!(admin.drain("images-0").expect("done"), ["images-0"]);
+    assert_eq!(admin.kill("images-1").expect("done"), ["images-0"]);
+    let any = Operate { operation: "promote".into(), target: Some("images".into()), limit: None };
+    assert!(admin.operate(&any).expect("done").ok);
+    drop(admin);
+    let expected = [
+        Operate::new(Operation::Workers),
+        Operate { limit: Some(3), ..Operate::new(Operation::Requests) },
+        Operate::new(Operation::Health),
+        Operate::on(Operation::Restart, "images"),
+        Operate::on(Operation::Drain, "images-0"),
+        Operate::on(Operation::Kill, "images-1"),
+        any,
+    ];
+    assert_eq!(scene.join(serve), expected);
+}
+
+#[test]
+fn errors_of_operations_are_the_asynchronous_ones() {
+    let scene = Scene::new();
+    let (client, mut peer) = scene.client();
+    let serve = scene.runtime.spawn(async move {
+        answer(&mut peer, Operated::not_done("no pool or worker is named `imags`")).await;
+        // The next one is never answered.
+        peer.operation().await;
+        peer
+    });
+    let error = client.admin().kill("imags").expect_err("not done");
+    assert!(matches!(&error, OperateError::NotDone { operation, .. } if operation == "kill"), "{error:?}");
+    let error = client.admin().timeout(Duration::from_millis(300)).health().expect_err("nobody answers");
+    assert!(matches!(&error, OperateError::TimedOut { may_have_executed: true, .. }), "{error:?}");
+    drop(scene.join(serve));
+    let on_a_task = scene.runtime.spawn(async move { client.admin().health().map(drop) });
+    let panic = scene.runtime.block_on(limit(on_a_task)).expect_err("it must not block a runtime");
+    assert!(panic.is_panic());
 }

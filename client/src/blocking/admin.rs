@@ -1,0 +1,105 @@
+//! Operations that block.
+//!
+//! Owns nothing but the waiting: what they do, and what may go wrong, is the asynchronous [`Admin`](crate::Admin)'s.
+
+use std::time::Duration;
+
+use lifeboat_protocol::{Operate, Operated};
+
+use super::Waiter;
+use crate::{Health, OperateError, Requests, Workers};
+
+/// Asks things of the broker itself, and blocks until it has answered. Made by
+/// [`Client::admin`](super::Client::admin); counts as a clone of its client. See the asynchronous [`Admin`](crate::Admin)
+/// for how operations travel.
+///
+/// ```no_run
+/// # fn example(boat: lifeboat_client::blocking::Client) -> Result<(), lifeboat_client::OperateError> {
+/// use std::time::Duration;
+///
+/// use lifeboat_client::{Operate, Operation};
+///
+/// let admin = boat.admin().timeout(Duration::from_secs(3));
+/// let health = admin.health()?;
+/// if !health.ready && !health.draining {
+///     for worker in admin.workers()?.workers.iter().filter(|worker| !worker.healthy) {
+///         println!("{} is {}, last crash {:?}", worker.worker, worker.state, worker.last_crash);
+///     }
+///     for request in admin.requests(10)?.requests {
+///         println!("{} came {} ms ago: {}", request.method, request.age_ms, request.state);
+///     }
+/// }
+/// // All of a pool, or one worker; `drain` and `kill` take the same names.
+/// println!("restarting {}", admin.restart("images")?.join(", "));
+/// admin.drain("images-1")?;
+/// admin.kill("images-2")?;
+/// // Any operation, as it travels.
+/// let operated = admin.operate(&Operate::new(Operation::Health))?;
+/// println!("{:?}", operated.ready);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Admin {
+    admin: crate::Admin,
+    waiter: Waiter,
+}
+
+/// Waits for each operation of the asynchronous kind.
+macro_rules! operations {
+    ($($(#[$docs:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $done:ty;)*) => {$(
+        $(#[$docs])*
+        ///
+        /// # Errors
+        ///
+        /// [`OperateError`].
+        ///
+        /// # Panics
+        ///
+        /// On a thread of an asynchronous runtime.
+        #[track_caller]
+        pub fn $name(&self, $($argument: $kind),*) -> Result<$done, OperateError> {
+            self.waiter.wait(self.admin.$name($($argument),*))
+        }
+    )*};
+}
+
+impl Admin {
+    pub(super) const fn new(admin: crate::Admin, waiter: Waiter) -> Self {
+        Self { admin, waiter }
+    }
+
+    /// How long each operation may take, waiting for a connection included. Default: the client's
+    /// [`timeout`](crate::ClientBuilder::timeout), else 10 s more than its `connect_timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.admin = self.admin.timeout(timeout);
+        self
+    }
+
+    operations! {
+        /// Shows the pools and their workers.
+        workers() -> Workers;
+
+        /// Shows the oldest open requests, `limit` of them at most; the broker shows no more than
+        /// [`MAX_ROWS`](crate::MAX_ROWS).
+        requests(limit: u64) -> Requests;
+
+        /// Tells whether the broker is ready to serve.
+        health() -> Health;
+
+        /// Replaces the processes of a pool or worker, each when it has finished what it executes. Returns the names of the
+        /// workers concerned as soon as it is ordered, not when it is done; `drain` and `kill` too.
+        restart(target: impl Into<String>) -> Vec<String>;
+
+        /// Gives a pool or worker nothing new; its processes end, each when it has finished what it executes.
+        drain(target: impl Into<String>) -> Vec<String>;
+
+        /// Ends the processes of a pool or worker at once. What they execute crashes with the reason `operator`.
+        kill(target: impl Into<String>) -> Vec<String>;
+
+        /// An operation as it travels, for those that this version does not know; the others are its typed forms. What
+        /// it returns has `ok` set.
+        operate(operate: &Operate) -> Operated;
+    }
+}
