@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,7 +13,10 @@ use lifeboat_protocol::Method;
 use tower_service::Service;
 
 use crate::call::{Call, RawCall};
-use crate::{CallError, Client};
+use crate::{CallError, Client, RawRequestBuilder, RequestBuilder};
+
+/// What is said of each request before it is sent.
+type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
 
 /// A method as a `tower` service; made by [`Client::service`]. Clones are cheap, and count as clones of their client.
 ///
@@ -39,16 +42,40 @@ use crate::{CallError, Client};
 /// ```
 pub struct MethodService<M> {
     client: Client,
-    method: PhantomData<fn() -> M>,
+    prepare: Prepare<RequestBuilder<M>>,
 }
 
 /// Methods by name and CBOR as a `tower` service; made by [`Client::raw_service`]. Otherwise as [`MethodService`].
-#[derive(Debug, Clone)]
+///
+/// ```no_run
+/// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use lifeboat_client::{RawRequest, decode_body, encode_body};
+/// use tower::ServiceExt;
+///
+/// let request = RawRequest::new("resize", encode_body(&("photo.png", 64))?);
+/// let reply = boat.raw_service().oneshot(request).await?;
+/// println!("{} pixels high", decode_body::<u32>(&reply)?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
 pub struct RawService {
     client: Client,
+    prepare: Prepare<RawRequestBuilder>,
 }
 
 /// What a [`RawService`] is called with.
+///
+/// ```
+/// use lifeboat_client::{RawRequest, encode_body};
+///
+/// let resize = RawRequest::new("resize", encode_body(&("photo.png", 64))?);
+/// assert_eq!(resize.method, "resize");
+/// // Nothing at all stands for null.
+/// let refresh = RawRequest::new("refresh", "");
+/// assert!(refresh.body.is_empty());
+/// # Ok::<(), lifeboat_client::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRequest {
     /// The method's name.
@@ -66,15 +93,91 @@ impl RawRequest {
 
 impl Client {
     /// A method as a service of the crate `tower`.
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Resize { width: u32 }
+    /// # lifeboat_client::method!("resize": Resize => u32);
+    /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// let resize = ServiceBuilder::new()
+    ///     .timeout(Duration::from_secs(5))
+    ///     .concurrency_limit(8)
+    ///     .service(boat.service::<Resize>());
+    /// println!("{} pixels high", resize.oneshot(Resize { width: 64 }).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn service<M: Method>(&self) -> MethodService<M> {
-        MethodService { client: self.clone(), method: PhantomData }
+        self.service_with(|request| request)
+    }
+
+    /// [`service`](Self::service) with options: `prepare` says them of each request that is called.
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Resize { width: u32 }
+    /// # lifeboat_client::method!("resize": Resize => u32);
+    /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::CallError> {
+    /// use std::time::Duration;
+    ///
+    /// use tower::ServiceExt;
+    ///
+    /// let resize = boat.service_with::<Resize>(|request| request.timeout(Duration::from_secs(5)).retry(2));
+    /// let height = resize.oneshot(Resize { width: 64 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn service_with<M: Method>(
+        &self,
+        prepare: impl Fn(RequestBuilder<M>) -> RequestBuilder<M> + Send + Sync + 'static,
+    ) -> MethodService<M> {
+        MethodService { client: self.clone(), prepare: Arc::new(prepare) }
     }
 
     /// Methods by name and CBOR as a service of the crate `tower`.
+    ///
+    /// ```no_run
+    /// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// use lifeboat_client::RawRequest;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// // What finds no room is refused at once, not kept waiting.
+    /// let gateway = ServiceBuilder::new().load_shed().service(boat.raw_service());
+    /// let reply = gateway.oneshot(RawRequest::new("resize", body)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn raw_service(&self) -> RawService {
-        RawService { client: self.clone() }
+        self.raw_service_with(|request| request)
+    }
+
+    /// [`raw_service`](Self::raw_service) with options: `prepare` says them of each request that is called.
+    ///
+    /// ```no_run
+    /// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), lifeboat_client::CallError> {
+    /// use lifeboat_client::RawRequest;
+    /// use tower::ServiceExt;
+    ///
+    /// let untrusted = boat.raw_service_with(|request| request.pool("sandbox").metadata("via", "gateway"));
+    /// let reply = untrusted.oneshot(RawRequest::new("unpack", body)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn raw_service_with(
+        &self,
+        prepare: impl Fn(RawRequestBuilder) -> RawRequestBuilder + Send + Sync + 'static,
+    ) -> RawService {
+        RawService { client: self.clone(), prepare: Arc::new(prepare) }
     }
 }
 
@@ -88,7 +191,7 @@ impl<M: Method> Service<M::Request> for MethodService<M> {
     }
 
     fn call(&mut self, request: M::Request) -> Call<M> {
-        self.client.call_as::<M>(request)
+        Call::new((self.prepare)(self.client.request_as::<M>(request)).into_exchange())
     }
 }
 
@@ -102,19 +205,26 @@ impl Service<RawRequest> for RawService {
     }
 
     fn call(&mut self, request: RawRequest) -> RawCall {
-        self.client.call_raw(request.method, request.body)
+        let request = self.client.request_raw(request.method, request.body);
+        RawCall::new((self.prepare)(request).into_exchange())
     }
 }
 
 // Derived, it would want the method itself to be `Clone`.
 impl<M> Clone for MethodService<M> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), method: PhantomData }
+        Self { client: self.client.clone(), prepare: Arc::clone(&self.prepare) }
     }
 }
 
 impl<M> fmt::Debug for MethodService<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MethodService").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RawService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawService").field("client", &self.client).finish_non_exhaustive()
     }
 }

@@ -92,6 +92,35 @@ async fn a_raw_service_calls_by_name() {
 }
 
 #[tokio::test]
+async fn a_service_says_its_options_of_each_request() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let typed = client.service_with::<Resize>(|request| request.timeout(Duration::from_secs(7)).retry(3));
+    let raw = client.raw_service_with(|request| request.pool("sandbox").metadata("via", "gateway"));
+    let serve = async {
+        for _ in 0..2 {
+            let request = peer.request().await;
+            assert_eq!(request.route.time_left.as_duration(), Some(Duration::from_secs(7)));
+            assert_eq!(request.ext.retry.as_ref().and_then(|retry| retry.max_attempts), Some(3));
+            peer.echo(&request).await;
+        }
+        let request = peer.request().await;
+        assert_eq!(request.ext.pool.as_deref(), Some("sandbox"));
+        assert_eq!(request.ext.metadata, [("via".to_owned(), "gateway".to_owned())]);
+        peer.echo(&request).await;
+    };
+    let calls = async {
+        // A clone says the same.
+        for (service, width) in [(typed.clone(), 1), (typed, 2)] {
+            assert_eq!(limit(service.oneshot(Resize { width })).await.expect("answered"), width);
+        }
+        let body = encode_body(&Resize { width: 3 }).expect("encoded");
+        limit(raw.oneshot(RawRequest::new("resize", body))).await.expect("answered");
+    };
+    tokio::join!(calls, serve);
+}
+
+#[tokio::test]
 async fn what_was_not_executed_is_tried_again_and_nothing_else() {
     let broker = Broker::new();
     let (client, mut peer) = broker.client().await;
