@@ -11,6 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::AttemptEndLabel;
 
 /// The longest body of a save message, in bytes: 1 MiB.
+///
+/// ```
+/// use lifeboat_protocol::MAX_SAVED;
+///
+/// // What is longer is put somewhere else, and its name is saved.
+/// let thumbnails = vec![0_u8; 3 * 1024 * 1024];
+/// assert!(lifeboat_protocol::encode_body(&thumbnails)?.len() > MAX_SAVED);
+/// # Ok::<_, lifeboat_protocol::EncodeError>(())
+/// ```
 pub const MAX_SAVED: usize = 1024 * 1024;
 
 /// The attempts told in one history, at most: the newest. It keeps what is told beside the saved item within
@@ -29,6 +38,32 @@ pub struct History {
 }
 
 /// An attempt that was made before this one, as its successor is told of it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lifeboat_protocol::{AttemptEndLabel, PreviousAttempt};
+///
+/// /// Whether the next attempt should be made with less at a time.
+/// fn was_too_much(previous: &[PreviousAttempt]) -> bool {
+///     previous.last().is_some_and(|last| match last.end {
+///         AttemptEndLabel::Crashed => matches!(last.reason.as_deref(), Some("oom" | "memory_limit")),
+///         AttemptEndLabel::TimedOut => last.duration() > Duration::from_secs(10),
+///         _ => false,
+///     })
+/// }
+///
+/// let killed = PreviousAttempt {
+///     number: 1,
+///     worker: "images-1".to_owned(),
+///     incarnation: 4,
+///     end: AttemptEndLabel::Crashed,
+///     reason: Some("oom".to_owned()),
+///     duration_ms: 1_500,
+/// };
+/// assert!(was_too_much(&[killed]));
+/// assert!(!was_too_much(&[]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousAttempt {
     /// Which one, from 1.

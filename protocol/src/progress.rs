@@ -10,6 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const MAX_PROGRESS_TEXT: usize = 1024;
 
 /// The body of a progress message. Everything may be missing: that the message came says enough.
+///
+/// ```
+/// use lifeboat_protocol::{Amount, Progress};
+///
+/// let told = Progress { done: Some(Amount::Whole(3)), total: Some(Amount::Real(4.0)), text: None };
+/// assert_eq!(told.fraction(), Some(0.75));
+/// assert_eq!(Progress { total: None, ..told }.fraction(), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// How much is done.
