@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::error::Cancelled;
+use crate::Cancelled;
 use crate::pen::{Part, Pen, Unwritten};
 use crate::{Context, outbox};
 
@@ -99,6 +99,33 @@ impl Context {
 }
 
 /// Why a value was not saved. With `?` in a handler, a cancel is reported as such.
+///
+/// ```
+/// use lifeboat_worker::SaveError;
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Train = "train": usize => bool);
+///
+/// /// A model is saved while it is small enough; work goes on without, and would begin anew.
+/// fn train(weights: usize, context: Context) -> Result<bool, HandlerError> {
+///     match context.save_blocking(&vec![0.5_f64; weights]) {
+///         Ok(()) => Ok(true),
+///         Err(SaveError::TooLarge { .. } | SaveError::Unsupported) => Ok(false),
+///         Err(error) => Err(error.into()), // a cancel stays one
+///     }
+/// }
+/// # #[cfg(feature = "testing")]
+/// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::MAX_SAVED;
+/// use lifeboat_worker::testing::Attempt;
+///
+/// assert!(Attempt::<Train>::of_blocking(train).run_blocking(100)?.reply());
+/// assert!(!Attempt::<Train>::of_blocking(train).run_blocking(MAX_SAVED)?.reply());
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test().unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SaveError {
     /// The attempt is to stop: its request was cancelled, a limit has passed, or the broker is gone.
@@ -133,6 +160,33 @@ impl From<Unwritten> for SaveError {
 }
 
 /// What an attempt before has saved is of another type.
+///
+/// With `?` it fails the request. A handler whose work may be done again begins anew instead:
+///
+/// ```
+/// use lifeboat_worker::LastSavedError;
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Count = "count": u64 => u64);
+///
+/// fn count(upto: u64, context: Context) -> Result<u64, HandlerError> {
+///     let begin: u64 = context.last_saved().unwrap_or_else(|error: LastSavedError| {
+///         eprintln!("{error}; beginning anew"); // a program before this one saved something else
+///         None
+///     }).unwrap_or(0);
+///     Ok(upto - begin)
+/// }
+/// # #[cfg(feature = "testing")]
+/// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// assert_eq!(Attempt::<Count>::of_blocking(count).saved(&4).run_blocking(10)?.reply(), 6);
+/// assert_eq!(Attempt::<Count>::of_blocking(count).saved("page 4").run_blocking(10)?.reply(), 10);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test().unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("what an attempt before this one has saved cannot be read: {0}")]
 pub struct LastSavedError(String);

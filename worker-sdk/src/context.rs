@@ -4,70 +4,110 @@
 //! and processes is not a handler's work.
 
 use std::fmt;
-use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lifeboat_protocol::{Assignment, Cbor, Encoding, FrameLimit};
-use serde::Serialize;
 
 use crate::call::Call;
-use crate::error::Cancelled;
 use crate::outbox;
-use crate::partial::PartialError;
-use crate::pen::Pen;
+use crate::process::Process;
 use crate::progress::Progress;
-use crate::state::States;
-
-/// What is the same for all requests of a process.
-pub(crate) struct Process {
-    pub(crate) assignment: Assignment,
-    /// The names of all methods, in the order of their handlers.
-    pub(crate) methods: Vec<String>,
-    pub(crate) states: States,
-    /// A context that outlives its request must not keep the socket open.
-    pub(crate) pen: Weak<Pen>,
-    /// What the broker accepts.
-    pub(crate) limit: FrameLimit,
-    /// The broker keeps what attempts save.
-    pub(crate) keeps_saves: bool,
-    /// Progress is told however often it is said, and waits for room: a test wants to see it all.
-    pub(crate) tells_all_progress: bool,
-    /// Whether it is to be replaced.
-    pub(crate) retirement: Retirement,
-}
-
-/// The process's wish to be replaced.
-#[derive(Debug)]
-pub(crate) struct Retirement {
-    /// The broker knows what it means.
-    understood: bool,
-    wished: AtomicBool,
-}
-
-impl Retirement {
-    pub(crate) const fn new(understood: bool) -> Self {
-        Self { understood, wished: AtomicBool::new(false) }
-    }
-
-    /// A handler wishes it. Whether to tell the broker now: once is enough.
-    pub(crate) fn wish(&self) -> bool {
-        let first = !self.wished.swap(true, Ordering::AcqRel);
-        if first && !self.understood {
-            // A closed stderr leaves nobody to tell.
-            let _ = writeln!(
-                io::stderr(),
-                "lifeboat-worker: a handler wants this process replaced; the broker is too old to be asked"
-            );
-        }
-        first && self.understood
-    }
-}
 
 /// One attempt at one request, from the handler's side. Cheap to clone; may be moved to other threads and outlive
 /// the handler, and then only tells the past.
+///
+/// What it knows:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Index = "index": Vec<String> => usize);
+///
+/// /// Indexes as many documents as there is time for.
+/// fn index(documents: Vec<String>, context: Context) -> Result<usize, HandlerError> {
+///     // In your own logs this finds the line that the broker wrote about the same attempt.
+///     eprintln!(
+///         "{} for request {}, attempt {}: {}/{}, incarnation {}, slot {}, trace {:?} {:?}",
+///         context.method(), context.request_id(), context.attempt(),
+///         context.pool(), context.worker(), context.incarnation(), context.slot(),
+///         context.traceparent(), context.tracestate(),
+///     );
+///     // What the caller sent along, beside its request.
+///     if !context.metadata().iter().any(|(name, _)| name == "tenant") {
+///         return Err(HandlerError::new("no_tenant", "say whose documents these are"));
+///     }
+///     if context.remaining().is_some_and(|left| left < Duration::from_millis(200)) {
+///         return Err(HandlerError::new("too_late", "there is no time left to begin"));
+///     }
+///     // The process is killed at the deadline: better answer before it with what there is.
+///     let enough = context.deadline().and_then(|deadline| deadline.checked_sub(Duration::from_millis(100)));
+///     let mut indexed = 0;
+///     for _document in &documents {
+///         context.check_cancel()?; // nobody waits any more
+///         if enough.is_some_and(|enough| Instant::now() > enough) {
+///             break;
+///         }
+///         indexed += 1;
+///         context.progress(Progress::of(indexed, documents.len() as u64));
+///     }
+///     Ok(indexed as usize)
+/// }
+/// # #[cfg(feature = "testing")]
+/// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// let documents = || vec!["a".to_owned(), "b".to_owned()];
+/// let attempt = Attempt::<Index>::of_blocking(index).metadata("tenant", "acme");
+/// let ended = attempt.run_blocking(documents())?;
+/// assert_eq!(ended.progress.len(), 2);
+/// assert_eq!(ended.reply(), 2);
+///
+/// let hasty = Attempt::<Index>::of_blocking(index).metadata("tenant", "acme").deadline(Duration::from_millis(150));
+/// assert_eq!(hasty.run_blocking(documents())?.error().code(), "too_late");
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test().unwrap();
+/// ```
+///
+/// What can be done with it beside answering: to say that the work moves, and to leave something for the next attempt, which
+/// goes on where this one died. Asynchronous handlers do the same with [`save`](Self::save).
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Convert = "convert": Vec<String> => usize);
+///
+/// /// Converts the pages that are left; says how many these were.
+/// fn convert(pages: Vec<String>, context: Context) -> Result<usize, HandlerError> {
+///     let begin: usize = context.last_saved()?.unwrap_or(0);
+///     if let Some(last) = context.previous_attempts().last() {
+///         eprintln!("{} {} after {:?}; going on at page {begin}", last.worker, last.end, last.duration());
+///     }
+///     for (page, text) in pages.iter().enumerate().skip(begin) {
+///         // ... convert the text ...
+///         context.save_blocking(&(page + 1))?; // not lost, whatever happens to this process
+///         context.progress(Progress::of(page as u64 + 1, pages.len() as u64).text(text));
+///     }
+///     Ok(pages.len().saturating_sub(begin))
+/// }
+/// # #[cfg(feature = "testing")]
+/// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// let pages = || ["one", "two", "three"].map(String::from).to_vec();
+/// let first = Attempt::<Convert>::of_blocking(convert).run_blocking(pages())?;
+/// assert_eq!(first.saved(), Some(3));
+/// let second = Attempt::<Convert>::of_blocking(convert).saved(&2).run_blocking(pages())?;
+/// assert_eq!(second.reply(), 1);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test().unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Context {
     call: Arc<Call>,
@@ -124,30 +164,6 @@ impl Context {
         self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the handler should stop: its request was cancelled, or the broker is gone.
-    ///
-    /// Noticed within a few milliseconds. An asynchronous handler is dropped at its next await after a cancel
-    /// anyway; after the loss of the broker it may go on for the pool's `stop_grace`, then the process exits.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.call.should_stop()
-    }
-
-    /// Waits until [`is_cancelled`](Self::is_cancelled). Dropping the future stops the waiting and nothing else.
-    pub async fn cancelled(&self) {
-        self.call.stopping().await;
-    }
-
-    /// For loops that never await: `context.check_cancel()?` ends the handler when it should stop, and the request
-    /// is reported as cancelled. Costs one atomic load.
-    ///
-    /// # Errors
-    ///
-    /// [`Cancelled`] when the handler should stop.
-    pub fn check_cancel(&self) -> Result<(), Cancelled> {
-        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
-    }
-
     /// Tells the broker, and a caller that streams, that the work moves: the time until its `progress_timeout` starts
     /// again.
     ///
@@ -182,107 +198,6 @@ impl Context {
         }
     }
 
-    /// Has the process replaced after this request, as planned: for a handler that finds it unfit to go on, such as by a
-    /// leak, a cache that has gone bad or a device that was reset. It has no bearing on what this request is answered; see
-    /// [`HandlerError::and_recycle`](crate::HandlerError::and_recycle) for one that fails because of it.
-    ///
-    /// The broker is told just before the answer, whatever the answer is. It starts a successor, and gives this process
-    /// further requests until that is ready, as it does with every process that it recycles; the process then finishes what
-    /// it holds, is drained and counts as `recycle_asked`. A handler that must not be called again here panics, or ends the
-    /// process, instead.
-    ///
-    /// Called after the handler returned it does nothing. With a broker that cannot replace a process when asked it is told
-    /// once on stderr and does nothing else.
-    ///
-    /// ```
-    /// use lifeboat_worker::prelude::*;
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(Serialize, Deserialize)] struct Render(String);
-    /// # method!("render": Render => Render);
-    /// # fn draw(page: Render) -> Render { page }
-    /// # fn leaked_mib() -> u64 { 1 }
-    ///
-    /// fn render(page: Render, context: Context) -> Result<Render, HandlerError> {
-    ///     let image = draw(page);
-    ///     if leaked_mib() > 500 {
-    ///         context.recycle();
-    ///     }
-    ///     Ok(image)
-    /// }
-    ///
-    /// let worker = Worker::new().handle_blocking::<Render>(render);
-    /// # drop(worker);
-    /// ```
-    pub fn recycle(&self) {
-        self.call.ask_for_recycling();
-    }
-
-    /// Sends a part of the reply, before the answer and in the order of the calls. What parts are, and whether the answer
-    /// repeats them, is between handler and caller; a caller that does not stream gets none. Once a caller has been sent
-    /// one, its request is not retried, unless it says that it may be. Counts as [`progress`](Self::progress) and as output.
-    ///
-    /// For asynchronous handlers: while the socket is full, because the broker reads more slowly than this handler
-    /// writes, it waits without blocking the thread. Dropped before its first byte is written, nothing is sent; dropped
-    /// later, the part is sent all the same.
-    ///
-    /// # Errors
-    ///
-    /// [`PartialError`]: the request was cancelled or the broker is gone, the attempt has been answered already, or the
-    /// part cannot be sent.
-    pub async fn partial<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
-        self.partial_as::<Cbor, _>(part).await
-    }
-
-    pub(crate) async fn partial_as<E: Encoding, T: Serialize + ?Sized>(
-        &self,
-        part: &T,
-    ) -> Result<(), PartialError> {
-        let part = outbox::partial::<E, _>(self.call.route, part, self.process.limit)?;
-        Ok(self.pen()?.write_part_async(&self.call, part).await?)
-    }
-
-    /// [`partial`](Self::partial) for blocking handlers: blocks the thread while the socket is full. A cancel is noticed
-    /// within a few milliseconds.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`partial`](Self::partial).
-    pub fn partial_blocking<T: Serialize + ?Sized>(&self, part: &T) -> Result<(), PartialError> {
-        self.partial_as_blocking::<Cbor, _>(part)
-    }
-
-    pub(crate) fn partial_as_blocking<E: Encoding, T: Serialize + ?Sized>(
-        &self,
-        part: &T,
-    ) -> Result<(), PartialError> {
-        let part = outbox::partial::<E, _>(self.call.route, part, self.process.limit)?;
-        Ok(self.pen()?.write_part(&self.call, part)?)
-    }
-
-    /// [`partial`](Self::partial) of a part that is encoded already, as one CBOR item.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`partial`](Self::partial).
-    pub async fn partial_raw(&self, part: Bytes) -> Result<(), PartialError> {
-        let part = outbox::raw_partial(self.call.route, part, self.process.limit)?;
-        Ok(self.pen()?.write_part_async(&self.call, part).await?)
-    }
-
-    /// [`partial_blocking`](Self::partial_blocking) of a part that is encoded already, as one CBOR item.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`partial`](Self::partial).
-    pub fn partial_raw_blocking(&self, part: Bytes) -> Result<(), PartialError> {
-        let part = outbox::raw_partial(self.call.route, part, self.process.limit)?;
-        Ok(self.pen()?.write_part(&self.call, part)?)
-    }
-
-    fn pen(&self) -> Result<Arc<Pen>, PartialError> {
-        self.process.pen.upgrade().ok_or(PartialError::Ended)
-    }
-
     /// The pairs that the caller sent along, in order.
     #[must_use]
     pub fn metadata(&self) -> &[(String, String)] {
@@ -293,6 +208,41 @@ impl Context {
     /// lost its connection repeats the request with the same key, as another request with an id of its own, whose
     /// attempts count from 1 again; the first may still be running in another process. A handler that must not do its work
     /// twice keeps the keys of what it did where all processes see them. The broker only hands the key on.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::Mutex;
+    ///
+    /// use lifeboat_worker::prelude::*;
+    ///
+    /// method!(struct Pay = "pay": u64 => u64);
+    ///
+    /// /// Receipts by key. Really a table of a database: what is here dies with the process.
+    /// #[derive(Default)]
+    /// struct Receipts(Mutex<HashMap<String, u64>>);
+    ///
+    /// fn pay(amount: u64, context: Context, receipts: State<Receipts>) -> Result<u64, HandlerError> {
+    ///     let key = context.idempotency_key().ok_or_else(|| HandlerError::new("no_key", "give a key to pay once"))?;
+    ///     let mut receipts = receipts.0.lock().map_err(|_| "a payment panicked")?;
+    ///     let next = receipts.len() as u64 + 1;
+    ///     Ok(*receipts.entry(key.to_owned()).or_insert_with(|| {
+    ///         // ... pay the amount ...
+    ///         next
+    ///     }))
+    /// }
+    /// # #[cfg(feature = "testing")]
+    /// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+    /// # use lifeboat_worker::testing::Attempt;
+    /// # let before = Receipts(Mutex::new(HashMap::from([("a".to_owned(), 1)])));
+    /// # let again = Attempt::<Pay>::of_blocking(pay).state(before).idempotency_key("a").run_blocking(9)?;
+    /// # assert_eq!(again.reply(), 1);
+    /// # let without = Attempt::<Pay>::of_blocking(pay).state(Receipts::default()).run_blocking(9)?;
+    /// # assert_eq!(without.error().code(), "no_key");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(feature = "testing")]
+    /// # test().unwrap();
+    /// ```
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.call.ext().idempotency_key.as_deref()

@@ -10,6 +10,8 @@ use std::time::Duration;
 use lifeboat_protocol::{Failure, Value};
 use serde::Serialize;
 
+use crate::Cancelled;
+
 /// The longest message that travels, in bytes; what is longer is cut.
 const MAX_MESSAGE: usize = 16 * 1024;
 
@@ -37,7 +39,14 @@ const DEFAULT_CODE: &str = "error";
 /// }
 ///
 /// assert_eq!(parse("").unwrap_err().code(), "empty");
-/// assert_eq!(parse("x").unwrap_err().code(), "error");
+/// let converted = parse("x").unwrap_err();
+/// assert_eq!((converted.code(), converted.message()), ("error", "invalid digit found in string"));
+/// assert!(!converted.is_retryable());
+///
+/// // What may pass says so, and how long it takes at least, if it knows.
+/// let busy = HandlerError::new("busy", "the printer is warming up").retryable();
+/// assert!(busy.is_retryable());
+/// assert_eq!(busy.least_wait(), None);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerError {
@@ -205,13 +214,6 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
         Self { cancelled, ..Self::new(code, message) }
     }
 }
-
-/// The request was cancelled, or its broker is gone; given by
-/// [`Context::check_cancel`](crate::Context::check_cancel). A handler that returns it, or an error with it among
-/// its sources, is reported as cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request was cancelled")]
-pub struct Cancelled;
 
 /// In milliseconds, rounded up: a wait is never shorter than what was asked for.
 fn whole_millis(wait: Duration) -> u64 {

@@ -14,6 +14,23 @@ use thiserror::Error;
 use crate::stderr;
 
 /// Why a worker stopped serving, or never began.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::WorkerError;
+///
+/// method!(struct Echo = "echo": String => String);
+/// # fn echo(text: String) -> Result<String, HandlerError> { Ok(text) }
+///
+/// # fn main() -> Result<(), lifeboat_worker::MainError> {
+/// let ended = Worker::new().handle_blocking::<Echo>(echo).run()?.into_result();
+/// // This program was started by hand: no broker gave it a socket.
+/// let error = ended.unwrap_err();
+/// assert!(matches!(error, WorkerError::StartedByHand));
+/// assert_eq!(error.exit_code(), 64);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 pub enum WorkerError {
     /// The program was not started by a broker.
@@ -145,6 +162,23 @@ impl WorkerError {
 
 /// How a worker's life ended: what [`Worker::run`](crate::Worker::run) gives to `main`, which returns it. Dropping
 /// it would make a failed worker look like a drained one.
+///
+/// ```no_run
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Echo = "echo": String => String);
+/// # fn close_the_books(_: u8) {}
+///
+/// fn main() -> lifeboat_worker::Result {
+///     let exit = Worker::new().handle_blocking::<Echo>(|text: String| Ok::<_, HandlerError>(text)).run()?;
+///     // What is left to do in this process. `into_result` gives a plain result instead.
+///     if let Some(error) = exit.error() {
+///         eprintln!("this process served no longer: {error}");
+///     }
+///     close_the_books(exit.code());
+///     Ok(exit)
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "return it from `main`: it carries the exit code"]
 pub struct Exit(Result<(), WorkerError>);
@@ -194,6 +228,20 @@ impl Termination for Exit {
 
 /// Any error of a worker's `main` before it serves; the process ends with code 1. Every error type converts into
 /// it, so `?` works.
+///
+/// ```
+/// use lifeboat_worker::MainError;
+///
+/// fn load(threads: &str) -> Result<usize, MainError> {
+///     if threads.is_empty() {
+///         return Err("say how many threads".into());
+///     }
+///     Ok(threads.parse()?)
+/// }
+///
+/// assert_eq!(load("").unwrap_err().to_string(), "say how many threads");
+/// assert_eq!(load("x").unwrap_err().to_string(), "invalid digit found in string");
+/// ```
 pub struct MainError(Box<dyn Error + Send + Sync>);
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for MainError {
@@ -216,6 +264,26 @@ impl fmt::Display for MainError {
 }
 
 /// What a worker's `main` returns.
+///
+/// ```no_run
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Answer = "answer": String => String);
+/// # fn answer(question: String, _: State<String>) -> Result<String, HandlerError> { Ok(question) }
+///
+/// fn main() -> lifeboat_worker::Result {
+///     let model = std::fs::read_to_string("model.txt")?; // an error ends the process with code 1
+///     Worker::new().state(model).handle_blocking::<Answer>(answer).run()
+/// }
+/// ```
+///
+/// Functions that `main` calls may return it too, with a type of their own:
+///
+/// ```
+/// fn threads() -> lifeboat_worker::Result<usize> {
+///     Ok(std::env::var("THREADS").as_deref().unwrap_or("4").parse()?)
+/// }
+/// ```
 pub type Result<T = Exit, E = MainError> = std::result::Result<T, E>;
 
 /// Writes an error to stderr, where the broker keeps it for its report.

@@ -11,6 +11,31 @@ use crate::{Context, HandlerError, Parts, State};
 
 /// What a handler of the method `M` may take after its request: [`Context`], [`State<S>`](State) or
 /// [`Parts<M>`](Parts). Not meant to be implemented elsewhere.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Spell = "spell": String => usize, partial = char);
+///
+/// // Each one that is wanted, in any order, and no other.
+/// fn spell(text: String, parts: Parts<Spell>, limit: State<usize>, context: Context) -> Result<usize, HandlerError> {
+///     for letter in text.chars().take(*limit) {
+///         context.check_cancel()?;
+///         parts.send_blocking(&letter)?;
+///     }
+///     Ok(text.len())
+/// }
+/// # #[cfg(feature = "testing")]
+/// # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// let ended = Attempt::<Spell>::of_blocking(spell).state(3_usize).run_blocking("vessel".to_owned())?;
+/// assert_eq!(ended.parts, ['v', 'e', 's']);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test().unwrap();
+/// ```
 pub trait Argument<M>: Sized {
     /// The argument for one request.
     #[doc(hidden)]
@@ -51,6 +76,36 @@ impl<M: Method> Argument<M> for Parts<M> {
 /// It runs on its slot's thread, so its future need not be `Send`; the handler itself is shared by all slots. It may
 /// block: other slots and the SDK's own reading go on.
 /// Implemented for such functions; not meant to be implemented elsewhere. `Args` is always inferred.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Add = "add": (u32, u32) => u32);
+///
+/// async fn add((left, right): (u32, u32)) -> Result<u32, HandlerError> {
+///     left.checked_add(right).ok_or_else(|| HandlerError::new("overflow", "the sum is too large"))
+/// }
+///
+/// async fn add_aloud((left, right): (u32, u32), context: Context) -> std::io::Result<u32> {
+///     context.progress(Progress::new().text(&"adding"));
+///     Ok(left + right)
+/// }
+///
+/// let plain = Worker::new().handle::<Add>(add);
+/// let aloud = Worker::new().handle::<Add>(add_aloud);
+/// let closure = Worker::new().handle::<Add>(async |(left, right): (u32, u32)| Ok::<_, HandlerError>(left + right));
+/// # #[cfg(feature = "testing")]
+/// # fn test(workers: [Worker; 3]) -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// for worker in workers {
+///     assert_eq!(Attempt::<Add>::by(worker).run_blocking((3, 4))?.reply(), 7);
+/// }
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test([plain, aloud, closure]).unwrap();
+/// ```
 pub trait Handler<M: Method, Args>: Send + Sync + 'static {
     /// The handler's error.
     type Error: Into<HandlerError>;
@@ -72,6 +127,29 @@ pub trait Handler<M: Method, Args>: Send + Sync + 'static {
 /// It runs on its slot's thread, outside any runtime: for the first slot the one that called
 /// [`Worker::run`](crate::Worker::run), with that thread's stack. Implemented for such functions; not meant to be implemented elsewhere. `Args` is always
 /// inferred.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Parse = "parse": String => i64);
+///
+/// // Any error type that converts into a `HandlerError` will do.
+/// fn parse(text: String) -> Result<i64, std::num::ParseIntError> {
+///     text.trim().parse()
+/// }
+///
+/// let worker = Worker::new().handle_blocking::<Parse>(parse);
+/// # #[cfg(feature = "testing")]
+/// # fn test(worker: Worker) -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// assert_eq!(Attempt::<Parse>::by(worker).run_blocking("x".to_owned())?.error().code(), "error");
+/// assert_eq!(Attempt::<Parse>::of_blocking(parse).run_blocking(" 7".to_owned())?.reply(), 7);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test(worker).unwrap();
+/// ```
 pub trait BlockingHandler<M: Method, Args>: Send + Sync + 'static {
     /// The handler's error.
     type Error: Into<HandlerError>;

@@ -2,7 +2,8 @@
 //!
 //! This crate owns everything between the socket that a worker process inherits and the handlers in it: hello, slots,
 //! requests in order, progress, parts of replies, answers, failures, panics, cancels, heartbeats, draining and the exit
-//! code. Handlers never clean up connections or processes. The crate must never open a socket of its own, write to stdout, or retry anything.
+//! code. Handlers never clean up connections or processes. The crate must never open a socket of its own, write to stdout,
+//! or retry anything.
 //!
 //! # A worker
 //!
@@ -55,7 +56,27 @@
 //! handlers of undecoded bodies with [`Worker::handle_raw`]. After its request a handler may take up to three arguments, in
 //! any order: a [`Context`], [`State`]s, and [`Parts`] of its reply.
 //!
-//! The program is started by the broker, through a pool's `command`. Started by hand it says so and exits.
+//! The program is started by the broker, through a pool's `command`. Started by hand it says so and exits. To try it, let
+//! `lifeboat dev` be a broker around it, with nothing to configure:
+//!
+//! ```text
+//! $ export LIFEBOAT_SOCKET=/tmp/dev.sock                     # in both of two terminals
+//! $ lifeboat dev target/debug/thumbnailer
+//! $ lifeboat call resize '{"width": 64, "image": [1, 2, 3]}'
+//! ```
+//!
+//! In production it is a pool of the broker's configuration, and what happens when a request takes too long or kills its
+//! process is said there, not here:
+//!
+//! ```toml
+//! [pools.images]
+//! command = ["thumbnailer"]
+//! workers = 4
+//!
+//! [pools.images.methods.resize]
+//! attempt_timeout = "10s"
+//! retry = { on = ["crash", "timeout"], max_attempts = 2 }
+//! ```
 //!
 //! # Slots
 //!
@@ -136,6 +157,29 @@
 //! With the feature `testing`, the module `testing` runs a handler in a test without a broker, and a broker with real
 //! processes for tests that need one.
 //!
+//! ```
+//! use lifeboat_worker::prelude::*;
+//!
+//! method!(struct Double = "double": u32 => u32);
+//!
+//! fn double(number: u32) -> Result<u32, HandlerError> {
+//!     number.checked_mul(2).ok_or_else(|| HandlerError::new("too_large", "twice that is no u32"))
+//! }
+//!
+//! # #[cfg(feature = "testing")]
+//! # fn test() -> Result<(), lifeboat_worker::testing::AttemptError> {
+//! use lifeboat_worker::testing::Attempt;
+//!
+//! // In a test:
+//! assert_eq!(Attempt::<Double>::of_blocking(double).run_blocking(21)?.reply(), 42);
+//! let error = Attempt::<Double>::of_blocking(double).run_blocking(u32::MAX)?.error();
+//! assert_eq!(error.code(), "too_large");
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "testing")]
+//! # test().unwrap();
+//! ```
+//!
 //! # What it costs
 //!
 //! A short request costs one wait, one read and one write, and with one slot wakes no other thread: the threads that run
@@ -147,6 +191,7 @@ mod adapter;
 mod alarm;
 mod buffer;
 mod call;
+mod cancelled;
 mod checkpoint;
 mod context;
 mod crew;
@@ -165,6 +210,7 @@ mod pace;
 mod panics;
 mod partial;
 mod pen;
+mod process;
 mod progress;
 mod runtime;
 mod serve;
@@ -181,9 +227,10 @@ mod watch;
 mod worker;
 
 pub use bytes::Bytes;
+pub use cancelled::Cancelled;
 pub use checkpoint::{LastSavedError, SaveError};
 pub use context::Context;
-pub use error::{Cancelled, HandlerError};
+pub use error::HandlerError;
 pub use exit::{Exit, MainError, Result, WorkerError};
 pub use handler::{Argument, BlockingHandler, Handler};
 #[cfg(feature = "json")]

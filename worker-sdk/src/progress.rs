@@ -21,9 +21,10 @@ const RETRY: Duration = Duration::from_millis(10);
 /// ```
 /// use lifeboat_worker::Progress;
 /// # fn say(_: Progress<'_>) {}
-/// # let (page, pages) = (3_u64, 10_u64);
+/// # let (page, pages, seconds) = (3_u64, 10_u64, 1.5);
 ///
 /// say(Progress::of(page, pages));
+/// say(Progress::done(seconds)); // of a film whose length is not known
 /// say(Progress::new().text(&format_args!("page {page} of {pages}")));
 /// ```
 #[derive(Clone, Copy, Default)]

@@ -13,10 +13,10 @@ use lifeboat_protocol::{
 
 use crate::WorkerError;
 use crate::adapter::Run;
-use crate::context::{Process, Retirement};
 use crate::inbox::{BrokerHello, Inbox};
 use crate::link::{Link, Terms};
 use crate::outbox::Outbox;
+use crate::process::{Process, Retirement};
 use crate::runtime::Runtime;
 use crate::slot::Slot;
 use crate::state::States;

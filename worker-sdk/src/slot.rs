@@ -11,10 +11,10 @@ use lifeboat_protocol::{OnPanic, Panicked, Route};
 
 use crate::adapter::{Ran, Run, Seat};
 use crate::call::Call;
-use crate::context::Process;
 use crate::outbox::{self, Outbox};
 use crate::panics;
 use crate::pen::Pen;
+use crate::process::Process;
 use crate::runtime::Runtime;
 use crate::{Context, HandlerError, WorkerError, last_words};
 

@@ -9,6 +9,34 @@ use std::sync::Arc;
 
 /// A value given with [`Worker::state`](crate::Worker::state), as an argument of a handler. Cheap to clone;
 /// dereferences to the value.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use lifeboat_worker::prelude::*;
+///
+/// /// Shared by all slots: what changes is locked, or atomic.
+/// #[derive(Default)]
+/// struct Served(AtomicU64);
+///
+/// method!(struct Count = "count": () => u64);
+///
+/// async fn count((): (), served: State<Served>) -> Result<u64, HandlerError> {
+///     let served: Arc<Served> = served.into_inner(); // for what takes an `Arc`, or outlives the handler
+///     let counted = tokio::task::spawn_blocking(move || served.0.fetch_add(1, Ordering::Relaxed) + 1);
+///     Ok(counted.await?)
+/// }
+///
+/// let worker = Worker::new().state(Served(AtomicU64::new(6))).handle::<Count>(count);
+/// # #[cfg(feature = "testing")]
+/// # fn test(worker: Worker) -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// # assert_eq!(lifeboat_worker::testing::Attempt::<Count>::by(worker).run_blocking(())?.reply(), 7);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test(worker).unwrap();
+/// ```
 pub struct State<S>(Arc<S>);
 
 impl<S> State<S> {

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::HandlerError;
     use crate::adapter::{RawBlocking, Run};
-    use crate::context::{Process, Retirement};
+    use crate::process::{Process, Retirement};
     use crate::state::States;
 
     #[test]

@@ -22,12 +22,27 @@ use crate::{Context, Exit, HandlerError, WorkerError};
 ///
 /// ```no_run
 /// use lifeboat_worker::prelude::*;
-/// # use serde::{Deserialize, Serialize};
-/// # #[derive(Serialize, Deserialize)] struct Echo(String);
-/// # method!("echo": Echo => Echo);
+///
+/// method!(struct Print = "print": String => u32);
+///
+/// /// Something that is opened once and used by all requests.
+/// struct Printer { /* ... */ }
+/// # impl Printer {
+/// #     fn open() -> std::io::Result<Self> { Ok(Self {}) }
+/// #     fn print(&self, _: &str) -> std::io::Result<u32> { Ok(1) }
+/// # }
+///
+/// fn print(text: String, printer: State<Printer>) -> Result<u32, HandlerError> {
+///     Ok(printer.print(&text)?)
+/// }
 ///
 /// fn main() -> lifeboat_worker::Result {
-///     Worker::new().handle::<Echo>(async |echo: Echo| Ok::<_, HandlerError>(echo)).run()
+///     Worker::new()               // first: it takes the broker's socket
+///         .max_slots(1)           // the printer's library is used by one thread at a time
+///         .max_body(1024 * 1024)  // nobody prints more
+///         .state(Printer::open()?)
+///         .handle_blocking::<Print>(print)
+///         .run()
 /// }
 /// ```
 #[must_use = "a worker does nothing before `run`"]
@@ -91,6 +106,29 @@ impl Worker {
 
     /// Adds an asynchronous handler that is given bodies as they came, each one CBOR item, and answers with one: for
     /// gateways that pass them on. A reply that is no CBOR item reaches the caller as it is.
+    ///
+    /// ```
+    /// use lifeboat_worker::prelude::*;
+    /// use lifeboat_worker::Bytes;
+    ///
+    /// /// Answers every request with itself.
+    /// async fn mirror(body: Bytes, context: Context) -> Result<Bytes, HandlerError> {
+    ///     eprintln!("{} bytes for {}", body.len(), context.method());
+    ///     Ok(body)
+    /// }
+    ///
+    /// let worker = Worker::new().handle_raw("left", mirror).handle_raw("right", mirror);
+    /// # #[cfg(feature = "testing")]
+    /// # fn test(worker: Worker) -> Result<(), lifeboat_worker::testing::AttemptError> {
+    /// use lifeboat_worker::testing::Attempt;
+    ///
+    /// method!(struct Right = "right": Vec<u8> => Vec<u8>);
+    /// assert_eq!(Attempt::<Right>::by(worker).run_blocking(vec![1, 2])?.reply(), [1, 2]);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(feature = "testing")]
+    /// # test(worker).unwrap();
+    /// ```
     pub fn handle_raw<F, Fut, E>(self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Bytes, Context) -> Fut + Send + Sync + 'static,
@@ -101,6 +139,19 @@ impl Worker {
     }
 
     /// Adds a blocking handler with bodies as in [`handle_raw`](Self::handle_raw).
+    ///
+    /// ```
+    /// use lifeboat_worker::prelude::*;
+    /// use lifeboat_worker::Bytes;
+    ///
+    /// fn keep(body: Bytes, _: Context) -> Result<Bytes, HandlerError> {
+    ///     std::fs::write("last-request.cbor", &body)?;
+    ///     Ok(body)
+    /// }
+    ///
+    /// let worker = Worker::new().handle_raw_blocking("keep", keep);
+    /// # drop(worker);
+    /// ```
     pub fn handle_raw_blocking<F, E>(self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Bytes, Context) -> Result<Bytes, E> + Send + Sync + 'static,
@@ -138,6 +189,24 @@ impl Worker {
     /// When the broker is gone and a handler does not end within the `stop_grace` that the broker named, the
     /// **process** ends with code 69, as under [`run`](Self::run).
     ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use lifeboat_worker::prelude::*;
+    /// use lifeboat_worker::WorkerError;
+    ///
+    /// method!(struct Echo = "echo": String => String);
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let worker = Worker::new().handle_blocking::<Echo>(|text: String| Ok::<_, HandlerError>(text));
+    /// let broker = std::thread::spawn(move || {
+    ///     // ... what your broker says, as `docs/protocol.md` has it; this one goes away at once ...
+    ///     drop(theirs);
+    /// });
+    /// assert!(matches!(worker.serve(ours), Err(WorkerError::BrokerLost { .. })));
+    /// # broker.join().unwrap();
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     /// # Errors
     ///
     /// Every [`WorkerError`] but those about the inherited socket.
@@ -209,6 +278,35 @@ impl fmt::Debug for Worker {
 /// Adds typed handlers to a [`Worker`]: `.handle::<Resize>(resize)`. Import it along with the worker.
 ///
 /// A trait only because `Args`, the form of the handler, is then inferred while the method is named.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+///
+/// method!(struct Hash = "hash": Vec<u8> => u64);
+/// method!(struct Fetch = "fetch": String => usize);
+///
+/// // Computes, or calls a library that blocks: a plain function.
+/// fn hash(bytes: Vec<u8>) -> Result<u64, HandlerError> {
+///     Ok(bytes.iter().fold(7, |hash, byte| hash * 31 + u64::from(*byte)))
+/// }
+///
+/// // Waits for others: an asynchronous one.
+/// async fn fetch(name: String) -> Result<usize, HandlerError> {
+///     Ok(tokio::task::spawn_blocking(move || name.len()).await?)
+/// }
+///
+/// let worker = || Worker::new().handle_blocking::<Hash>(hash).handle::<Fetch>(fetch);
+/// # #[cfg(feature = "testing")]
+/// # fn test(worker: impl Fn() -> Worker) -> Result<(), lifeboat_worker::testing::AttemptError> {
+/// use lifeboat_worker::testing::Attempt;
+///
+/// assert_eq!(Attempt::<Hash>::by(worker()).run_blocking(vec![1])?.reply(), 218);
+/// assert_eq!(Attempt::<Fetch>::by(worker()).run_blocking("ahoy".to_owned())?.reply(), 4);
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "testing")]
+/// # test(worker).unwrap();
+/// ```
 pub trait Handle<Args> {
     /// Adds an asynchronous handler of the method `M`; see [`Handler`] for its forms.
     #[must_use = "a worker does nothing before `run`"]

@@ -1,21 +1,18 @@
 //! One attempt at one request of a test, and what may be chosen for it.
 //!
-//! It owns the choices and the view of an attempt that goes on. Must never run a handler itself: `script` speaks with the
+//! It owns the choices. Must never run a handler itself: `script` speaks with the
 //! SDK that does.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use lifeboat_protocol::{
-    Assignment, BodyError, DEFAULT_MAX_BODY, Encoding, Ext, Method, PreviousAttempt, encode_body,
-};
+use lifeboat_protocol::{Assignment, DEFAULT_MAX_BODY, Encoding, Ext, Method, PreviousAttempt, encode_body};
 use serde::Serialize;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::past::{INCARNATION, WORKER, history};
-use super::script::{Last, Order, Told, Wire, start};
-use super::{AttemptError, End, Ended, Said, Saved, ToldProgress};
+use super::script::{Order, start};
+use super::{AttemptError, Ended, Running};
 use crate::handler::{BlockingHandler, Handler};
 use crate::{Handle as _, SaveError, Worker};
 
@@ -23,6 +20,65 @@ use crate::{Handle as _, SaveError, Worker};
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// One attempt at a request of the method `M`, by a handler without a broker. See [the module](super) for an example.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::testing::Attempt;
+/// use lifeboat_worker::{AttemptEnd, PreviousAttempt};
+///
+/// method!(struct Fetch = "fetch": String => String);
+///
+/// /// A mirror's address; what one worker after another failed at, it asks another mirror for.
+/// async fn fetch(file: String, context: Context, mirrors: State<Vec<String>>) -> Result<String, HandlerError> {
+///     let which = context.last_saved()?.unwrap_or(0) + usize::from(context.attempt() > 1);
+///     let mirror = mirrors.get(which).ok_or_else(|| HandlerError::new("nowhere", "no mirror has it"))?;
+///     context.save(&which).await?;
+///     let user = context.metadata().iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
+///     Ok(format!("{mirror}/{user}/{file}#{}", context.idempotency_key().unwrap_or("none")))
+/// }
+///
+/// let mirrors = || vec!["a".to_owned(), "b".to_owned()];
+///
+/// // A first attempt, with all that a caller and a broker may send along.
+/// let ended = Attempt::<Fetch>::of(fetch)
+///     .state(mirrors())
+///     .metadata("user", "ada")
+///     .idempotency_key("k1")
+///     .traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+///     .deadline(Duration::from_secs(2))
+///     .max_body(1000)
+///     .run_blocking("f.txt".to_owned())?;
+/// assert_eq!(ended.reply(), "a/ada/f.txt#k1");
+///
+/// // The second one, after a crash: what the first had saved, or how it ended in detail.
+/// let second = || Attempt::<Fetch>::of(fetch).state(mirrors()).saved(&0);
+/// assert_eq!(second().run_blocking("f".to_owned())?.reply(), "b//f#none");
+/// let crash = PreviousAttempt {
+///     number: 1,
+///     worker: "files-3".to_owned(),
+///     incarnation: 1,
+///     end: AttemptEnd::Crashed,
+///     reason: Some("oom".to_owned()),
+///     duration_ms: 1200,
+/// };
+/// assert_eq!(second().previous([crash]).run_blocking("f".to_owned())?.saved(), Some(1));
+///
+/// // The handler only looks at the number here, so that is enough. `by` takes the worker that `main` would run.
+/// let worker = Worker::new().state(mirrors()).handle::<Fetch>(fetch);
+/// let third = Attempt::<Fetch>::by(worker).number(3).saved(&1);
+/// assert_eq!(third.run_blocking("f".to_owned())?.error().code(), "nowhere");
+///
+/// // A handler that blocks; and an attempt that goes on while the test does something else.
+/// method!(struct Sum = "sum": Vec<u32> => u32);
+/// let sum = |numbers: Vec<u32>| Ok::<_, HandlerError>(numbers.iter().sum());
+/// let running = Attempt::<Sum>::of_blocking(sum).start(vec![1, 2])?;
+/// assert_eq!(running.ended_blocking()?.reply(), 3);
+/// # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+/// ```
+///
+/// In an asynchronous test it is `run(..).await`. What can be done with an attempt that goes on: see [`Running`].
 #[must_use = "nothing happens before `run` or `start`"]
 pub struct Attempt<M> {
     worker: Worker,
@@ -160,15 +216,7 @@ impl<M: Method + 'static> Attempt<M> {
         M::Encoding::encode_into(&mut body, &request).map_err(AttemptError::Request)?;
         let (wire, told) =
             start(worker, order, body).map_err(|error| AttemptError::System(error.to_string()))?;
-        Ok(Running {
-            wire,
-            told,
-            progress: Vec::new(),
-            parts: Vec::new(),
-            saves: Vec::new(),
-            recycle_asked: false,
-            last: None,
-        })
+        Ok(Running::new(wire, told))
     }
 }
 
@@ -180,146 +228,5 @@ impl<M: Method> fmt::Debug for Attempt<M> {
             .field("number", &self.number)
             .field("previous", &self.previous.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// An attempt that goes on. Dropped, it is cancelled, and nobody waits for it.
-#[must_use = "it is cancelled when this is dropped"]
-pub struct Running<M: Method> {
-    wire: Wire,
-    told: UnboundedReceiver<Told>,
-    progress: Vec<ToldProgress>,
-    parts: Vec<M::Partial>,
-    saves: Vec<Saved>,
-    recycle_asked: bool,
-    /// What ended it, once that was read.
-    last: Option<Last>,
-}
-
-impl<M: Method> Running<M> {
-    /// What the handler says next; `None` once the attempt has ended. [`ended`](Self::ended) tells it again.
-    ///
-    /// # Errors
-    ///
-    /// [`AttemptError::Decode`], of a part that is not of the method's type.
-    pub async fn said(&mut self) -> Result<Option<Said<M::Partial>>, AttemptError> {
-        if self.last.is_some() {
-            return Ok(None);
-        }
-        loop {
-            let told = self.told.recv().await;
-            if let Some(said) = self.take(told)? {
-                return Ok(said);
-            }
-        }
-    }
-
-    /// [`said`](Self::said) for tests without a runtime. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`said`](Self::said).
-    ///
-    /// # Panics
-    ///
-    /// Within a runtime.
-    pub fn said_blocking(&mut self) -> Result<Option<Said<M::Partial>>, AttemptError> {
-        if self.last.is_some() {
-            return Ok(None);
-        }
-        loop {
-            let told = self.told.blocking_recv();
-            if let Some(said) = self.take(told)? {
-                return Ok(said);
-            }
-        }
-    }
-
-    /// Cancels it, as a broker does for a caller that went away: an asynchronous handler is dropped at its next await, a
-    /// blocking one sees [`Context::is_cancelled`](crate::Context::is_cancelled). One that does not stop is waited for,
-    /// until the deadline.
-    pub fn cancel(&self) {
-        self.wire.cancel();
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    ///
-    /// [`AttemptError`].
-    pub async fn ended(mut self) -> Result<Ended<M>, AttemptError> {
-        while self.said().await?.is_some() {}
-        self.end()
-    }
-
-    /// [`ended`](Self::ended) for tests without a runtime. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// [`AttemptError`].
-    ///
-    /// # Panics
-    ///
-    /// Within a runtime.
-    pub fn ended_blocking(mut self) -> Result<Ended<M>, AttemptError> {
-        while self.said_blocking()?.is_some() {}
-        self.end()
-    }
-
-    /// What that is to whoever listens: `None` for what is told at the end alone, `Some(None)` at the end.
-    fn take(&mut self, told: Option<Told>) -> Result<Option<Option<Said<M::Partial>>>, AttemptError> {
-        let said = match told {
-            Some(Told::Progress(progress)) => {
-                self.progress.push(progress.clone());
-                Said::Progress(progress)
-            }
-            Some(Told::Part(body)) => {
-                let part = || M::Encoding::decode(&body).map_err(decode("partial"));
-                self.parts.push(part()?);
-                Said::Part(part()?)
-            }
-            Some(Told::Saved(body)) => {
-                let saved = Saved::new(body);
-                self.saves.push(saved.clone());
-                Said::Saved(saved)
-            }
-            Some(Told::RecycleAsked) => {
-                self.recycle_asked = true;
-                return Ok(None);
-            }
-            Some(Told::Last(last)) => {
-                self.last = Some(last);
-                return Ok(Some(None));
-            }
-            None => return Ok(Some(None)),
-        };
-        Ok(Some(Some(said)))
-    }
-
-    fn end(self) -> Result<Ended<M>, AttemptError> {
-        let Self { progress, parts, saves, recycle_asked, last, .. } = self;
-        let end = match last {
-            Some(Last::Answered(body)) => End::Answered(M::Encoding::decode(&body).map_err(decode("reply"))?),
-            Some(Last::Failed(error)) => End::Failed(error),
-            Some(Last::Cancelled) => End::Cancelled,
-            Some(Last::Panicked(panicked)) => {
-                End::Panicked { message: panicked.message, location: panicked.location }
-            }
-            Some(Last::TimedOut) => End::TimedOut,
-            Some(Last::Gone(error)) => return Err(AttemptError::Worker(error)),
-            Some(Last::Garbled(what)) => return Err(AttemptError::System(what)),
-            None => return Err(AttemptError::System("the worker left without a word".to_owned())),
-        };
-        Ok(Ended { end, progress, parts, saves, recycle_asked })
-    }
-}
-
-fn decode(what: &'static str) -> impl Fn(BodyError) -> AttemptError {
-    move |source| AttemptError::Decode { what, source }
-}
-
-impl<M: Method> fmt::Debug for Running<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("method", &M::NAME).finish_non_exhaustive()
     }
 }

@@ -26,6 +26,15 @@ const TAIL: usize = 40;
 const POOL: &str = "test";
 
 /// Why there is no broker, or it did not end well.
+///
+/// ```
+/// use lifeboat_worker::testing::{BrokerError, Pool, TestBroker};
+///
+/// let setup = TestBroker::with([Pool::new("p", "/bin/true")]).lifeboat("/nowhere/lifeboat");
+/// let error = setup.start().unwrap_err();
+/// assert!(matches!(error, BrokerError::Program { .. }));
+/// assert!(error.to_string().contains("/nowhere/lifeboat"));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -75,6 +84,26 @@ pub enum BrokerError {
 }
 
 /// A broker to be started: see [`TestBroker::with`] and [`TestBroker::configured`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use lifeboat_worker::testing::{Pool, TestBroker};
+///
+/// # const PROGRAM: &str = "";
+/// # macro_rules! env { ($name:literal) => { PROGRAM } }
+/// let pool = || Pool::new("images", env!("CARGO_BIN_EXE_my-worker"));
+/// let broker = TestBroker::with([pool()])
+///     .set("BROKER__MAX_BODY", "4MiB")
+///     .env("MODEL", "tests/small-model")
+///     .lifeboat("/opt/lifeboat/bin/lifeboat")
+///     .ready_within(Duration::from_secs(5))
+///     .start()?;
+///
+/// // A worker that must not start: there is nothing to wait for.
+/// let broker = TestBroker::with([pool()]).env("MODEL", "missing").without_workers().start()?;
+/// # Ok::<_, lifeboat_worker::testing::BrokerError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before `start`"]
 pub struct Setup {
@@ -152,6 +181,27 @@ impl Setup {
 /// that is killed itself, or calls `std::process::exit`, leaves a broker behind.
 ///
 /// HTTP is off unless the test sets `BROKER__HTTP`.
+///
+/// ```no_run
+/// use lifeboat_worker::testing::{Pool, TestBroker};
+///
+/// # const PROGRAM: &str = "";
+/// # macro_rules! env { ($name:literal) => { PROGRAM } }
+/// let broker = TestBroker::start(env!("CARGO_BIN_EXE_my-worker"))?;
+/// println!("{} listens at {}", broker.pid(), broker.socket().display());
+/// // ... connect a client and call ...
+/// assert!(!broker.log().contains("worker crashed"));
+/// let log = broker.stop()?; // in order, within its drain
+/// assert!(log.contains("draining"));
+///
+/// // A pool of the test's own: see `Pool` and `Setup` for all there is to choose.
+/// let broker = TestBroker::with([Pool::new("images", env!("CARGO_BIN_EXE_my-worker")).workers(2)]).start()?;
+///
+/// // The pools that are shipped, and a broker that dies.
+/// let broker = TestBroker::configured(std::fs::read_to_string("lifeboat.toml")?).start()?;
+/// broker.kill();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TestBroker {
     process: Process,

@@ -11,6 +11,24 @@ use super::ToldProgress;
 use crate::{HandlerError, SaveError, WorkerError};
 
 /// How an attempt ended.
+///
+/// ```
+/// use lifeboat_worker::HandlerError;
+/// use lifeboat_worker::testing::{Attempt, End};
+///
+/// lifeboat_worker::method!(struct Divide = "divide": (u32, u32) => u32);
+///
+/// fn divide((left, right): (u32, u32)) -> Result<u32, HandlerError> {
+///     Ok(left / right)
+/// }
+///
+/// let attempt = || Attempt::<Divide>::of_blocking(divide);
+/// assert_eq!(attempt().run_blocking((6, 2))?.end, End::Answered(3));
+/// let End::Panicked { message, location } = attempt().run_blocking((6, 0))?.end else { panic!("not by zero") };
+/// assert_eq!(message, "attempt to divide by zero");
+/// assert!(location.is_some());
+/// # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum End<T> {
@@ -47,6 +65,33 @@ impl<T> End<T> {
 }
 
 /// What a handler said before its attempt ended.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::testing::{Attempt, Said};
+///
+/// method!(struct Work = "work": () => (), partial = char);
+///
+/// async fn work((): (), context: Context, parts: Parts<Work>) -> Result<(), HandlerError> {
+///     context.progress(Progress::of(1, 4));
+///     parts.send(&'a').await?;
+///     context.save(&1).await?;
+///     Ok(())
+/// }
+///
+/// let mut running = Attempt::<Work>::of(work).start(())?;
+/// let mut order = Vec::new();
+/// while let Some(said) = running.said_blocking()? {
+///     order.push(match said {
+///         Said::Progress(progress) => format!("progress {:?}", progress.fraction()),
+///         Said::Part(part) => format!("part {part}"),
+///         Said::Saved(saved) => format!("saved {}", saved.read::<u8>()),
+///         _ => "something newer".to_owned(),
+///     });
+/// }
+/// assert_eq!(order, ["progress Some(0.25)", "part a", "saved 1"]);
+/// # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Said<P> {
@@ -59,6 +104,25 @@ pub enum Said<P> {
 }
 
 /// A value that a handler [saved](crate::Context::save), as it came over the socket.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::testing::{Attempt, Saved};
+///
+/// method!(struct Convert = "convert": usize => ());
+///
+/// fn convert(pages: usize, context: Context) -> Result<(), HandlerError> {
+///     for page in 1..=pages {
+///         context.save_blocking(&page)?;
+///     }
+///     Ok(())
+/// }
+///
+/// let ended = Attempt::<Convert>::of_blocking(convert).run_blocking(3)?;
+/// let pages: Vec<usize> = ended.saves.iter().map(Saved::read).collect();
+/// assert_eq!(pages, [1, 2, 3]);
+/// # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Saved(Bytes);
 
@@ -87,6 +151,37 @@ impl fmt::Debug for Saved {
 }
 
 /// An attempt that has ended, with all that was said before.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::testing::Attempt;
+///
+/// method!(struct Scan = "scan": Vec<u8> => usize, partial = u8);
+///
+/// fn scan(pages: Vec<u8>, context: Context, parts: Parts<Scan>) -> Result<usize, HandlerError> {
+///     for (done, page) in (1_usize..).zip(&pages) {
+///         if *page == 0 {
+///             context.recycle(); // the scanner's library does not recover from that
+///             return Err(HandlerError::new("jammed", "page 0 is no page"));
+///         }
+///         parts.send_blocking(page)?;
+///         context.save_blocking(&done)?;
+///         context.progress(Progress::of(done as u64, pages.len() as u64));
+///     }
+///     Ok(pages.len())
+/// }
+///
+/// let ended = Attempt::<Scan>::of_blocking(scan).run_blocking(vec![7, 8])?;
+/// assert_eq!((ended.parts.len(), ended.progress.len()), (2, 2));
+/// assert_eq!(ended.saved(), Some(2));
+/// assert_eq!(ended.reply(), 2);
+///
+/// let ended = Attempt::<Scan>::of_blocking(scan).run_blocking(vec![7, 0])?;
+/// assert!(ended.recycle_asked);
+/// assert_eq!(ended.parts, [7]);
+/// assert_eq!(ended.error().code(), "jammed");
+/// # Ok::<_, lifeboat_worker::testing::AttemptError>(())
+/// ```
 #[non_exhaustive]
 pub struct Ended<M: Method> {
     /// How it ended.
@@ -157,6 +252,19 @@ impl<M: Method> fmt::Debug for Ended<M> {
 }
 
 /// Why an attempt could not be made, or not be understood: a mistake in the test or in the method's types.
+///
+/// ```
+/// use lifeboat_worker::prelude::*;
+/// use lifeboat_worker::WorkerError;
+/// use lifeboat_worker::testing::{Attempt, AttemptError};
+///
+/// method!(struct Greet = "greet": () => String);
+/// # fn greet((): (), greeting: State<String>) -> Result<String, HandlerError> { Ok(greeting.to_string()) }
+///
+/// // The state is forgotten. So it would be in production: the process does not start.
+/// let error = Attempt::<Greet>::of_blocking(greet).run_blocking(()).unwrap_err();
+/// assert!(matches!(error, AttemptError::Worker(WorkerError::MissingState { .. })), "{error}");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttemptError {

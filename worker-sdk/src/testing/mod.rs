@@ -151,13 +151,15 @@ mod ended;
 mod past;
 mod pool;
 mod process;
+mod running;
 mod script;
 #[cfg(test)]
 mod tests;
 
 pub use lifeboat_protocol::Progress as ToldProgress;
 
-pub use self::attempt::{Attempt, Running};
+pub use self::attempt::Attempt;
 pub use self::broker::{BrokerError, Setup, TestBroker};
 pub use self::ended::{AttemptError, End, Ended, Said, Saved};
 pub use self::pool::Pool;
+pub use self::running::Running;

@@ -8,6 +8,22 @@ use std::path::{Path, PathBuf};
 
 /// A pool of a [`TestBroker`](super::TestBroker): a worker's program, and its settings. Whatever a configuration file can say
 /// of a pool can be said here.
+///
+/// ```no_run
+/// use lifeboat_worker::testing::{Pool, TestBroker};
+///
+/// # const PROGRAM: &str = "";
+/// # macro_rules! env { ($name:literal) => { PROGRAM } }
+/// let images = Pool::new("images", env!("CARGO_BIN_EXE_my-worker"))
+///     .args(["--quality", "80"])
+///     .workers(2)
+///     .slots(4)
+///     .settings("recycle = { requests = 100 }")
+///     .method("thumbnail", "attempt_timeout = \"2s\"")
+///     .method("resize", "");
+/// let broker = TestBroker::with([images]).start()?;
+/// # Ok::<_, lifeboat_worker::testing::BrokerError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "give it to `TestBroker::with`"]
 pub struct Pool {
