@@ -25,6 +25,7 @@ mod messages;
 mod nested;
 mod operators;
 mod other_languages;
+mod panic_abort;
 mod punctual;
 mod queues;
 mod reasons;
