@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lifeboat_protocol::{Encoding, Method, NULL_BODY};
+use lifeboat_protocol::{Method, NULL_BODY, append_body};
 
 use self::options::Options;
 use self::setters::setters;
@@ -83,8 +83,8 @@ pub struct RequestBuilder<M> {
 impl<M: Method> RequestBuilder<M> {
     pub(crate) fn new(client: &Client, request: &M::Request) -> Self {
         let mut body = Vec::new();
-        let encoded = M::Encoding::encode_into(&mut body, request);
-        let body = encoded.map(|()| body.into()).map_err(RequestError::from);
+        let encoded = append_body::<M::Encoding, _>(&mut body, request);
+        let body = encoded.map(|_| body.into()).map_err(RequestError::from);
         Self { options: Options::new(client, Cow::Borrowed(M::NAME), body), method: PhantomData }
     }
 }

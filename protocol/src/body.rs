@@ -81,6 +81,9 @@ pub enum EncodeError {
     /// The value's own `Serialize` said no.
     #[error("the value cannot be written as CBOR: {0}; its `Serialize` refused")]
     Value(String),
+    /// An encoding of your own wrote nothing.
+    #[error("the encoding wrote nothing; a body is exactly one CBOR item, at least null")]
+    Empty,
     /// The type is a request, which has a method.
     #[error("a `{0}` message is no control message; requests are written with `put_request`")]
     NotControl(MessageType),

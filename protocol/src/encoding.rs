@@ -66,6 +66,24 @@ pub trait Encoding {
     fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError>;
 }
 
+/// Appends a value as an encoding writes it, and tells how many bytes that are. Whoever sends a body writes it so: an encoding
+/// is its user's code.
+///
+/// # Errors
+///
+/// Those of the encoding, and [`EncodeError::Empty`] if it appended nothing. What was appended then does not matter.
+pub fn append_body<E: Encoding, T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    value: &T,
+) -> Result<usize, EncodeError> {
+    let before = out.len();
+    E::encode_into(out, value)?;
+    match out.len().checked_sub(before) {
+        None | Some(0) => Err(EncodeError::Empty),
+        Some(len) => Ok(len),
+    }
+}
+
 /// Plain CBOR (RFC 8949): the default.
 ///
 /// ```

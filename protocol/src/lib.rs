@@ -54,7 +54,7 @@ pub use ciborium::Value;
 pub use codec::{CodecError, FrameCodec};
 #[cfg(feature = "json")]
 pub use encoding::Json;
-pub use encoding::{Cbor, Encoding};
+pub use encoding::{Cbor, Encoding, append_body};
 pub use error_body::{
     AttemptBody, AttemptEndLabel, ConfidenceLabel, ErrorBody, OutcomeLabel, ReasonBody, RejectWhy,
     TimeoutWhich,

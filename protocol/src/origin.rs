@@ -58,7 +58,27 @@ fn replace(origin: Option<Arc<dyn Origin>>) -> Option<Arc<dyn Origin>> {
     ORIGIN.try_with(|place| mem::replace(&mut *place.borrow_mut(), origin)).unwrap_or_default()
 }
 
-/// A thread works for a request while this lives.
+/// A thread works for a request while this lives. Workers get one from their request's context.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Instant;
+/// # struct Context;
+/// # impl lifeboat_protocol::Origin for Context {
+/// #     fn deadline(&self) -> Option<Instant> { None }
+/// #     fn trace(&self) -> Option<(&str, &str)> { None }
+/// # }
+/// # impl Context {
+/// #     fn enter(self) -> lifeboat_protocol::Entered { lifeboat_protocol::enter(Arc::new(self)) }
+/// # }
+/// # let context = Context;
+/// let join = std::thread::spawn(move || {
+///     let _works_for = context.enter();
+///     // What is asked of others from here on has the request's deadline and trace.
+/// });
+/// # join.join().unwrap();
+/// # assert!(lifeboat_protocol::origin().is_none());
+/// ```
 #[must_use = "the thread works for the request only while this lives"]
 pub struct Entered {
     origin: Arc<dyn Origin>,

@@ -127,6 +127,7 @@ impl Context {
 /// # test().unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SaveError {
     /// The attempt is to stop: its request was cancelled, a limit has passed, or the broker is gone.
     #[error("the value was not saved")]

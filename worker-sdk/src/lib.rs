@@ -117,7 +117,8 @@
 //! * **What is saved outlives the process**: [`Context::save`] leaves a value of up to 1 MiB with the broker, and the
 //!   request's next attempt, in whatever process, finds the latest with [`Context::last_saved`].
 //! * **What it asks others is asked on behalf of its request**: a call made with `lifeboat-client` ends when this request
-//!   must, belongs to its trace, and is cancelled with it. Tasks and threads say whom they work for with
+//!   must, belongs to its trace, and is cancelled when the handler's future is dropped. A *blocking* handler that waits for
+//!   such a call notices no cancel: it ends with the call, or is ended with its process. Tasks and threads say whom they work for with
 //!   [`Context::within`] and [`Context::enter`]. `Client::from_env` connects to the worker's own broker.
 //! * **A request that cannot be decoded** is answered with the failure code `bad_request`, a reply that cannot be
 //!   sent with `bad_reply` or `reply_too_large`; neither is retryable.
@@ -236,8 +237,8 @@ pub use handler::{Argument, BlockingHandler, Handler};
 #[cfg(feature = "json")]
 pub use lifeboat_protocol::Json;
 pub use lifeboat_protocol::{
-    Amount, AttemptEndLabel as AttemptEnd, Cbor, Encoding, MAX_SAVED, Method, PreviousAttempt, RefusedCode,
-    method,
+    Amount, AttemptEndLabel as AttemptEnd, BodyError, Cbor, EncodeError, Encoding, Entered, MAX_SAVED,
+    Method, PreviousAttempt, RefusedCode, method,
 };
 pub use partial::{PartialError, Parts};
 pub use progress::Progress;

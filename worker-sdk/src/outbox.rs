@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use lifeboat_protocol::{
     Encoding, FrameLimit, Hello, LENGTH_PREFIX, MAX_SAVED, MessageType, Panicked, Refused, Route,
-    WorkersFailed, encode_body_into, put_answer_head, put_control, put_empty, put_partial_head,
+    WorkersFailed, append_body, encode_body_into, put_answer_head, put_control, put_empty, put_partial_head,
     put_save_head,
 };
 use serde::Serialize;
@@ -46,10 +46,8 @@ impl Outbox {
     ) -> Result<(), HandlerError> {
         let start = self.bytes.len();
         put_answer_head(&mut self.bytes, route.answer(), 0);
-        let body = self.bytes.len();
-        let encoded = E::encode_into(&mut self.bytes, reply);
-        let checked = match encoded {
-            Ok(()) => self.check_length(self.bytes.len() - body),
+        let checked = match append_body::<E, _>(&mut self.bytes, reply) {
+            Ok(len) => self.check_length(len),
             Err(error) => {
                 Err(HandlerError::new("bad_reply", format!("the reply cannot be encoded: {error}")))
             }
@@ -166,9 +164,9 @@ pub(crate) fn partial<E: Encoding, T: Serialize + ?Sized>(
 ) -> Result<Part, PartialError> {
     let mut frame = Vec::new();
     put_partial_head(&mut frame, route.answer(), 0);
-    let body = frame.len();
-    E::encode_into(&mut frame, part).map_err(|error| PartialError::Encode(error.to_string()))?;
-    check_part(frame.len() - body, limit)?;
+    let len =
+        append_body::<E, _>(&mut frame, part).map_err(|error| PartialError::Encode(error.to_string()))?;
+    check_part(len, limit)?;
     set_length(&mut frame);
     Ok(Part::new(frame.into(), Bytes::new()))
 }

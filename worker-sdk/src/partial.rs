@@ -287,6 +287,7 @@ impl Context {
 /// # test().unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PartialError {
     /// The request was cancelled, or its broker is gone. Nobody waits for the rest.
     #[error("the part was not sent")]

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use lifeboat_client::{AttemptEndLabel, CallError, ConfidenceLabel, RejectWhy, TimeoutWhich, Value};
 use lifeboat_protocol::{
-    AttemptBody, ErrorBody, Failure, MessageType, OutcomeLabel, ReasonBody, Route, RouteFlags,
+    AttemptBody, BodyError, Cbor, EncodeError, Encoding, ErrorBody, Failure, MessageType, OutcomeLabel,
+    ReasonBody, Route, RouteFlags, method,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::support::{Broker, Resize, attempt, limit, told_of};
 
@@ -245,4 +248,35 @@ async fn an_error_that_cannot_be_read_is_not_taken_for_harmless() {
 #[test]
 fn errors_are_cheap_to_return() {
     assert!(size_of::<CallError>() < 128, "{} bytes", size_of::<CallError>());
+}
+
+/// An encoding that forgets to write.
+enum Mute {}
+
+impl Encoding for Mute {
+    fn encode_into<T: Serialize + ?Sized>(_: &mut Vec<u8>, _: &T) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+        Cbor::decode(body)
+    }
+}
+
+method!(struct Hush = "hush": String => String, encoding = Mute);
+
+#[tokio::test]
+async fn a_request_without_a_body_is_never_sent() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let error = limit(client.call_as::<Hush>("x".to_owned())).await.expect_err("it has no body");
+    assert!(matches!(error, CallError::Encode { .. }) && !error.may_have_executed(), "{error:?}");
+    assert!(source_of(&error).contains("wrote nothing"), "{error}");
+    // The connection is as good as ever, and the next request is the first that the broker sees.
+    let serve = async {
+        let request = peer.request().await;
+        assert_eq!(request.method, "resize");
+        peer.answer(request.route, &32).await;
+    };
+    assert!(tokio::join!(limit(client.call(Resize { width: 64 })), serve).0.is_ok());
 }

@@ -7,7 +7,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use lifeboat_protocol::{Assignment, DEFAULT_MAX_BODY, Encoding, Ext, Method, PreviousAttempt, encode_body};
+use lifeboat_protocol::{
+    Assignment, DEFAULT_MAX_BODY, Ext, Method, PreviousAttempt, append_body, encode_body,
+};
 use serde::Serialize;
 
 use super::past::{INCARNATION, WORKER, history};
@@ -213,7 +215,7 @@ impl<M: Method + 'static> Attempt<M> {
         let last = order.history.as_ref().and_then(|history| history.previous.last());
         order.number = number.unwrap_or_else(|| last.map_or(0, |last| last.number).saturating_add(1));
         let mut body = Vec::new();
-        M::Encoding::encode_into(&mut body, &request).map_err(AttemptError::Request)?;
+        append_body::<M::Encoding, _>(&mut body, &request).map_err(AttemptError::Request)?;
         let (wire, told) =
             start(worker, order, body).map_err(|error| AttemptError::System(error.to_string()))?;
         Ok(Running::new(wire, told))

@@ -4,9 +4,10 @@ use lifeboat_protocol::{BodyError, EncodeError, Failure, MessageType, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Number;
 use super::broker::{Broker, request};
 use crate::prelude::*;
-use crate::{Cbor, Encoding};
+use crate::{Cbor, Encoding, PartialError};
 
 method!(struct Count = "count": u64 => u64, partial = String);
 method!(struct CountBlocking = "count-blocking": u64 => u64, partial = String);
@@ -64,6 +65,39 @@ fn marked(text: &str) -> Value {
 }
 
 method!(struct Say = "say": String => String, partial = String, encoding = Marked);
+
+/// An encoding that forgets to write.
+enum Mute {}
+
+impl Encoding for Mute {
+    fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, _: &T) -> Result<(), EncodeError> {
+        // The worst that one can do: what was written before it is not its own.
+        out.pop();
+        Ok(())
+    }
+
+    fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+        Cbor::decode(body)
+    }
+}
+
+method!(struct Hush = "hush": String => String, partial = String, encoding = Mute);
+
+#[test]
+fn an_encoding_that_writes_nothing_costs_its_own_request_alone() {
+    let hush = async |text: String, parts: Parts<Hush>| {
+        let error = parts.send(&text).await.unwrap_err();
+        assert!(matches!(&error, PartialError::Encode(why) if why.contains("wrote nothing")), "{error}");
+        Ok::<_, HandlerError>(text)
+    };
+    let mut broker =
+        Broker::start(move || Worker::new().handle::<Hush>(hush).handle::<Number>(super::double));
+    broker.send(&[request(1, "hush", &"x"), request(2, "number", &2)].concat());
+    let failure: Failure = broker.next().expect(MessageType::Failure, 1);
+    assert_eq!(failure.code, "bad_reply");
+    assert!(failure.message.contains("wrote nothing"), "{failure:?}");
+    assert_eq!(broker.next().expect::<u64>(MessageType::Answer, 2), 4);
+}
 
 #[test]
 fn a_method_may_have_another_encoding() {
