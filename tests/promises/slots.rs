@@ -261,6 +261,7 @@ async fn a_panic_leaves_a_slot_that_is_kept_in_service() {
     assert!(slots.len() == 2 && slots.iter().all(|slot| slot["status"] != "failed"), "{health}");
     let metrics = broker.metrics().await;
     assert_eq!(metrics.count("attempts_total", &[("end", "crashed")]), 20);
+    assert_eq!(metrics.count("slot_panics_total", &[("pool", "p")]), 20);
     assert!(metrics.by("worker_crashes_total", "reason").is_empty(), "no process has ended");
     broker.stop();
 }

@@ -74,6 +74,8 @@ metrics! {
         "What attempts saved for the next ones and the broker keeps.";
     SAVES_DROPPED = Counter "lifeboat_saves_dropped_total" ["pool"]
         "Saves that were not kept because the pool's requests had saved too much; their requests are not retried.";
+    SLOT_PANICS = Counter "lifeboat_slot_panics_total" ["pool"]
+        "Panics of handlers that were told by their slot, whether it was retired or kept.";
     QUEUE_WAIT = Histogram "lifeboat_queue_wait_seconds" ["pool", "method"]
         "From a request's acceptance to its first dispatch.";
     ATTEMPT_DURATION = Histogram "lifeboat_attempt_duration_seconds" ["pool", "method"]

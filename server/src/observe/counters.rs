@@ -32,6 +32,7 @@ pub(super) struct PoolCounters {
     pub(super) saves: u64,
     pub(super) saves_dropped: u64,
     pub(super) leaks: u64,
+    pub(super) panics: u64,
     pub(super) start_time: Histogram,
     pub(super) death_to_verdict: Histogram,
 }
@@ -105,9 +106,10 @@ impl Counters {
             Fact::WorkerCrashed(death) => self.worker_crashed(death),
             Fact::WorkerStopped { pool, reason, .. } => self.pool(Some(*pool)).stops[*reason as usize] += 1,
             Fact::DescendantsLeaked { pool, count, .. } => self.pool(Some(*pool)).leaks += u64::from(*count),
+            Fact::SlotRetired { pool, .. } | Fact::SlotKept { pool, .. } => {
+                self.pool(Some(*pool)).panics += 1;
+            }
             Fact::Signalled { .. }
-            | Fact::SlotRetired { .. }
-            | Fact::SlotKept { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }

@@ -129,6 +129,7 @@ fn add_pool(sheet: &mut Sheet, pool: &str, counters: &PoolCounters) {
     sheet.number(&catalogue::LATE_ANSWERS, &[pool], counters.late_answers as f64);
     sheet.number(&catalogue::SAVES, &[pool], counters.saves as f64);
     sheet.number(&catalogue::SAVES_DROPPED, &[pool], counters.saves_dropped as f64);
+    sheet.number(&catalogue::SLOT_PANICS, &[pool], counters.panics as f64);
     sheet.number(&catalogue::WORKER_STARTS, &[pool], counters.starts as f64);
     sheet.number(&catalogue::PROCESS_LEAKS, &[pool], counters.leaks as f64);
     for (reason, crashes) in CrashReason::LABELS.into_iter().zip(counters.crashes) {

@@ -1,7 +1,7 @@
 //! What is counted is what was told; everything known is there from the start.
 
 use lifeboat_core::fact::RetryCause;
-use lifeboat_core::ids::{MethodId, RequestId};
+use lifeboat_core::ids::{MethodId, RequestId, SlotId};
 use lifeboat_core::reason::{KillReason, StartFailure, StopReason, TimeoutWhich};
 use lifeboat_core::view::SlotState;
 
@@ -202,6 +202,11 @@ fn the_facts_of_a_pool_move_their_own_counter_alone() {
     moves_alone(Fact::Saved { pool, request }, r#"saves_total{pool="text"}"#, 1.0);
     let dropped = Fact::SaveDropped { pool, method: MethodId(2), request, bytes: 9 };
     moves_alone(dropped, r#"saves_dropped_total{pool="text"}"#, 1.0);
+    let (slot, message, location) = (SlotId(0), String::new(), None);
+    let kept = Fact::SlotKept { pool, process, slot, message: message.clone(), location: None };
+    moves_alone(kept, r#"slot_panics_total{pool="text"}"#, 1.0);
+    let retired = Fact::SlotRetired { pool, process, slot, left: 1, message, location };
+    moves_alone(retired, r#"slot_panics_total{pool="text"}"#, 1.0);
     let leaked = Fact::DescendantsLeaked { pool, process, count: 3 };
     moves_alone(leaked, r#"process_leaks_total{pool="text"}"#, 3.0);
     for reason in StopReason::ALL {
