@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
-use lifeboat_core::fact::Death;
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
 use thiserror::Error;
@@ -23,7 +22,7 @@ use crate::engine::Clock;
 use crate::http;
 use crate::link::LinkSettings;
 use crate::link::lock::{self, BindError, Seat};
-use crate::observe::{Observer, Query, WallClock};
+use crate::observe::{News, Observer, Query, WallClock};
 use crate::process::{PlaneError, PlaneOptions, ProcessPlane};
 
 /// Questions of the control plane that may wait to be answered.
@@ -92,10 +91,8 @@ pub struct BrokerOptions {
     /// This process has no children but the broker's: orphans without any mark are then a worker's, and are ended. A
     /// program that starts processes of its own must leave it off.
     pub owns_all_children: bool,
-    /// Told every unplanned death. When the channel is full, deaths are dropped and the drops are logged.
-    pub deaths: Option<mpsc::Sender<Arc<Death>>>,
-    /// Told the methods of each process that is ready. Those that find it full are not told.
-    pub greetings: Option<mpsc::Sender<Vec<String>>>,
+    /// Told what becomes of processes. When the channel is full, news are dropped and the drops are logged.
+    pub news: Option<mpsc::Sender<News>>,
     /// How many lines this process's log has dropped, for `/metrics`; see
     /// [`LogGuard::dropped_lines`](super::logging::LogGuard::dropped_lines).
     pub log_lines_dropped: Option<Arc<AtomicU64>>,
@@ -105,8 +102,8 @@ impl BrokerOptions {
     /// An observer from now on, as wished.
     fn observer(&mut self, settings: &Settings) -> Observer {
         let mut observer = Observer::new(settings, WallClock::starting_at(Timestamp::ZERO));
-        if let Some(deaths) = self.deaths.take() {
-            observer.tell_deaths(deaths);
+        if let Some(news) = self.news.take() {
+            observer.tell_news(news);
         }
         if let Some(dropped) = self.log_lines_dropped.take() {
             observer.show_dropped_log_lines(dropped);
@@ -147,12 +144,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
     let data_plane = DataPlane {
-        link: LinkSettings {
-            max_body: broker.max_body,
-            client_backlog: broker.client_backlog,
-            max_clients,
-            greetings: options.greetings,
-        },
+        link: LinkSettings { max_body: broker.max_body, client_backlog: broker.client_backlog, max_clients },
         settings,
         workers,
         seed,

@@ -28,7 +28,7 @@ use crate::process::become_subreaper_and_reset_sigchld;
 /// The pool around the command.
 const POOL: &str = "dev";
 
-/// Greetings and deaths that may wait to be shown.
+/// Starts and deaths that may wait to be shown.
 const WAITING: usize = 1024;
 
 /// How long requests that run have to end when the person wants to end.
@@ -96,12 +96,10 @@ fn dev(args: &DevArgs, program: PathBuf, log: &LogGuard) -> anyhow::Result<()> {
     };
     let config = Config::parse(&configuration(args, &program, &socket)?, "the options", [])?;
     let files = if args.no_watch { Vec::new() } else { watch::files(&program, &args.command) };
-    let (greet, greetings) = mpsc::channel(WAITING);
-    let (tell, deaths) = mpsc::channel(WAITING);
+    let (tell, news) = mpsc::channel(WAITING);
     let options = BrokerOptions {
         owns_all_children: true,
-        deaths: Some(tell),
-        greetings: Some(greet),
+        news: Some(tell),
         log_lines_dropped: Some(log.dropped_lines()),
         ..BrokerOptions::default()
     };
@@ -110,7 +108,7 @@ fn dev(args: &DevArgs, program: PathBuf, log: &LogGuard) -> anyhow::Result<()> {
     if let Some(http) = broker.http() {
         tracing::info!("health and metrics: http://{http}/worker-health, http://{http}/metrics");
     }
-    let attendant = Attendant::new(socket, greetings, deaths, Watch::new(files));
+    let attendant = Attendant::new(socket, news, Watch::new(files));
     serve_until_told(broker, signals, Some(PATIENCE), attendant.attend())?;
     // The socket is gone by now; the lock beside it goes with the directory.
     home.map_or(Ok(()), TempDir::close).context("the socket's directory could not be removed")

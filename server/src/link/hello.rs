@@ -95,10 +95,7 @@ impl<P: ProcessPort> Engine<Links, P> {
                     worker.greeted = true;
                     worker.history = history;
                 }
-                if let Some(greetings) = &self.links.settings.greetings {
-                    // Whoever listens has seen enough of them, or is gone.
-                    drop(greetings.try_send(methods));
-                }
+                self.observer().announced(process, methods);
                 Ok(Event::Ready { process, heartbeats })
             }
             Err(error) => {

@@ -45,7 +45,6 @@ use lifeboat_protocol::{
     TimeLeft, put_control, put_empty,
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use self::connection::Connection;
 use self::intake::{Inbound, Scratch};
@@ -79,8 +78,6 @@ pub struct LinkSettings {
     pub client_backlog: usize,
     /// Clients connected at once; more are refused with a clear message.
     pub max_clients: usize,
-    /// Told the methods of each process that is ready. Those that find it full are not told.
-    pub greetings: Option<mpsc::Sender<Vec<String>>>,
 }
 
 /// Every connection, and what they share.

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod ends;
 mod fit;
+mod hello;
 mod logs;
 mod turns;
 

@@ -7,7 +7,6 @@
 
 mod catalogue;
 mod counters;
-mod deaths;
 mod describe;
 mod exposition;
 mod health;
@@ -15,6 +14,7 @@ mod histogram;
 mod kills;
 mod log;
 mod names;
+mod news;
 mod own_process;
 mod query;
 mod readiness;
@@ -30,6 +30,7 @@ pub use self::exposition::ExpositionError;
 pub use self::health::{
     Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, TaskHealth, WorkerHealth,
 };
+pub use self::news::News;
 pub use self::query::Query;
 pub use self::readiness::Readiness;
 pub use self::recorder::Observer;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use lifeboat_core::fact::{Death, Fact};
+use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::{AttemptNumber, MethodId, ProcessKey, RequestId};
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
@@ -12,9 +12,9 @@ use lifeboat_core::view::BrokerView;
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
-use super::deaths::DeathWatch;
 use super::log::Log;
 use super::names::Names;
+use super::news::{News, Watched};
 use super::snapshot::Outside;
 use super::{HealthSnapshot, MetricsSnapshot, Query, Readiness, WallClock};
 
@@ -25,7 +25,7 @@ pub struct Observer {
     clock: WallClock,
     counters: Counters,
     log: Log,
-    deaths: Option<DeathWatch>,
+    watched: Option<Watched>,
     /// When each tripped pool is tried again, in configuration order.
     next_tries: Vec<Option<Timestamp>>,
     outside: Outside,
@@ -42,15 +42,22 @@ impl Observer {
             log: Log::new(Arc::clone(&names)),
             next_tries: vec![None; names.pool_count()],
             names,
-            deaths: None,
+            watched: None,
             outside: Outside::default(),
         }
     }
 
-    /// Sends every unplanned death to a watcher on another thread. A watcher that does not keep up loses deaths, never
+    /// Sends what becomes of processes to a watcher on another thread. A watcher that does not keep up loses news, never
     /// the data plane's time; what it lost is counted and logged.
-    pub fn tell_deaths(&mut self, watcher: mpsc::Sender<Arc<Death>>) {
-        self.deaths = Some(DeathWatch::new(watcher));
+    pub fn tell_news(&mut self, watcher: mpsc::Sender<News>) {
+        self.watched = Some(Watched::new(watcher));
+    }
+
+    /// A process says what it has handlers for. A watcher is told of it once the core says that the process is ready.
+    pub fn announced(&mut self, process: ProcessKey, methods: Vec<String>) {
+        if let Some(watched) = &mut self.watched {
+            watched.announce(process, methods);
+        }
     }
 
     /// Shows this count of lines that the process's log has dropped. Without it none are shown.
@@ -70,8 +77,8 @@ impl Observer {
     pub fn record(&mut self, fact: &Fact, now: Timestamp) {
         self.counters.count(fact);
         self.log.write(fact, now);
-        if let (Some(watch), Fact::WorkerCrashed(death)) = (&mut self.deaths, fact) {
-            watch.tell(death);
+        if let Some(watched) = &mut self.watched {
+            watched.tell(fact, &self.names);
         }
         if let Fact::PoolTripped { pool, wait, .. } = fact
             && let Some(next_try) = self.next_tries.get_mut(usize::from(pool.0))

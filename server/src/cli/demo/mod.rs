@@ -16,11 +16,9 @@ mod worker;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lifeboat_core::fact::Death;
 use tokio::sync::mpsc;
 
 use self::account::Account;
@@ -32,10 +30,11 @@ use super::broker::{self, BrokerOptions, RunningBroker};
 use super::exit::Exit;
 use super::logging::{self, LogFormat, LogGuard};
 use crate::config::Config;
+use crate::observe::News;
 use crate::process::become_subreaper_and_reset_sigchld;
 
-/// Deaths that may wait to be taken into the account: far more than a demo has.
-const DEATHS: usize = 1 << 22;
+/// Starts and deaths that may wait to be taken into the account: far more than a demo has.
+const NEWS: usize = 1 << 22;
 
 /// Requests that each client keeps in flight.
 const IN_FLIGHT: u16 = 16;
@@ -120,10 +119,10 @@ fn demo(args: &DemoArgs, log: &LogGuard) -> anyhow::Result<Account> {
     let injector = Injector::start(&ledger).context("the fault injector cannot start")?;
     let socket = home.path().join("broker.sock");
     let config = configuration(args, &program, &socket, &ledger)?;
-    let (death_sink, deaths) = mpsc::channel(DEATHS);
+    let (tell_news, news) = mpsc::channel(NEWS);
     let options = BrokerOptions {
         seed: Some(seed),
-        deaths: Some(death_sink),
+        news: Some(tell_news),
         log_lines_dropped: Some(log.dropped_lines()),
         ..BrokerOptions::default()
     };
@@ -135,7 +134,7 @@ fn demo(args: &DemoArgs, log: &LogGuard) -> anyhow::Result<Account> {
     let length = Duration::from_secs_f64(args.seconds);
     let (tally, unfinished) =
         clients.watch(length, LAST_WORDS, status::Screen::new(args.json), (tell, &told))?;
-    let account = settle(&Counted { tally, unfinished, injector, http, seed }, deaths, &told)?;
+    let account = settle(&Counted { tally, unfinished, injector, http, seed }, news, &told)?;
     end(broker)?;
     Ok(account)
 }
@@ -153,7 +152,7 @@ struct Counted {
 /// Takes the account once every death that the ledger announces has been judged, or waited for long enough.
 fn settle(
     counted: &Counted,
-    mut deaths: mpsc::Receiver<Arc<Death>>,
+    mut news: mpsc::Receiver<News>,
     told: &std::sync::mpsc::Receiver<Told>,
 ) -> anyhow::Result<Account> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -161,8 +160,10 @@ fn settle(
     let mut judged = Vec::new();
     runtime.block_on(async {
         loop {
-            while let Ok(death) = deaths.try_recv() {
-                judged.push(death);
+            while let Ok(news) = news.try_recv() {
+                if let News::Died { death, .. } = news {
+                    judged.push(death);
+                }
             }
             anyhow::ensure!(!matches!(told.try_recv(), Ok(Told::Interrupted)), "it was interrupted");
             let samples = scrape::scrape(counted.http).await?;

@@ -5,7 +5,6 @@
 //! once, until it has changed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use lifeboat_client::Client;
 use lifeboat_core::fact::Death;
@@ -14,13 +13,12 @@ use tokio::sync::mpsc::Receiver;
 
 use super::watch::Watch;
 use super::{POOL, snippet};
-use crate::observe::describe;
+use crate::observe::{News, describe};
 
 /// Attends to one pool.
 pub(super) struct Attendant {
     socket: PathBuf,
-    greetings: Receiver<Vec<String>>,
-    deaths: Receiver<Arc<Death>>,
+    news: Receiver<News>,
     watch: Watch,
     /// The methods that were shown last.
     shown: Option<Vec<String>>,
@@ -29,32 +27,29 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    pub(super) const fn new(
-        socket: PathBuf,
-        greetings: Receiver<Vec<String>>,
-        deaths: Receiver<Arc<Death>>,
-        watch: Watch,
-    ) -> Self {
-        Self { socket, greetings, deaths, watch, shown: None, complained: None }
+    pub(super) const fn new(socket: PathBuf, news: Receiver<News>, watch: Watch) -> Self {
+        Self { socket, news, watch, shown: None, complained: None }
     }
 
-    /// Until there is nothing more to attend to.
+    /// Until the broker is gone.
     pub(super) async fn attend(mut self) {
         loop {
             tokio::select! {
-                Some(methods) = self.greetings.recv() => self.greeted(methods),
-                Some(death) = self.deaths.recv() => self.died(&death),
+                news = self.news.recv() => match news {
+                    Some(News::Ready { methods, .. }) => self.ready(methods),
+                    Some(News::Died { worker, death }) => self.died(&worker, &death),
+                    None => return,
+                },
                 Some(file) = self.watch.changed() => {
                     tracing::info!("{} has changed: starting the next process", file.display());
                     self.complained = None;
                     self.restart().await;
                 }
-                else => return,
             }
         }
     }
 
-    fn greeted(&mut self, methods: Vec<String>) {
+    fn ready(&mut self, methods: Vec<String>) {
         self.complained = None;
         if self.shown.as_ref() == Some(&methods) {
             tracing::info!("the worker is ready");
@@ -64,11 +59,10 @@ impl Attendant {
         }
     }
 
-    fn died(&mut self, death: &Death) {
-        let name = format!("{POOL}-{}", death.process.worker.0);
+    fn died(&mut self, name: &str, death: &Death) {
         let started = !matches!(death.reason, CrashReason::StartFailed(_) | CrashReason::SpawnFailed(_));
         if started || self.complained.as_ref() != Some(&death.reason) {
-            tracing::warn!("{}", in_words(&name, death));
+            tracing::warn!("{}", in_words(name, death));
         }
         if !started && self.complained.is_none() {
             tracing::info!("it is tried again from time to time, and at once when its file has changed");

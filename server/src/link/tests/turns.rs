@@ -45,8 +45,7 @@ pub(super) fn engine() -> SharedEngine<NoProcesses> {
 
 /// Connections for an engine of the tests.
 pub(super) fn links(settings: &Settings) -> Links {
-    let link =
-        LinkSettings { max_body: 1 << 20, client_backlog: 1 << 20, max_clients: 1000, greetings: None };
+    let link = LinkSettings { max_body: 1 << 20, client_backlog: 1 << 20, max_clients: 1000 };
     Links::new(link, settings, 3)
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod lives;
 mod logging;
 mod metrics;
+mod news;
 mod output;
 mod readiness;
 pub(crate) mod text;
@@ -29,7 +30,7 @@ use lifeboat_core::view::{
     BrokerView, CurrentTask, PoolState, PoolView, SlotState, SlotView, WorkerState, WorkerView,
 };
 
-use super::{Observer, WallClock};
+use super::{News, Observer, WallClock};
 
 /// Pool `images`: methods `thumbnail` and `convert`, two workers.
 pub(crate) const IMAGES: PoolId = PoolId(0);
