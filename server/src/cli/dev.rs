@@ -20,7 +20,7 @@ use self::attend::Attendant;
 use self::watch::Watch;
 use super::broker::{self, BrokerOptions};
 use super::exit::Exit;
-use super::logging::{self, LogFormat, LogGuard};
+use super::logging::{self, FILTER_VARIABLE, LogFormat, LogGuard};
 use super::serve::{Signals, serve_until_told};
 use crate::config::{Config, find_program};
 use crate::process::become_subreaper_and_reset_sigchld;
@@ -42,7 +42,10 @@ const FILTER: &str = "warn,lifeboat::output=info,lifeboat::cli::dev=info,lifeboa
 #[command(after_help = "\
 The first words that are no options are the worker's program (a path, or a name in PATH) and its arguments; whatever follows \
 the program belongs to it. When its file changes, or a file that an argument names, its processes are replaced: the next \
-one is ready before the old one leaves. Ctrl-C ends everything within a second.")]
+one is ready before the old one leaves. Ctrl-C gives requests that run one second, then everything is killed; so do SIGTERM \
+and a terminal that is closed. A second Ctrl-C kills at once.
+
+What it logs is chosen by LIFEBOAT_LOG alone: RUST_LOG is left to the worker.")]
 pub(super) struct DevArgs {
     /// The worker's program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
@@ -54,7 +57,7 @@ pub(super) struct DevArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     slots: u16,
     /// Where clients connect [default: a directory of its own, gone at the end]
-    #[arg(long, short = 's', env = "LIFEBOAT_SOCKET", value_name = "PATH")]
+    #[arg(long, short = 's', value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Where HTTP listens; port 0 is any free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
@@ -67,7 +70,7 @@ pub(super) struct DevArgs {
 /// Runs the broker until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(args: &DevArgs) -> Exit {
     let adopting = become_subreaper_and_reset_sigchld();
-    let log = logging::init_with(LogFormat::Brief, FILTER);
+    let log = logging::init_with(LogFormat::Brief, FILTER, &[FILTER_VARIABLE]);
     if let Err(error) = adopting {
         tracing::warn!(%error, "descendants that escape their worker are searched for in the whole system");
     }

@@ -35,8 +35,11 @@ pub enum LogFormat {
 /// What is logged when no variable says otherwise.
 pub const DEFAULT_FILTER: &str = "info";
 
+/// The variable that chooses what this program logs, whatever other programs do.
+pub const FILTER_VARIABLE: &str = "LIFEBOAT_LOG";
+
 /// The variables that choose what is logged; the first that is set and not empty counts.
-pub const FILTER_VARIABLES: [&str; 2] = ["LIFEBOAT_LOG", "RUST_LOG"];
+pub const FILTER_VARIABLES: [&str; 2] = [FILTER_VARIABLE, "RUST_LOG"];
 
 /// How long the end of a process waits for its last lines to be read.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -63,13 +66,13 @@ pub struct LogGuard {
 /// What is logged is chosen by `LIFEBOAT_LOG`, else `RUST_LOG`, else it is [`DEFAULT_FILTER`]; so it is when the variable
 /// holds no filter, which is then logged as a warning: a slip there must not keep a broker from starting.
 pub fn init(format: LogFormat) -> LogGuard {
-    init_with(format, DEFAULT_FILTER)
+    init_with(format, DEFAULT_FILTER, &FILTER_VARIABLES)
 }
 
-/// The same, with another filter for when no variable says otherwise.
-pub fn init_with(format: LogFormat, default: &str) -> LogGuard {
-    let (filter, complaint) =
-        filter(default, |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+/// The same, with other variables, and another filter for when none of them says otherwise.
+pub fn init_with(format: LogFormat, default: &str, variables: &[&str]) -> LogGuard {
+    let value = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let (filter, complaint) = filter(default, variables, value);
     let (queue, thread) = Queue::new(io::stderr(), tell_dropped);
     let builder = fmt().with_env_filter(filter).with_writer(queue.clone());
     let outcome = match format {
@@ -153,9 +156,13 @@ fn log_panic(panic: &PanicHookInfo<'_>, queue: &Queue) {
 }
 
 /// The filter, and what is wrong with the one that was asked for.
-fn filter(default: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
-    let set = |name| variable(name).filter(|text| !text.trim().is_empty()).map(|text| (name, text));
-    let Some((name, text)) = FILTER_VARIABLES.into_iter().find_map(set) else {
+fn filter(
+    default: &str,
+    variables: &[&str],
+    value: impl Fn(&str) -> Option<String>,
+) -> (EnvFilter, Option<String>) {
+    let set = |name| value(name).filter(|text| !text.trim().is_empty()).map(|text| (name, text));
+    let Some((name, text)) = variables.iter().copied().find_map(set) else {
         return (EnvFilter::new(default), None);
     };
     match EnvFilter::try_new(&text) {
@@ -180,7 +187,7 @@ mod tests {
         let look = |wanted: &str| {
             variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
         };
-        let (filter, complaint) = filter(DEFAULT_FILTER, look);
+        let (filter, complaint) = filter(DEFAULT_FILTER, &FILTER_VARIABLES, look);
         (filter.to_string(), complaint)
     }
 

@@ -88,7 +88,7 @@ impl DemoRole {
 /// Runs the demo. 0 if everything balances.
 pub fn run(args: &DemoArgs) -> Exit {
     let adopting = become_subreaper_and_reset_sigchld();
-    let log = logging::init_with(LogFormat::Text, "error");
+    let log = logging::init_with(LogFormat::Text, "error", &logging::FILTER_VARIABLES);
     if let Err(error) = adopting {
         tracing::warn!(%error, "descendants that escape their worker are searched for in the whole system");
     }
