@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -36,24 +38,30 @@ struct Watched {
 }
 
 /// Files that are looked at.
-pub(super) struct Watch(Vec<Watched>);
+pub(super) struct Watch {
+    watched: Vec<Watched>,
+    /// Since the first look.
+    looks: Option<Interval>,
+}
 
 impl Watch {
+    /// A change is one of what the files are now.
     pub(super) fn new(files: Vec<PathBuf>) -> Self {
         let watched = |file: PathBuf| {
             let known = state(&file);
             Watched { file, known, seen: known, quiet: 0 }
         };
-        Self(files.into_iter().map(watched).collect())
+        Self { watched: files.into_iter().map(watched).collect(), looks: None }
     }
 
-    /// Waits for the next change; gives the file. `None` if nothing is watched. Dropping it loses no change.
+    /// Waits for the next change; gives the file. `None` if nothing is watched. Dropping it loses no change and puts no look
+    /// off. A look may block, as file systems do.
     pub(super) async fn changed(&mut self) -> Option<PathBuf> {
-        if self.0.is_empty() {
+        if self.watched.is_empty() {
             return None;
         }
         loop {
-            tokio::time::sleep(LOOK).await;
+            self.looks.get_or_insert_with(looks).tick().await;
             if let Some(file) = self.look() {
                 return Some(file);
             }
@@ -63,7 +71,7 @@ impl Watch {
     /// A file that has changed and is whole again.
     fn look(&mut self) -> Option<PathBuf> {
         let mut changed = None;
-        for watched in &mut self.0 {
+        for watched in &mut self.watched {
             let now = state(&watched.file);
             watched.quiet = if now == watched.seen { watched.quiet.saturating_add(1) } else { 0 };
             watched.seen = now;
@@ -76,9 +84,39 @@ impl Watch {
     }
 }
 
+/// To be called within a runtime.
+fn looks() -> Interval {
+    let mut looks = interval(LOOK);
+    // Looks that follow one another at once do not see that a file is written for a while.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_is_not_put_off_by_whatever_else_happens() {
+        let room = tempfile::tempdir().unwrap();
+        let file = room.path().join("program");
+        fs::write(&file, "1").unwrap();
+        let mut watch = Watch::new(vec![file.clone()]);
+        fs::write(&file, "12").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen = runtime.block_on(async {
+            // Several times as often as is looked, for many times as long as a change needs.
+            for _ in 0..100 * QUIET {
+                tokio::select! {
+                    biased;
+                    changed = watch.changed() => return changed,
+                    () = tokio::time::sleep(LOOK / 8) => {}
+                }
+            }
+            None
+        });
+        assert_eq!(seen, Some(file));
+    }
 
     #[test]
     fn a_change_counts_once_and_when_it_has_settled() {
