@@ -7,10 +7,10 @@ mod attend;
 mod snippet;
 mod watch;
 
-use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ pub(super) struct DevArgs {
     no_watch: bool,
 }
 
-/// Runs the broker until SIGTERM or SIGINT; a second signal ends it at once.
+/// Runs the broker until SIGTERM, SIGINT or SIGHUP; a second signal ends it at once.
 pub(super) fn run(args: &DevArgs) -> Exit {
     let adopting = become_subreaper_and_reset_sigchld();
     let log = logging::init_with(LogFormat::Brief, FILTER, &[FILTER_VARIABLE]);
@@ -92,13 +92,15 @@ pub(super) fn run(args: &DevArgs) -> Exit {
 
 fn dev(args: &DevArgs, program: PathBuf, log: &LogGuard) -> anyhow::Result<()> {
     let signals = Signals::register()?;
+    let signals = if is_hangup_ignored() { signals } else { signals.and_hangup()? };
     let home = args.socket.is_none().then(home).transpose()?;
     let socket = match (&args.socket, &home) {
         (Some(socket), _) => std::path::absolute(socket)?,
         (None, home) => home.as_ref().context("there is no directory")?.path().join("broker.sock"),
     };
     let config = Config::parse(&configuration(args, &program, &socket)?, "the options", [])?;
-    let files = if args.no_watch { Vec::new() } else { watch::files(&program, &args.command) };
+    // Before the first process is started: a change is one of what that was started from.
+    let watch = Watch::new(if args.no_watch { Vec::new() } else { watch::files(&program, &args.command) });
     let (tell, news) = mpsc::channel(WAITING);
     let options = BrokerOptions {
         owns_all_children: true,
@@ -111,10 +113,18 @@ fn dev(args: &DevArgs, program: PathBuf, log: &LogGuard) -> anyhow::Result<()> {
     if let Some(http) = broker.http() {
         tracing::info!("health and metrics: http://{http}/worker-health, http://{http}/metrics");
     }
-    let attendant = Attendant::new(socket, news, Watch::new(files));
-    serve_until_told(broker, signals, Some(PATIENCE), attendant.attend())?;
+    Attendant::start(socket, news, watch)?;
+    serve_until_told(broker, signals, Some(PATIENCE))?;
     // The socket is gone by now; the lock beside it goes with the directory.
     home.map_or(Ok(()), TempDir::close).context("the socket's directory could not be removed")
+}
+
+/// Whether whoever started this wants it to outlive the terminal, as `nohup` does.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit 0 is signal 1, SIGHUP.
+    ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
 }
 
 /// A directory that nobody else may enter.
@@ -218,7 +228,7 @@ mod tests {
     fn a_program_that_cannot_be_run_is_told_with_what_to_do() {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("worker.py");
-        std::fs::write(&file, "pass").unwrap();
+        fs::write(&file, "pass").unwrap();
         let refused = |name: &str| program(&[name.to_owned()], Some("/bin")).unwrap_err();
         assert!(refused("no-such-worker").contains("is not in PATH: build it first"));
         assert!(refused("./no-such-worker").contains("does not exist: build it first"));

@@ -56,14 +56,15 @@ fn serve(config: Config, log: &LogGuard) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    Ok(serve_until_told(broker, signals, None, std::future::ready(()))?)
+    Ok(serve_until_told(broker, signals, None)?)
 }
 
-/// SIGTERM and SIGINT, and the thread that heeds them.
+/// SIGTERM and SIGINT, and what the thread that heeds them needs.
 pub(super) struct Signals {
     runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -74,27 +75,33 @@ impl Signals {
             let _entered = runtime.enter();
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hangup: None })
+    }
+
+    /// SIGHUP too: the terminal is gone.
+    pub(super) fn and_hangup(mut self) -> io::Result<Self> {
+        let entered = self.runtime.enter();
+        let hangup = signal(SignalKind::hangup())?;
+        drop(entered);
+        self.hangup = Some(hangup);
+        Ok(self)
     }
 }
 
 /// Blocks until the broker has ended, as signals say; `patience` after the first it is ended at once, as by a second.
-/// `beside` runs meanwhile, on a thread of its own.
 pub(super) fn serve_until_told(
     broker: RunningBroker,
     signals: Signals,
     patience: Option<Duration>,
-    beside: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let stopper = broker.stopper();
     let ended = tokio_util::sync::CancellationToken::new();
     let watching = ended.clone();
     let watcher = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let Signals { runtime, terminate, interrupt } = signals;
+        let Signals { runtime, terminate, interrupt, hangup } = signals;
         runtime.block_on(async {
-            let obeying = async { tokio::join!(obey((terminate, interrupt), &stopper, patience), beside) };
             tokio::select! {
-                _ = obeying => {}
+                () = obey((terminate, interrupt, hangup), &stopper, patience) => {}
                 () = watching.cancelled() => {}
             }
         });
@@ -109,9 +116,10 @@ pub(super) fn serve_until_told(
     Ok(())
 }
 
-/// The first signal drains, each further one ends at once, and so does the end of patience.
+/// The first signal drains, each further one ends at once, and so does the end of patience. A terminal that goes is told of
+/// by its shell and by the kernel: only as the first does a hangup count.
 async fn obey(
-    (mut terminate, mut interrupt): (Signal, Signal),
+    (mut terminate, mut interrupt, mut hangup): (Signal, Signal, Option<Signal>),
     stopper: &Stopper,
     mut patience: Option<Duration>,
 ) {
@@ -126,6 +134,7 @@ async fn obey(
         let told = tokio::select! {
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
+            () = hung_up(&mut hangup), if !draining => true,
             () = over => false,
         };
         if !told {
@@ -139,6 +148,13 @@ async fn obey(
             stopper.drain();
             draining = true;
         }
+    }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -5,14 +5,16 @@
 //! once, until it has changed.
 
 use std::path::PathBuf;
+use std::{io, thread};
 
 use lifeboat_client::Client;
 use lifeboat_core::fact::Death;
 use lifeboat_core::reason::{CrashReason, StartFailure};
 use tokio::sync::mpsc::Receiver;
 
+use super::POOL;
+use super::snippet::Printer;
 use super::watch::Watch;
-use super::{POOL, snippet};
 use crate::observe::{News, describe};
 
 /// Attends to one pool.
@@ -20,6 +22,7 @@ pub(super) struct Attendant {
     socket: PathBuf,
     news: Receiver<News>,
     watch: Watch,
+    printer: Printer,
     /// The methods that were shown last.
     shown: Option<Vec<String>>,
     /// How the last processes did not start, since one did or the program changed.
@@ -27,12 +30,17 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    pub(super) const fn new(socket: PathBuf, news: Receiver<News>, watch: Watch) -> Self {
-        Self { socket, news, watch, shown: None, complained: None }
+    /// Attends until the broker is gone, on a thread that nobody waits for: it looks at files, which may block.
+    pub(super) fn start(socket: PathBuf, news: Receiver<News>, watch: Watch) -> io::Result<()> {
+        let printer = Printer::start()?;
+        let attendant = Self { socket, news, watch, printer, shown: None, complained: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let attending = move || runtime.block_on(attendant.attend());
+        thread::Builder::new().name("attendant".to_owned()).spawn(attending)?;
+        Ok(())
     }
 
-    /// Until the broker is gone.
-    pub(super) async fn attend(mut self) {
+    async fn attend(mut self) {
         loop {
             tokio::select! {
                 news = self.news.recv() => match news {
@@ -54,7 +62,7 @@ impl Attendant {
         if self.shown.as_ref() == Some(&methods) {
             tracing::info!("the worker is ready");
         } else {
-            snippet::show(&methods, &self.socket);
+            self.printer.show(&methods, &self.socket);
             self.shown = Some(methods);
         }
     }

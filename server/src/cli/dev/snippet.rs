@@ -1,17 +1,35 @@
-//! How to call a worker: lines that can be pasted as they are.
+//! How to call a worker: lines that can be pasted as they are, on stdout.
+//!
+//! It owns their words and the thread that prints them: a stdout that nobody reads must hold up nothing else.
 
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use crate::config::find_program;
 
-/// Prints how to call these methods of a broker that listens on `socket`.
-pub(super) fn show(methods: &[String], socket: &Path) {
-    let text = text(methods, socket, &this_program());
-    // Nothing is left to do about a stdout that is gone.
-    drop(io::stdout().lock().write_all(text.as_bytes()));
+/// Texts that may wait to be printed: more than anybody wants to read late.
+const WAITING: usize = 4;
+
+/// Prints on a thread that nobody waits for, not at the end either: it may be blocked for ever.
+pub(super) struct Printer(SyncSender<String>);
+
+impl Printer {
+    pub(super) fn start() -> io::Result<Self> {
+        let (print, texts) = sync_channel::<String>(WAITING);
+        // A stdout that is gone stays so.
+        let printing = move || texts.iter().try_for_each(|text| io::stdout().write_all(text.as_bytes()));
+        thread::Builder::new().name("printer".to_owned()).spawn(printing)?;
+        Ok(Self(print))
+    }
+
+    /// Prints how to call these methods of a broker that listens on `socket`; not if too much waits already.
+    pub(super) fn show(&self, methods: &[String], socket: &Path) {
+        drop(self.0.try_send(text(methods, socket, &this_program())));
+    }
 }
 
 /// How a shell starts this program: by its name if `PATH` leads to it, else by its path.
