@@ -74,8 +74,13 @@ rows! {
         raw(Deed::Signal(15)).crashed("stopped_from_outside").replaced();
     uses_too_much_memory: "uses more memory than its limit" =>
         sdk(Deed::Memory).pool("limits = { memory = \"96MiB\" }").crashed("memory_limit").replaced();
-    uses_too_much_cpu: "computes past the limit on CPU time that it was started under" =>
-        by_shell("ulimit -St 1; exec", "sdk", Deed::Busy).crashed("cpu_limit").replaced();
+    uses_too_much_cpu: "uses more CPU time than its limit" =>
+        sdk(Deed::Busy).pool("limits = { cpu_time = \"1s\" }").crashed("cpu_limit").replaced();
+    ignores_that_it_uses_too_much_cpu: "uses more CPU time than its limit, and ignores SIGXCPU" =>
+        by_shell("trap '' XCPU; exec", "sdk", Deed::Busy).pool("limits = { cpu_time = \"1s\" }")
+            .crashed("cpu_limit").replaced();
+    writes_too_large_a_file: "writes more to a file than its limit" =>
+        sdk(Deed::Grow).pool("limits = { file_size = \"1MiB\" }").crashed("file_size_limit").replaced();
 
     hangs: "never comes back" =>
         limited(sdk(Deed::Hang)).replaced();

@@ -1,6 +1,7 @@
 //! The promises of `docs/`, kept by the real broker with real processes: one module per topic.
 
 mod bad_input;
+mod bounds;
 mod broker_death;
 mod calls;
 mod cancels;

@@ -51,6 +51,8 @@ pub enum Deed {
     LitterUndead(Box<Self>),
     /// Takes memory until it is stopped.
     Memory,
+    /// Writes to a file until it is stopped.
+    Grow,
     /// Writes so many MiB to stderr, then one last line, and exits with code 9.
     Flood(u32),
     /// Waits until this file is there, whatever happens meanwhile, then does the other deed.

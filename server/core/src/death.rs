@@ -139,6 +139,7 @@ impl<Q, A> Core<Q, A> {
             wait: evidence.wait,
             exiting_before_kill: evidence.exiting_before_kill,
             oom: evidence.oom,
+            cpu_used_up: evidence.is_cpu_used_up(),
         });
         self.tell_leaks(key, &evidence);
         let fit = self.conclude(berth, verdict, *evidence);

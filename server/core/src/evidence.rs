@@ -12,6 +12,8 @@ pub struct Evidence {
     pub wait: WaitStatus,
     /// What the process used, from the reaping call.
     pub usage: Usage,
+    /// The CPU time at which the kernel kills it; `None` where there is no such limit.
+    pub cpu_limit: Option<Duration>,
     /// What the kernel's out-of-memory counters say.
     pub oom: OomEvidence,
     /// The last bytes of the process's stdout (at most 16 KiB), lossily as text.
@@ -28,6 +30,18 @@ pub struct Evidence {
     /// Its leader was exiting already when the broker was about to send SIGKILL. Proven where true; where false it
     /// may have begun to exit just before the signal, or none was sent.
     pub exiting_before_kill: bool,
+}
+
+/// The kernel kills by its count of ticks and tells another count, of time: they differ by about this much at most.
+const CPU_ACCURACY: Duration = Duration::from_millis(500);
+
+impl Evidence {
+    /// It had used all the CPU time that it might. Descendants that it reaped count in both, so it may have been theirs.
+    #[must_use]
+    pub fn is_cpu_used_up(&self) -> bool {
+        let used = self.usage.user_time + self.usage.system_time;
+        self.cpu_limit.is_some_and(|limit| used + CPU_ACCURACY >= limit)
+    }
 }
 
 /// How the kernel says a process ended.

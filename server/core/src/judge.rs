@@ -23,6 +23,7 @@
 //! | 4 | killed for its connection, our signal | `connection_closed`, `connection_error` |
 //! | 5 | a planned stop, and an exit with any code, our signal, SIGTERM, SIGINT, SIGHUP or no status | planned |
 //! | 6 | SIGKILL, own counter rose | `oom`, proven |
+//! | 6 | SIGKILL, all its CPU time was used up | `cpu_limit`, inferred |
 //! | 6 | SIGKILL, shared counter rose | `oom`, inferred |
 //! | 6 | SIGKILL otherwise | `killed_from_outside`: proven where the counters were read, else inferred |
 //! | 7 | SIGTERM, SIGINT, SIGHUP | `stopped_from_outside` |
@@ -60,6 +61,8 @@ pub struct Case<'a> {
     pub exiting_before_kill: bool,
     /// What the out-of-memory counters say.
     pub oom: OomEvidence,
+    /// It had used all the CPU time that the kernel allowed it.
+    pub cpu_used_up: bool,
 }
 
 /// What a process's end was.
@@ -221,6 +224,8 @@ fn unprovoked(case: &Case<'_>) -> Verdict {
     match case.wait {
         WaitStatus::Signaled { signal: SIGKILL, .. } => match case.oom {
             OomEvidence::OwnCounterRose => crash(CrashReason::Oom, Confidence::Proven),
+            // The kernel warns by SIGXCPU first; SIGKILL is for those that do not heed it.
+            _ if case.cpu_used_up => crash(CrashReason::CpuLimit, Confidence::Inferred),
             OomEvidence::SharedCounterRose => crash(CrashReason::Oom, Confidence::Inferred),
             OomEvidence::NotSeen => crash(CrashReason::KilledFromOutside, Confidence::Proven),
             OomEvidence::NotWatched => crash(CrashReason::KilledFromOutside, Confidence::Inferred),

@@ -2,30 +2,33 @@
 
 use std::path::{self, Path};
 
-use crate::config::WorkerCommand;
+use crate::config::{WorkerCommand, WorkerLimits};
 use crate::link::SEND_BUFFER;
-use crate::process::SpawnSpec;
+use crate::process::{ProcessLimits, SpawnSpec};
 
 /// Names the clients' socket to worker processes, as clients look for it.
 const SOCKET_VARIABLE: &str = "LIFEBOAT_SOCKET";
 
-/// One for each pool, in order. `open_files` is the limit that the broker itself was given.
+/// One for each pool, in order. `soft_open_files` is the limit that the broker itself was given.
 pub(super) fn spawn_specs(
     commands: Vec<WorkerCommand>,
-    open_files: Option<u64>,
+    soft_open_files: Option<u64>,
     socket: &Path,
 ) -> Vec<SpawnSpec> {
     // Workers may start in another directory.
     let socket = path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-    commands.into_iter().map(|command| spawn_spec(command, open_files, &socket)).collect()
+    commands.into_iter().map(|command| spawn_spec(command, soft_open_files, &socket)).collect()
 }
 
 /// A worker's handlers find the broker as clients do, unless they are to find another one.
-fn spawn_spec(command: WorkerCommand, open_files: Option<u64>, socket: &Path) -> SpawnSpec {
-    let WorkerCommand { program, argv, env, current_dir, memory_limit, memory_high, output } = command;
+fn spawn_spec(command: WorkerCommand, soft_open_files: Option<u64>, socket: &Path) -> SpawnSpec {
+    let WorkerCommand { program, argv, inherit_env, env, current_dir, .. } = command;
+    let (memory_limit, memory_high, output) = (command.memory_limit, command.memory_high, command.output);
+    let WorkerLimits { open_files, cpu_time, file_size, core_size, nice } = command.limits;
     let arguments = argv.into_iter().skip(1).map(Into::into);
     SpawnSpec {
         command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
+        inherit_env: inherit_env.map(|names| names.into_iter().map(Into::into).collect()),
         env: std::iter::once((SOCKET_VARIABLE.into(), socket.into()))
             .chain(env.into_iter().map(|(name, value)| (name.into(), value.into())))
             .collect(),
@@ -36,14 +39,23 @@ fn spawn_spec(command: WorkerCommand, open_files: Option<u64>, socket: &Path) ->
         output_burst: output.burst,
         output_rate: output.per_second,
         send_buffer: SEND_BUFFER,
-        // Programs that use select() or close every descriptor need the limit that the broker was given.
-        open_files,
+        limits: ProcessLimits {
+            // Programs that use select() or close every descriptor need the limit that the broker was given.
+            soft_open_files,
+            open_files,
+            cpu_time,
+            file_size,
+            core_size,
+            nice,
+        },
         ..SpawnSpec::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::Config;
 
@@ -59,6 +71,25 @@ mod tests {
         assert_eq!(spec.env, env);
         assert_eq!((spec.memory_limit, spec.memory_high), (Some(2 << 20), Some(1 << 20)));
         assert_eq!((spec.log_output, spec.output_burst, spec.output_rate), (false, 3, 4));
-        assert_eq!(spec.open_files, Some(7));
+        assert_eq!(spec.limits, ProcessLimits { soft_open_files: Some(7), ..ProcessLimits::default() });
+        assert_eq!(spec.inherit_env, None);
+    }
+
+    #[test]
+    fn so_does_what_the_kernel_is_to_bound() {
+        let text = "[pools.p]\ncommand = [\"sh\"]\naccept_any_method = true\ninherit_env = [\"PATH\", \"LANG\"]\n\
+                    limits = { open_files = 64, cpu_time = \"90s\", file_size = \"1MiB\", core_size = \"unlimited\", nice = 5 }\n";
+        let command = Config::parse(text, "lifeboat.toml", []).unwrap().commands.remove(0);
+        let spec = spawn_spec(command, None, Path::new("/run/l.sock"));
+        assert_eq!(spec.inherit_env, Some(vec!["PATH".into(), "LANG".into()]));
+        let limits = ProcessLimits {
+            soft_open_files: None,
+            open_files: Some(64),
+            cpu_time: Some(Duration::from_secs(90)),
+            file_size: Some(1 << 20),
+            core_size: None,
+            nice: 5,
+        };
+        assert_eq!(spec.limits, limits);
     }
 }

@@ -6,10 +6,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::ProblemKind;
+use super::limits::WorkerLimits;
 use super::reader::{Reader, Set};
 use super::section::Section;
 use super::shapes::Count;
-use super::texts::{AbsolutePath, Command, Flag, Text};
+use super::texts::{AbsolutePath, Command, Flag, Names, Text};
 use super::tree::{Entry, Origin};
 
 const DEFAULT_OUTPUT_BURST: u32 = 100;
@@ -27,7 +28,9 @@ pub struct WorkerCommand {
     pub program: PathBuf,
     /// The program as it was written, which it sees as its name, and its arguments. Never empty.
     pub argv: Vec<String>,
-    /// Variables to add to the broker's environment, or to replace in it.
+    /// The variables of the broker's environment that it gets; `None` is all.
+    pub inherit_env: Option<Vec<String>>,
+    /// Variables to add to those, or to replace.
     pub env: Vec<(String, String)>,
     /// Where it runs; absolute. `None` is the broker's own directory.
     pub current_dir: Option<PathBuf>,
@@ -35,6 +38,8 @@ pub struct WorkerCommand {
     pub memory_limit: Option<u64>,
     /// Above how many bytes it is replaced, measured in the same way and smaller; `None` is never.
     pub memory_high: Option<u64>,
+    /// What the kernel bounds for each process of its tree.
+    pub limits: WorkerLimits,
     /// What becomes of the lines that it writes.
     pub output: WorkerOutput,
 }
@@ -63,16 +68,18 @@ impl fmt::Debug for WorkerCommand {
         f.debug_struct("WorkerCommand")
             .field("program", &self.program)
             .field("argv", &self.argv)
+            .field("inherit_env", &self.inherit_env)
             .field("env", &names)
             .field("current_dir", &self.current_dir)
             .field("memory_limit", &self.memory_limit)
             .field("memory_high", &self.memory_high)
+            .field("limits", &self.limits)
             .field("output", &self.output)
             .finish()
     }
 }
 
-/// The command, and where it was written. Memory and output are in tables of their own, and not read with it.
+/// The command, and where it was written. Memory, limits and output are in tables of their own, and not read with it.
 pub(super) struct Read {
     pub(super) command: WorkerCommand,
     pub(super) origin: Origin,
@@ -82,6 +89,7 @@ pub(super) struct Read {
 pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
     let words = reader.value(pool, "command", &Command, Vec::new());
     check_program(reader, &words, &pool.origin);
+    let inherit_env = reader.value(pool, "inherit_env", &Names, None).value;
     let env = read_env(reader, pool);
     let directory = read_directory(reader, pool);
     Read {
@@ -89,10 +97,12 @@ pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Read {
         command: WorkerCommand {
             program: words.value.first().map(PathBuf::from).unwrap_or_default(),
             argv: words.value,
+            inherit_env,
             env,
             current_dir: directory.as_ref().map(|set| PathBuf::from(&set.value)),
             memory_limit: None,
             memory_high: None,
+            limits: WorkerLimits::default(),
             output: WorkerOutput::default(),
         },
         directory_origin: directory.map_or(Origin::Default, |set| set.origin),

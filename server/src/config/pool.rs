@@ -12,6 +12,7 @@ use super::broker;
 use super::command;
 use super::error::ProblemKind;
 use super::heartbeat::{self, Beat};
+use super::limits;
 use super::order;
 use super::policy::{self, Policy};
 use super::pool_tables;
@@ -140,10 +141,11 @@ fn read_tables(
 ) -> PoolSettings {
     let queue = pool_tables::read_queue(reader, section, broker, &keys.on_busy);
     let restart = pool_tables::read_restart(reader, section);
-    let memory = pool_tables::read_limits(reader, section);
+    let (memory, limits) = limits::read(reader, section);
     let (recycle, memory_high) = pool_tables::read_recycle(reader, section, &memory, &keys.start_timeout);
     command.command.memory_limit = memory.value;
     command.command.memory_high = memory_high;
+    command.command.limits = limits;
     command.command.output = command::read_output(reader, section);
     PoolSettings {
         name,

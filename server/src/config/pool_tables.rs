@@ -15,7 +15,7 @@ use super::shapes::{Count, Limit, Size, Time};
 use super::tree::Origin;
 
 const MIB: u64 = 1 << 20;
-const TIB: u64 = 1 << 40;
+pub(super) const TIB: u64 = 1 << 40;
 
 const DEFAULT_QUEUE_REQUESTS: u32 = 1024;
 const DEFAULT_QUEUE_BYTES: u64 = 64 * MIB;
@@ -30,7 +30,7 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 const MOST_RESTARTS: u32 = 100_000;
 
 /// No process lives in less.
-const MEMORY: Limit<Size> = Limit(Size { least: MIB, most: 1024 * TIB });
+pub(super) const MEMORY: Limit<Size> = Limit(Size { least: MIB, most: 1024 * TIB });
 
 pub(super) fn read_queue(
     reader: &mut Reader<'_>,
@@ -101,16 +101,6 @@ pub(super) fn read_restart(reader: &mut Reader<'_>, pool: &mut Section) -> Resta
         max_restarts: max_restarts.value.and_then(NonZeroU32::new),
         window: window.value,
     }
-}
-
-/// Reads `limits`; the memory limit is the result.
-pub(super) fn read_limits(reader: &mut Reader<'_>, pool: &mut Section) -> Set<Option<u64>> {
-    let mut section = reader.section(pool, "limits");
-    let memory = reader.value(&mut section, "memory", &MEMORY, None);
-    let processes = Limit(Count { least: 1, most: 1_000_000 });
-    reader.value_not_yet(&mut section, "processes", &processes, None);
-    reader.finish(section, |_| None);
-    memory
 }
 
 /// Reads `recycle`: what the core is told, and the memory above which a process is replaced.

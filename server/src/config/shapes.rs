@@ -221,6 +221,32 @@ impl<S: Shape> Shape for Limit<S> {
     }
 }
 
+/// Something that the word `none` leaves out altogether.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrNone<S>(pub(super) S);
+
+impl<S: Shape> Shape for OrNone<S> {
+    type Value = Option<S::Value>;
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Wrong> {
+        if matches!(&node.value, Value::Text(text) if text == "none") {
+            return Ok(None);
+        }
+        self.0.read(node).map(Some).map_err(|wrong| match wrong {
+            Wrong::Type(expected) => Wrong::Type(format!("{expected}, or \"none\"")),
+            Wrong::Text { expected, found } => {
+                Wrong::Text { expected: format!("{expected}, or \"none\""), found }
+            }
+            Wrong::Zero { .. } => Wrong::Zero { least: "\"none\"".to_owned() },
+            Wrong::Range { .. } | Wrong::Part { .. } => wrong,
+        })
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or_else(|| "\"none\"".to_owned(), |value| self.0.show(value))
+    }
+}
+
 /// A mistake in a part of a list.
 pub(super) fn part(node: &Node, wrong: Wrong) -> Wrong {
     Wrong::Part { node: node.clone(), wrong: Box::new(wrong) }

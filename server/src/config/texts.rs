@@ -102,6 +102,39 @@ impl Shape for AbsolutePath {
     }
 }
 
+/// Names of variables, or the word `all`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names;
+
+impl Shape for Names {
+    type Value = Option<Vec<String>>;
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Wrong> {
+        let expected = || "a list of names of variables, or \"all\"".to_owned();
+        match &node.value {
+            Value::Text(text) if text == "all" => Ok(None),
+            Value::Text(text) => Err(Wrong::Text { expected: expected(), found: text.clone() }),
+            Value::List(items) => {
+                let name = |item| match Text.read(item).map_err(|wrong| part(item, wrong))? {
+                    name if name.is_empty() || name.contains('=') => {
+                        let expected = "the name of a variable".to_owned();
+                        Err(part(item, Wrong::Text { expected, found: name }))
+                    }
+                    name => Ok(name),
+                };
+                items.iter().map(name).collect::<Result<_, _>>().map(Some)
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Datetime | Value::Table(_) => {
+                Err(Wrong::Type(expected()))
+            }
+        }
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or_else(|| "\"all\"".to_owned(), |names| Command.show(names))
+    }
+}
+
 /// A program and its arguments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Command;

@@ -68,6 +68,7 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
         wait,
         usage,
         oom,
+        cpu_limit: process.cpu_limit,
         stdout_tail: last_words.stdout_tail,
         stderr_tail: last_words.stderr_tail,
         output_dropped: last_words.dropped,

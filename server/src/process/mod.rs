@@ -26,6 +26,7 @@ mod collect;
 mod exiting;
 mod gate;
 mod host;
+mod limits;
 mod lines;
 mod memory;
 mod oom;
@@ -43,6 +44,7 @@ mod table;
 mod tail;
 
 pub use host::become_subreaper_and_reset_sigchld;
+pub use limits::ProcessLimits;
 pub use orders::{Order, OutputStream, PlaneError, PlaneOptions, Report, SpawnSpec};
 pub use plane::ProcessPlane;
 pub use shim::{EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, EXIT_SHIM_FAILED, SHIM_ARG, WORKER_SOCKET_FD, run_shim};

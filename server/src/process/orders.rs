@@ -10,6 +10,8 @@ use lifeboat_core::evidence::{Evidence, StopSignal};
 use lifeboat_core::ids::ProcessKey;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::limits::ProcessLimits;
+
 /// How a process plane is set up.
 #[derive(Clone, Debug)]
 pub struct PlaneOptions {
@@ -53,7 +55,9 @@ pub struct SpawnSpec {
     pub worker_name: String,
     /// The program and its arguments; must not be empty. A program without a slash is looked up in `PATH`.
     pub command: Vec<OsString>,
-    /// Variables added to (or replacing those of) the broker's environment. The plane's own win over them.
+    /// The variables of the broker's environment that it gets; `None` is all but those that are the broker's alone.
+    pub inherit_env: Option<Vec<OsString>>,
+    /// Variables added to (or replacing those of) what it inherits. The plane's own win over them.
     pub env: Vec<(OsString, OsString)>,
     /// Where the process starts; the broker's own directory where `None`.
     pub current_dir: Option<PathBuf>,
@@ -69,14 +73,8 @@ pub struct SpawnSpec {
     pub output_burst: u32,
     /// How many lines a second may be handed out on top of that. Default: 20.
     pub output_rate: u32,
-    /// Leave core dumps possible (up to the hard limit). Default: off, because the kernel keeps a dying process
-    /// and its socket alive for about a second per GB dumped. Off sets `RLIMIT_CORE`, soft and hard, to 1, which
-    /// stops dumps to files and to pipes (0 would stop only files, core(5)); a hard limit that is 0 already stays.
-    pub core_dumps: bool,
-    /// The soft limit on open files (`RLIMIT_NOFILE`) to start with, at most the hard one, which stays. Programs
-    /// that use `select` or close every descriptor break under a high one. Default: `None`, which leaves the
-    /// broker's.
-    pub open_files: Option<u64>,
+    /// What the kernel bounds.
+    pub limits: ProcessLimits,
     /// `SO_SNDBUF` of both ends of the socket, in bytes (the kernel doubles and caps it); 0 keeps its default.
     pub send_buffer: usize,
 }
@@ -86,6 +84,7 @@ impl Default for SpawnSpec {
         Self {
             worker_name: String::new(),
             command: Vec::new(),
+            inherit_env: None,
             env: Vec::new(),
             current_dir: None,
             memory_limit: None,
@@ -93,8 +92,7 @@ impl Default for SpawnSpec {
             log_output: true,
             output_burst: 100,
             output_rate: 20,
-            core_dumps: false,
-            open_files: None,
+            limits: ProcessLimits::default(),
             send_buffer: 0,
         }
     }

@@ -261,6 +261,7 @@ impl Plane {
             output,
             memory_limit: spec.memory_limit,
             memory_high: spec.memory_high,
+            cpu_limit: spec.limits.cpu_at_most(),
             resident: Cell::new(0),
             seen_peak: Cell::new(0),
             memory_told: Cell::new(false),

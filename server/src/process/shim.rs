@@ -1,7 +1,7 @@
 //! The shim: the same binary, started in place of the worker, sets up its own process and becomes the worker.
 //!
 //! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, socket to
-//! its number, stdin, session, core limit, directory, signals, descriptors, limit on open files, exec. It is
+//! its number, stdin, session, limits, directory, signals, descriptors, exec. It is
 //! single-threaded, must never return to its caller and must never print when it succeeds.
 
 use std::convert::Infallible;
@@ -12,8 +12,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 
+use super::limits::ProcessLimits;
 use super::sys;
 
 /// The first argument by which a program knows that it is to be the shim.
@@ -50,10 +52,8 @@ pub fn run_shim(args: impl IntoIterator<Item = OsString>) -> ! {
 pub(super) struct ShimCall {
     /// Who must still be the parent once the parent-death signal is set.
     pub(super) parent: Pid,
-    /// Leave core dumps possible.
-    pub(super) core_dumps: bool,
-    /// The soft limit on open files to set; the inherited one stays where `None`.
-    pub(super) open_files: Option<u64>,
+    /// What the kernel is to bound.
+    pub(super) limits: ProcessLimits,
     /// Where to start.
     pub(super) current_dir: Option<PathBuf>,
     /// The worker's program.
@@ -65,14 +65,13 @@ pub(super) struct ShimCall {
 impl ShimCall {
     /// The arguments that follow [`SHIM_ARG`].
     pub(super) fn to_args(&self) -> Vec<OsString> {
-        let mut args = vec![
-            OsString::from(self.parent.as_raw_pid().to_string()),
-            OsString::from(if self.core_dumps { "core" } else { "no-core" }),
-            OsString::from(self.open_files.map(|limit| limit.to_string()).unwrap_or_default()),
+        let mut args = vec![OsString::from(self.parent.as_raw_pid().to_string())];
+        args.extend(self.limits.to_words());
+        args.extend([
             self.current_dir.clone().unwrap_or_default().into_os_string(),
             OsString::from("--"),
             self.program.clone(),
-        ];
+        ]);
         args.extend(self.args.iter().cloned());
         args
     }
@@ -81,23 +80,14 @@ impl ShimCall {
         let mut args = args.into_iter();
         let parent = args.next().as_deref().and_then(OsStr::to_str).and_then(|text| text.parse().ok());
         let parent = parent.and_then(Pid::from_raw).ok_or(ShimError::BadCall)?;
-        let core_dumps = match args.next().as_deref().and_then(OsStr::to_str) {
-            Some("core") => true,
-            Some("no-core") => false,
-            Some(_) | None => return Err(ShimError::BadCall),
-        };
-        let open_files = match args.next().as_deref().and_then(OsStr::to_str) {
-            Some("") => None,
-            Some(limit) => Some(limit.parse().map_err(|_| ShimError::BadCall)?),
-            None => return Err(ShimError::BadCall),
-        };
+        let limits = ProcessLimits::from_words(&mut args).ok_or(ShimError::BadCall)?;
         let current_dir = args.next().ok_or(ShimError::BadCall)?;
         let current_dir = (!current_dir.is_empty()).then(|| PathBuf::from(current_dir));
         if args.next().as_deref() != Some(OsStr::new("--")) {
             return Err(ShimError::BadCall);
         }
         let program = args.next().ok_or(ShimError::BadCall)?;
-        Ok(Self { parent, core_dumps, open_files, current_dir, program, args: args.collect() })
+        Ok(Self { parent, limits, current_dir, program, args: args.collect() })
     }
 
     /// Sets the process up and replaces it by the worker; returns only when a step failed.
@@ -105,7 +95,8 @@ impl ShimCall {
         die_with_parent(self.parent)?;
         place_descriptors().map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
         rustix::process::setsid().map_err(|errno| ShimError::step("start a session", errno.into()))?;
-        limit_core(self.core_dumps).map_err(|source| ShimError::step("set the core limit", source))?;
+        let limited = |(step, errno): (_, Errno)| ShimError::step(step, errno.into());
+        self.limits.apply().map_err(limited)?;
         if let Some(dir) = &self.current_dir {
             std::env::set_current_dir(dir)
                 .map_err(|source| ShimError::Directory { dir: dir.clone(), source })?;
@@ -113,11 +104,7 @@ impl ShimCall {
         sys::reset_signals().map_err(|source| ShimError::step("reset its signals", source))?;
         sys::close_on_exec_from(WORKER_SOCKET_FD + 1)
             .map_err(|source| ShimError::step("close foreign descriptors", source))?;
-        // Last, so that a low limit hinders no step before it.
-        if let Some(limit) = self.open_files {
-            limit_open_files(limit)
-                .map_err(|source| ShimError::step("set the limit on open files", source))?;
-        }
+        self.limits.apply_to_open_files().map_err(limited)?;
         let source = Command::new(&self.program).args(&self.args).exec();
         Err(ShimError::from_exec(self.program, source))
     }
@@ -136,21 +123,6 @@ fn place_descriptors() -> io::Result<()> {
     sys::copy_descriptor(0, WORKER_SOCKET_FD)?;
     let null = std::fs::File::open("/dev/null")?;
     sys::copy_descriptor(null.as_raw_fd(), 0)
-}
-
-/// Without core dumps the limit is 1, not 0: where `core_pattern` is a pipe the kernel heeds no limit but that one,
-/// and as a size it is too small for any dump (core(5)). A hard limit of 0 cannot be raised and stays.
-fn limit_core(core_dumps: bool) -> io::Result<()> {
-    let hard = rustix::process::getrlimit(Resource::Core).maximum;
-    let limit = if core_dumps || hard == Some(0) { hard } else { Some(1) };
-    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: limit, maximum: limit })?)
-}
-
-/// Sets the soft limit, at most to the hard one, which stays.
-fn limit_open_files(limit: u64) -> io::Result<()> {
-    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let current = Some(maximum.map_or(limit, |maximum| limit.min(maximum)));
-    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current, maximum })?)
 }
 
 /// Why the shim could not become the worker.
@@ -206,15 +178,14 @@ mod tests {
     fn the_call_survives_its_argument_list() {
         let call = ShimCall {
             parent: Pid::from_raw(4711).expect("not zero"),
-            core_dumps: true,
-            open_files: Some(1024),
+            limits: ProcessLimits { open_files: Some(1024), ..ProcessLimits::default() },
             current_dir: Some(PathBuf::from("/tmp/a b")),
             program: OsString::from("prog"),
             args: vec![OsString::from("--"), OsString::new(), OsString::from("-x")],
         };
         assert_eq!(ShimCall::parse(call.to_args()).expect("own words"), call);
         let plain =
-            ShimCall { core_dumps: false, open_files: None, current_dir: None, args: Vec::new(), ..call };
+            ShimCall { limits: ProcessLimits::default(), current_dir: None, args: Vec::new(), ..call };
         assert_eq!(ShimCall::parse(plain.to_args()).expect("own words"), plain);
     }
 
@@ -223,11 +194,9 @@ mod tests {
         for args in [
             &[][..],
             &["x"],
-            &["1", "maybe", "", "", "--", "p"],
-            &["1", "core", "many", "", "--", "p"],
-            &["1", "core", "-1", "", "--", "p"],
-            &["1", "core", "", "", "p"],
-            &["1", "core", "", "", "--"],
+            &["1", "", "", "", "", "", "many", "", "--", "p"],
+            &["1", "", "", "", "", "", "0", "", "p"],
+            &["1", "", "", "", "", "", "0", "", "--"],
         ] {
             let parsed = ShimCall::parse(args.iter().map(OsString::from));
             assert!(matches!(parsed, Err(ShimError::BadCall)), "{args:?}");

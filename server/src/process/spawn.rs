@@ -41,6 +41,18 @@ fn not_for_workers() -> impl Iterator<Item = OsString> {
     NOT_FOR_WORKERS.into_iter().map(OsString::from).chain(configuration)
 }
 
+/// Gives a process what it is to have of the broker's environment.
+fn inherit(command: &mut Command, names: Option<&[OsString]>) {
+    if let Some(names) = names {
+        command.env_clear();
+        let known = names.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(known);
+    }
+    for name in not_for_workers() {
+        command.env_remove(name);
+    }
+}
+
 /// A process that was started.
 #[derive(Debug)]
 pub(super) struct Started {
@@ -95,13 +107,13 @@ pub(super) fn start(
 
     let call = ShimCall {
         parent: rustix::process::getpid(),
-        core_dumps: spec.core_dumps,
-        open_files: spec.open_files,
+        limits: spec.limits.clone(),
         current_dir: spec.current_dir.clone(),
         program: program.clone(),
         args: args.to_vec(),
     };
     let mut command = Command::new(shim);
+    inherit(&mut command, spec.inherit_env.as_deref());
     command
         .arg0("lifeboat")
         .arg(SHIM_ARG)
@@ -114,9 +126,6 @@ pub(super) fn start(
         .stdin(Stdio::from(worker_socket))
         .stdout(Stdio::from(worker_stdout))
         .stderr(Stdio::from(worker_stderr));
-    for name in not_for_workers() {
-        command.env_remove(name);
-    }
     let child = command.spawn().map_err(|source| SpawnError::Spawn { shim: shim.to_owned(), source })?;
     // Closes the broker's copies of the worker's ends: while they are open there is no end of file.
     drop(command);

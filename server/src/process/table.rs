@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use lifeboat_core::ids::ProcessKey;
 use rustix::process::Pid;
@@ -38,6 +39,8 @@ pub(super) struct Process {
     pub(super) memory_limit: Option<u64>,
     /// The soft limit.
     pub(super) memory_high: Option<u64>,
+    /// The CPU time at which the kernel kills it.
+    pub(super) cpu_limit: Option<Duration>,
     /// Its memory when it was last looked at, in bytes.
     pub(super) resident: Cell<u64>,
     /// The largest memory seen while it lived, in bytes.

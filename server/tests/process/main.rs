@@ -7,6 +7,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "to a test, every other variant is a failure")]
 
 mod alone;
+mod bounds;
 mod deaths;
 mod exits;
 mod flood;

@@ -1,6 +1,7 @@
 //! What a worker finds when it starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd;
@@ -8,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
-use rustix::process::Resource;
 
 use super::alone::{command, is_alone, runs_as};
-use super::rig::{Rig, Worker, lives, program, python, sh, wait_at_most, wait_until};
+use super::rig::{Rig, Worker, lives, program, sh, wait_at_most, wait_until};
 
 /// A process whose state is only what it was given.
-fn plain(rig: &mut Rig) -> Worker {
+pub(super) fn plain(rig: &mut Rig) -> Worker {
     let worker = rig.spawn(program(&["sleep", "1000"]));
     worker.wait_until_it_is("sleep");
     worker
@@ -99,41 +99,24 @@ fn it_leads_a_session_and_knows_its_name() {
     assert_eq!(found, dir.path().canonicalize().expect("there"));
 }
 
-/// The soft and the hard limit of that name.
-fn limits(worker: &Worker, name: &str) -> (String, String) {
-    let text = fs::read_to_string(worker.proc("limits")).expect("a living worker");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("always there");
-    let mut columns = line.split_ascii_whitespace().map(String::from);
-    (columns.next().expect("a soft limit"), columns.next().expect("a hard limit"))
-}
-
 #[test]
-fn it_dumps_no_core_to_a_file_or_a_pipe() {
-    let mut rig = Rig::new();
-    let worker = plain(&mut rig);
-    let hard = rustix::process::getrlimit(Resource::Core).maximum;
-    let expected = if hard == Some(0) { "0" } else { "1" };
-    assert_eq!(limits(&worker, "Max core file size"), (expected.into(), expected.into()));
-}
-
-#[test]
-fn its_limit_on_open_files_is_the_one_asked_for() {
-    let mut rig = Rig::new();
-    let own = rustix::process::getrlimit(Resource::Nofile);
-    let text = |limit: Option<u64>| limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string());
-    let hard = text(own.maximum);
-    let below = own.current.map_or(500, |current| current - 1);
-    for (asked, soft) in [
-        (None, text(own.current)),
-        (Some(below), below.to_string()),
-        // More than is allowed is as much as is allowed.
-        (Some(u64::MAX - 1), text(own.maximum.or(Some(u64::MAX - 1)))),
-    ] {
+fn it_inherits_the_variables_that_it_is_to_have() {
+    let test = "starts::it_inherits_the_variables_that_it_is_to_have";
+    if is_alone(test, &["env", "NEEDED=yes", "SECRET=no", "LISTEN_FDNAMES=a"]) {
+        let mut rig = Rig::new();
         let mut spec = program(&["sleep", "1000"]);
-        spec.open_files = asked;
+        spec.inherit_env = Some(["PATH", "NEEDED", "NOT_THERE", "LISTEN_FDNAMES"].map(OsString::from).into());
+        spec.env = vec![("OWN".into(), "mine".into())];
         let worker = rig.spawn(spec);
         worker.wait_until_it_is("sleep");
-        assert_eq!(limits(&worker, "Max open files"), (soft, hard.clone()), "{asked:?}");
+        let environ = fs::read_to_string(worker.proc("environ")).expect("alive");
+        let mut names: Vec<_> =
+            environ.split_terminator('\0').filter_map(|pair| pair.split_once('=')).collect();
+        names.retain(|(name, _)| !name.starts_with("LIFEBOAT_"));
+        let path = std::env::var("PATH").expect("it is set");
+        let expected = BTreeSet::from([("PATH", path.as_str()), ("NEEDED", "yes"), ("OWN", "mine")]);
+        assert_eq!(BTreeSet::from_iter(names), expected);
+        assert!(environ.contains("LIFEBOAT_BROKER="), "it is found by that when it must be ended");
     }
 }
 
@@ -252,16 +235,4 @@ fn a_start_still_waiting_its_turn_obeys_orders() {
             other => panic!("{other:?}"),
         }
     }
-}
-
-#[test]
-fn core_dumps_are_possible_when_asked_for() {
-    let mut rig = Rig::new();
-    let mut spec = python(
-        "import resource; print(resource.getrlimit(resource.RLIMIT_CORE), file=open('/dev/stderr', 'w'))",
-    );
-    spec.core_dumps = true;
-    let limit = rustix::process::getrlimit(Resource::Core).maximum;
-    let expected = limit.map_or_else(|| String::from("(-1, -1)\n"), |limit| format!("({limit}, {limit})\n"));
-    assert_eq!(rig.evidence_of(spec).stderr_tail, expected);
 }

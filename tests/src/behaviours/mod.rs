@@ -23,6 +23,7 @@ mod fail;
 mod fail_start;
 mod flood;
 mod garbage;
+mod grow;
 mod half_answer;
 mod hang;
 mod ignore_sigterm;
@@ -125,6 +126,7 @@ fn commit(deed: &Deed) {
             commit(then);
         }
         Deed::Allocation => allocation::commit(),
+        Deed::Grow => grow::commit(),
         Deed::LitterUndead(then) => {
             litter::commit_undead();
             commit(then);

@@ -155,6 +155,7 @@ impl Link {
             | Deed::LitterUndead(_)
             | Deed::Regroup(_)
             | Deed::Allocation
+            | Deed::Grow
             | Deed::Memory
             | Deed::When(..)
             | Deed::Keep(_)

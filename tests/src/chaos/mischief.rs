@@ -146,6 +146,7 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         Deed::Signal(9) | Deed::HalfAnswer(_) => &["killed_from_outside"],
         Deed::Signal(_) => &["stopped_from_outside"],
         Deed::Memory => &["memory_limit", "oom"],
+        Deed::Grow => &["file_size_limit"],
         Deed::Garbage | Deed::Oversized | Deed::AnswerStranger => &["protocol_violation"],
         Deed::CloseAndLive | Deed::ShutWrite(_) => &["connection_closed"],
         Deed::ShutRead(_) => &["connection_error"],

@@ -85,10 +85,11 @@ proptest! {
         wait in waits(),
         exiting_before_kill: bool,
         oom in ooms(),
+        cpu_used_up: bool,
     ) {
         let connection = connection.as_ref();
         let slots_failed = slots_failed.as_deref();
-        let case = Case { ready, intent, connection, slots_failed, wait, exiting_before_kill, oom };
+        let case = Case { ready, intent, connection, slots_failed, wait, exiting_before_kill, oom, cpu_used_up };
         let verdict = judge(&case);
         prop_assert_eq!(&verdict, &judge(&case), "deterministic");
         let what = intent.map(|intent| intent.what);
@@ -104,6 +105,8 @@ proptest! {
                     !matches!(reason, CrashReason::Oom) || matches!(oom, OomEvidence::SharedCounterRose | OomEvidence::OwnCounterRose),
                     "oom needs a counter"
                 );
+                let ran_out = matches!(wait, WaitStatus::Signaled { signal: 24, .. }) || cpu_used_up;
+                prop_assert!(!matches!(reason, CrashReason::CpuLimit) || ran_out, "cpu_limit needs a limit");
                 let told_elsewhere = matches!(reason.label(), "spawn_failed" | "slot_panicked");
                 prop_assert!(!told_elsewhere, "not judged here");
             }
@@ -111,7 +114,10 @@ proptest! {
         let foreign = matches!(wait, WaitStatus::Signaled { signal: 9, .. }) && exiting_before_kill;
         if foreign && ready && slots_failed.is_none() && !matches!(connection, Some(ConnectionEnd::Violation(_))) {
             let found = judge(&case).end;
-            let told = matches!(found, End::Crash(CrashReason::Oom | CrashReason::KilledFromOutside));
+            let told = matches!(
+                found,
+                End::Crash(CrashReason::Oom | CrashReason::KilledFromOutside | CrashReason::CpuLimit)
+            );
             prop_assert!(told, "a SIGKILL that came before ours is not ours: {:?}", found);
         }
         if wait == WaitStatus::Unknown && slots_failed.is_none() {

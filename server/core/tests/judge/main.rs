@@ -18,6 +18,7 @@ const READY: Case<'static> = Case {
     wait: WaitStatus::Unknown,
     exiting_before_kill: false,
     oom: OomEvidence::NotSeen,
+    cpu_used_up: false,
 };
 const UNREADY: Case<'static> = Case { ready: false, ..READY };
 

@@ -241,6 +241,31 @@ fn rows_6_to_8_unprovoked() {
     check(&[
         ("own counter", oom(OomEvidence::OwnCounterRose), crash(CrashReason::Oom, Proven)),
         ("shared counter", oom(OomEvidence::SharedCounterRose), crash(CrashReason::Oom, Inferred)),
+        (
+            "its own counter beats its CPU time",
+            Case { cpu_used_up: true, ..oom(OomEvidence::OwnCounterRose) },
+            crash(CrashReason::Oom, Proven),
+        ),
+        (
+            "its CPU time beats a counter of others",
+            Case { cpu_used_up: true, ..oom(OomEvidence::SharedCounterRose) },
+            crash(CrashReason::CpuLimit, Inferred),
+        ),
+        (
+            "its CPU time",
+            Case { cpu_used_up: true, ..oom(OomEvidence::NotSeen) },
+            crash(CrashReason::CpuLimit, Inferred),
+        ),
+        (
+            "its CPU time says nothing about an exit",
+            Case { wait: code(3), cpu_used_up: true, ..READY },
+            crash(CrashReason::Exit { code: 3 }, Proven),
+        ),
+        (
+            "nor about our own kill",
+            Case { wait: sig(9), intent: decided(DEADLINE, KILL), cpu_used_up: true, ..READY },
+            crash(CrashReason::Killed(KillReason::Deadline), Proven),
+        ),
         ("no counter rose", oom(OomEvidence::NotSeen), outside(Proven)),
         ("nobody watched", oom(OomEvidence::NotWatched), outside(Inferred)),
         ("SIGTERM", Case { wait: sig(15), ..READY }, stopped(15)),

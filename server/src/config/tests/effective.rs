@@ -78,6 +78,10 @@ fn every_key_of_a_pool_is_told_with_its_place() {
         ("unhealthy_after", "3 (default)"),
         ("disable_unhealthy", "false (default)"),
         ("limits.processes", "\"unlimited\" (default)"),
+        ("limits.open_files", "\"unlimited\" (default)"),
+        ("limits.core_size", "\"none\" (default)"),
+        ("limits.nice", "0 (default)"),
+        ("inherit_env", "\"all\" (default)"),
     ] {
         assert_eq!(told(&config, &format!("pools.p.{key}")), expected, "{key}");
     }

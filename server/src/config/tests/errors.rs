@@ -143,6 +143,18 @@ fn values_that_mean_nothing() {
         "3:15 `pools.p.current_dir` must be an absolute path (it begins with `/`), not \"here\"",
     );
     one(
+        &pool("inherit_env = \"none\""),
+        "3:15 `pools.p.inherit_env` must be a list of names of variables, or \"all\", not \"none\"",
+    );
+    one(
+        &pool("inherit_env = [\"PATH\", \"A=b\"]"),
+        "3:24 `pools.p.inherit_env` must be the name of a variable, not \"A=b\"",
+    );
+    one(
+        &pool("limits = { core_size = \"all\" }"),
+        "3:24 `pools.p.limits.core_size` must be a size such as \"16MiB\", or \"unlimited\", or \"none\", not \"all\"",
+    );
+    one(
         &method("deadline = \"unlimited\""),
         "4:12 `pools.p.methods.m.deadline` must be a duration such as \"10s\", not \"unlimited\"",
     );
@@ -184,6 +196,9 @@ fn zero_is_not_unlimited() {
     one(&pool("start_timeout = \"0s\""), "3:17 `pools.p.start_timeout` must not be 0");
     one(&pool("queue = { max_requests = 0 }"), "3:26 `pools.p.queue.max_requests` must not be 0");
     one(&pool("limits = { memory = \"0B\" }"), "3:21 `pools.p.limits.memory` must not be 0");
+    one(&pool("limits = { open_files = 0 }"), "3:25 `pools.p.limits.open_files` must not be 0");
+    one(&pool("limits = { cpu_time = \"0s\" }"), "3:23 `pools.p.limits.cpu_time` must not be 0");
+    one(&pool("limits = { core_size = \"0B\" }"), "3:24 `pools.p.limits.core_size` must not be 0");
     assert_eq!(
         help(&pool("limits = { memory = \"0B\" }")),
         "write \"unlimited\" for no limit, or at least \"1MiB\""

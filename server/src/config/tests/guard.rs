@@ -149,7 +149,7 @@ fn exactly_what_is_not_yet_is_documented_as_not_yet() {
     let documented: BTreeSet<_> =
         rows().filter(|cells| cells[3].contains("**Not yet")).map(|cells| spelled(cells[0], "")).collect();
     let written = "[pools.p]\ncommand = [\"true\"]\nworkers = { min = 1, max = 2 }\nslots = 2\n\
-        heartbeat = { interval = \"1s\" }\nlimits = { memory = \"1GiB\", processes = 9 }\n\
+        heartbeat = { interval = \"1s\" }\nlimits = { memory = \"1GiB\", processes = 9, open_files = 64, cpu_time = \"1m\", file_size = \"1GiB\", core_size = \"1GiB\", nice = 1 }\ninherit_env = [\"PATH\"]\n\
         unhealthy_after = 2\nunhealthy_on_failed = true\ndisable_unhealthy = true\n\
         restart = { max_restarts = 9, window = \"2m\" }\noutput = { log = false, burst = 9, per_second = 9 }\n\
         recycle = { requests = 9, age = \"2h\", idle = \"1h\", memory = \"1MiB\" }\n[pools.p.methods.m]\n\

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lifeboat_core::settings::{MethodSettings, OnBusy, PoolSettings};
 
-use super::super::{WorkerCommand, WorkerOutput};
+use super::super::{WorkerCommand, WorkerLimits, WorkerOutput};
 use super::parse;
 
 /// What comes of a pool with these lines and of its only method with those.
@@ -63,6 +63,32 @@ fn what_replaces_a_healthy_process() {
 
     let (_, _, command) = read("recycle = { memory = \"1GiB\" }", "");
     assert_eq!((command.memory_limit, command.memory_high), (None, Some(1 << 30)));
+}
+
+#[test]
+fn what_the_kernel_bounds() {
+    let limits = |lines: &str| read(&format!("limits = {{ {lines} }}"), "").2.limits;
+    assert_eq!(limits(""), WorkerLimits::default());
+    let all = "open_files = 64, cpu_time = \"1m\", file_size = \"1GiB\", core_size = \"4KiB\", nice = 19";
+    let expected = WorkerLimits {
+        open_files: Some(64),
+        cpu_time: Some(secs(60)),
+        file_size: Some(1 << 30),
+        core_size: Some(4096),
+        nice: 19,
+    };
+    assert_eq!(limits(all), expected);
+    assert_eq!(limits("core_size = \"unlimited\"").core_size, None);
+    assert_eq!(limits("core_size = \"none\", open_files = \"unlimited\""), WorkerLimits::default());
+}
+
+#[test]
+fn what_is_inherited() {
+    assert_eq!(read("", "").2.inherit_env, None);
+    assert_eq!(read("inherit_env = \"all\"", "").2.inherit_env, None);
+    assert_eq!(read("inherit_env = []", "").2.inherit_env, Some(Vec::new()));
+    let names = read("inherit_env = [\"PATH\", \"LANG\"]", "").2.inherit_env.unwrap();
+    assert_eq!(names, ["PATH", "LANG"]);
 }
 
 #[test]
