@@ -42,6 +42,7 @@ mod sweep;
 mod sys;
 mod table;
 mod tail;
+mod warden;
 
 pub use host::become_subreaper_and_reset_sigchld;
 pub use limits::ProcessLimits;

@@ -217,6 +217,12 @@ pub enum PlaneError {
     /// The thread's event loop could not be created.
     #[error("cannot create the process plane's event loop: {0}; raise the limit on open files (ulimit -n)")]
     EventLoop(#[source] std::io::Error),
+    /// The helper process that outlives the broker could not be started.
+    #[error(
+        "cannot start the warden, the process that ends worker trees if the broker is killed: {0}; raise the limits on \
+             processes (ulimit -u) and open files (ulimit -n)"
+    )]
+    Warden(#[source] std::io::Error),
     /// `/proc` cannot be read, without which process trees can neither be found nor killed.
     #[error("cannot read /proc: {0}; mount it (mount -t proc proc /proc)")]
     NoProc(#[source] std::io::Error),

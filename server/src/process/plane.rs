@@ -24,6 +24,7 @@ use super::share::Share;
 use super::spawn::{self, Started};
 use super::sweep::{Round, Sweeper};
 use super::table::{BrokerMark, Process, Table};
+use super::warden::Warden;
 use super::{collect, exiting, host, memory, proc_fs, signal};
 
 /// How often orphans of living workers and the out-of-memory counters are looked at.
@@ -98,6 +99,7 @@ impl ProcessPlane {
 pub(super) struct Plane {
     options: PlaneOptions,
     pub(super) mark: BrokerMark,
+    warden: RefCell<Warden>,
     pub(super) adopts_orphans: bool,
     pub(super) table: RefCell<Table>,
     sweeper: RefCell<Sweeper>,
@@ -118,11 +120,13 @@ fn live(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let prepared = runtime.map_err(PlaneError::EventLoop).and_then(|runtime| {
-        let sweeper = Sweeper::new(options.owns_all_children).map_err(PlaneError::NoProc)?;
-        Ok((runtime, sweeper))
+        let mark = BrokerMark::new();
+        let warden = Warden::start(&options.shim, &mark).map_err(PlaneError::Warden)?;
+        let sweeper = Sweeper::new(options.owns_all_children, warden.pid()).map_err(PlaneError::NoProc)?;
+        Ok((runtime, mark, warden, sweeper))
     });
     // The receiver waits inside `start`, so sending cannot fail.
-    let (runtime, sweeper) = match prepared {
+    let (runtime, mark, warden, sweeper) = match prepared {
         Ok(prepared) => {
             let _ = ready.send(Ok(()));
             prepared
@@ -134,7 +138,8 @@ fn live(
     };
     let plane = Rc::new(Plane {
         options,
-        mark: BrokerMark::new(),
+        mark,
+        warden: RefCell::new(warden),
         adopts_orphans: host::adopts_orphans(),
         table: RefCell::default(),
         sweeper: RefCell::new(sweeper),
@@ -275,6 +280,7 @@ impl Plane {
             forgotten: Cell::new(false),
             descendants_killed: Cell::new(0),
         });
+        self.warden.borrow().there_is(leader);
         self.table.borrow_mut().insert(process);
         if spec.memory_limit.is_some() && !self.sampling.replace(true) {
             tokio::task::spawn_local(memory::sample(Rc::clone(self)));
@@ -308,6 +314,7 @@ impl Plane {
 
     /// Takes a process whose leader is reaped off the table.
     pub(super) fn release(&self, process: &Process) {
+        self.warden.borrow().is_gone(process.pid);
         self.table.borrow_mut().remove(process);
         self.show_memory();
         self.collected.notify_one();
@@ -324,6 +331,22 @@ impl Plane {
         self.collected.notify_one();
     }
 
+    /// Replaces a warden that is gone: without it the broker's own death would leave something behind.
+    fn keep_warden(&self) {
+        if self.warden.borrow_mut().is_there() {
+            return;
+        }
+        match Warden::start(&self.options.shim, &self.mark) {
+            Ok(warden) => {
+                tracing::warn!("the warden was gone; there is another one");
+                self.sweeper.borrow_mut().warden_is(warden.pid());
+                self.table.borrow().iter().for_each(|process| warden.there_is(process.pid));
+                *self.warden.borrow_mut() = warden;
+            }
+            Err(error) => tracing::warn!(%error, "the warden is gone, and another one cannot be started"),
+        }
+    }
+
     /// Orphans of living workers, leaders that could not be reaped, leaks, out-of-memory counters.
     async fn keep_up(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
@@ -331,6 +354,7 @@ impl Plane {
         let mut count: u32 = 0;
         loop {
             ticks.tick().await;
+            self.keep_warden();
             if !self.table.borrow().is_empty() || self.sweeper.borrow().has_work() {
                 collect::reap_withheld(&self);
                 self.sweep(None);

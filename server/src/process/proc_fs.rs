@@ -113,9 +113,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 /// The environment that a process was started with; `None` for a zombie, one that is just being started or one
-/// that may not be looked at.
+/// that may not be looked at. Where the main thread is dead and others live, they show it.
 pub(super) fn environ(pid: Pid) -> Option<Vec<u8>> {
-    let file = fs::File::open(format!("/proc/{}/environ", pid.as_raw_pid())).ok()?;
+    let number = pid.as_raw_pid();
+    read_environ(&format!("/proc/{number}/environ")).or_else(|| {
+        let mut others = threads(pid).ok()?.filter(|thread| *thread != pid);
+        others
+            .find_map(|thread| read_environ(&format!("/proc/{number}/task/{}/environ", thread.as_raw_pid())))
+    })
+}
+
+fn read_environ(path: &str) -> Option<Vec<u8>> {
+    let file = fs::File::open(path).ok()?;
     let mut environ = Vec::new();
     file.take(ENVIRON_LIMIT).read_to_end(&mut environ).ok()?;
     (!environ.is_empty()).then_some(environ)

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal};
 
 use super::limits::ProcessLimits;
 use super::sys;
+use super::warden::{self, WARDEN_WORD};
 
 /// The first argument by which a program knows that it is to be the shim.
 pub const SHIM_ARG: &str = "__shim";
@@ -38,6 +39,13 @@ pub const EXIT_NOT_FOUND: i32 = 127;
 /// Must be called first thing in `main`, before any other thread exists. When a step fails, prints one line to
 /// stderr and exits with one of the `EXIT_` codes.
 pub fn run_shim(args: impl IntoIterator<Item = OsString>) -> ! {
+    let mut args = args.into_iter().peekable();
+    if args.next_if(|word| word == WARDEN_WORD).is_some() {
+        match warden::run(args) {
+            Ok(never) => match never {},
+            Err(_) => std::process::exit(EXIT_SHIM_FAILED),
+        }
+    }
     let error = match ShimCall::parse(args).and_then(ShimCall::become_worker) {
         Ok(never) => match never {},
         Err(error) => error,

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::proc_fs;
+use super::proc_fs::{self, Stat};
 use super::table::{BrokerMark, Mark, Marking, Process};
 
 /// How long processes are looked at before other work gets its turn. One process takes some 50 µs, one with the
@@ -73,34 +73,51 @@ pub(super) async fn kill_marked(
     let Ok(pids) = proc_fs::all_pids() else { return };
     let own = rustix::process::getpid();
     let leader = leader.map(Pid::as_raw_pid);
-    let is_wanted = |pid| {
-        let Some(stat) = proc_fs::stat(pid) else { return false };
-        if stat.zombie {
-            return false;
-        }
-        // Asked before the mark, which a process that is just dying no longer shows.
-        let in_session = leader.is_some_and(|leader| stat.session == leader || stat.group == leader);
-        in_session
-            || match broker.read(pid) {
-                Marking::Ours(mark) => wanted(&mark),
-                Marking::NotOurs | Marking::Unreadable => false,
-            }
-    };
+    let in_session =
+        |stat: &Stat| leader.is_some_and(|leader| stat.session == leader || stat.group == leader);
+    let is_wanted = |pid| is_of(broker, pid, in_session, &wanted);
     let mut step = Instant::now();
     for pid in pids {
         if step.elapsed() >= SEARCH_STEP {
             tokio::task::yield_now().await;
             step = Instant::now();
         }
-        if pid == own || !is_wanted(pid) {
-            continue;
-        }
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        // Looked at again: now the pidfd holds the process that was looked at, or one that is dead.
-        if is_wanted(pid) && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+        if pid != own
+            && let Some(pidfd) = kill_if(pid, is_wanted)
+        {
             killed.insert(pid, pidfd);
         }
     }
+}
+
+/// Whether a process lives and carries a mark that `wanted` accepts, or is of a session or group that is accepted.
+pub(super) fn is_of(
+    broker: &BrokerMark,
+    pid: Pid,
+    in_session: impl Fn(&Stat) -> bool,
+    wanted: impl Fn(&Mark) -> bool,
+) -> bool {
+    let Some(stat) = proc_fs::stat(pid) else { return false };
+    if stat.zombie && stat.threads <= 1 {
+        return false;
+    }
+    // Asked before the mark, which a process that is just dying no longer shows.
+    in_session(&stat)
+        || match broker.read(pid) {
+            Marking::Ours(mark) => wanted(&mark),
+            Marking::NotOurs | Marking::Unreadable => false,
+        }
+}
+
+/// SIGKILL to a process, if it is the one that is wanted; gives its pidfd.
+pub(super) fn kill_if(pid: Pid, is_wanted: impl Fn(Pid) -> bool) -> Option<OwnedFd> {
+    if !is_wanted(pid) {
+        return None;
+    }
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Looked at again: now the pidfd holds the process that was looked at, or one that is dead.
+    let killed = is_wanted(pid) && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok();
+    killed.then_some(pidfd)
 }
 
 /// Whether the process behind a pidfd has exited.

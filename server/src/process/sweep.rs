@@ -28,6 +28,7 @@ pub(super) struct Sweeper {
     killed_groups: HashMap<i32, ProcessKey>,
     /// Children that were there before the plane.
     foreign: HashSet<Pid>,
+    warden: Pid,
     owns_all_children: bool,
     /// Every orphan must descend from a worker, mark or none.
     kills_unmarked: bool,
@@ -77,20 +78,26 @@ impl Round {
 }
 
 impl Sweeper {
-    /// Children that there are already are never killed.
-    pub(super) fn new(owns_all_children: bool) -> std::io::Result<Self> {
+    /// Children that there are already are never killed. The warden is nobody's orphan.
+    pub(super) fn new(owns_all_children: bool, warden: Pid) -> std::io::Result<Self> {
         let mut children = Vec::new();
         proc_fs::own_children(&mut children)?;
-        let foreign = children.iter().copied().collect();
+        let foreign = children.iter().copied().filter(|pid| *pid != warden).collect();
         Ok(Self {
             orphans: HashMap::new(),
             killed_groups: HashMap::new(),
             foreign,
+            warden,
             owns_all_children,
             // To process 1 comes every orphan of its namespace: that of a `docker exec` is no worker's.
             kills_unmarked: owns_all_children && !rustix::process::getpid().is_init(),
             children,
         })
+    }
+
+    /// The warden is another process from now on.
+    pub(super) const fn warden_is(&mut self, warden: Pid) {
+        self.warden = warden;
     }
 
     /// Whether a round may find something although no process lives.
@@ -120,7 +127,7 @@ impl Sweeper {
         let mut round = Round::default();
         let now = Instant::now();
         for &pid in &children {
-            if table.by_pid(pid.as_raw_pid()).is_some() {
+            if table.by_pid(pid.as_raw_pid()).is_some() || pid == self.warden {
                 continue;
             }
             if self.foreign.contains(&pid) {

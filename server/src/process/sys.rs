@@ -161,14 +161,44 @@ pub(super) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     if result == 0 {
         return Ok(());
     }
-    // Kernels before 5.11, or a sandbox that does not know the call.
+    for fd in open_descriptors_from(first)? {
+        // SAFETY: fcntl with F_SETFD takes plain numbers; an fd closed meanwhile only makes it fail.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on.
+pub(super) fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: close_range takes plain numbers and touches no memory. The warden alone calls this, before anything else: it is
+    // single-threaded and owns no object with a descriptor but the standard ones.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if result == 0 {
+        return Ok(());
+    }
+    for fd in open_descriptors_from(first)? {
+        // SAFETY: as above; the list is complete and its own descriptor closed.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// For kernels before 5.11, and sandboxes that do not know `close_range`.
+fn open_descriptors_from(first: RawFd) -> io::Result<Vec<RawFd>> {
+    let mut open = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else {
-            continue;
-        };
-        if fd >= first {
-            // SAFETY: fcntl with F_SETFD takes plain numbers; an fd closed meanwhile only makes it fail.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    open.retain(|fd| *fd >= first);
+    Ok(open)
+}
+
+/// Ignores the signals by which people and service managers ask processes to leave.
+pub(super) fn ignore_polite_signals() -> io::Result<()> {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2] {
+        // SAFETY: signal takes plain numbers; SIG_IGN installs no handler that could run.
+        if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
         }
     }
     Ok(())

@@ -141,6 +141,11 @@ impl BrokerMark {
         Self(format!("{}-{random:016x}", std::process::id()))
     }
 
+    /// One that was made elsewhere.
+    pub(super) const fn of(value: String) -> Self {
+        Self(value)
+    }
+
     /// The value of [`BROKER_VARIABLE`].
     pub(super) fn value(&self) -> &str {
         &self.0

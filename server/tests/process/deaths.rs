@@ -6,7 +6,7 @@ use lifeboat::process::Order;
 use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
 
 use super::alone::is_alone;
-use super::rig::{LIMIT, Rig, lives, program, python, sh};
+use super::rig::{LIMIT, Rig, lives, program, python, sh, shim};
 
 const fn exited(code: i32) -> WaitStatus {
     WaitStatus::Exited { code }
@@ -117,10 +117,14 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
-fn a_missing_shim_is_a_failed_spawn() {
-    let mut rig = Rig::with(|options| options.shim = "/no/such/shim".into());
+fn a_shim_that_went_missing_is_a_failed_spawn() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let link = dir.path().join("lifeboat");
+    std::os::unix::fs::symlink(shim(), &link).expect("an empty directory");
+    let mut rig = Rig::with(|options| options.shim = link.clone());
+    drop(dir);
     let error = rig.spawn_error(sh("exit 0"));
-    assert!(error.contains("/no/such/shim") && error.contains("No such file"), "{error}");
+    assert!(error.contains(link.to_str().expect("text")) && error.contains("No such file"), "{error}");
 }
 
 #[test]
