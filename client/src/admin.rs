@@ -263,6 +263,7 @@ impl Admin {
             | Ended::BacklogFull(_)
             | Ended::Connected
             | Ended::TooLarge { .. }
+            | Ended::PoolIgnored { .. }
             | Ended::Draining => unreachable!("no operation ends so"),
         })
     }

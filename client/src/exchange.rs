@@ -107,6 +107,7 @@ impl Exchange {
             | Ended::BacklogFull(_)
             | Ended::TimedOut { .. }
             | Ended::TooLarge { .. }
+            | Ended::PoolIgnored { .. }
             | Ended::Disconnected { .. } => Ok(()),
         }
     }
@@ -217,6 +218,12 @@ impl Exchange {
                 RejectWhy::TooLarge,
                 format!(
                     "a body of {len} bytes is larger than the {limit} that the broker accepts (max_body)"
+                ),
+            ),
+            Ended::PoolIgnored { pool } => rejected(
+                RejectWhy::UnknownMethod,
+                format!(
+                    "only the pool '{pool}' may serve it, and the broker is too old to keep to that; upgrade the broker"
                 ),
             ),
             Ended::Draining => rejected(

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use lifeboat_protocol::{
-    ACCEPTED_FEATURE, DEFAULT_MAX_BODY, FrameLimit, Header, Hello, MessageType, Refused, RefusedCode, Role,
-    VERSIONS, agree_version, decode, decode_body, put_control,
+    ACCEPTED_FEATURE, DEFAULT_MAX_BODY, FrameLimit, Header, Hello, MessageType, POOL_FEATURE, Refused,
+    RefusedCode, Role, VERSIONS, agree_version, decode, decode_body, put_control,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -61,12 +61,14 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<Opened, ConnectError> {
         inbox.set_limit(hello.frame_limit());
     }
     let limit = hello.frame_limit();
+    let pools = hello.has_feature(POOL_FEATURE);
     let service = hello.service.unwrap_or_default();
     let times = Times::new(service.methods);
     let window = Window {
         limit,
         max_in_flight: (service.max_in_flight.max(1) as usize).min(settings.max_in_flight),
         slack: times.slack(),
+        pools,
         draining: false,
     };
     let session = Session::new(Arc::clone(shared), socket, inbox);

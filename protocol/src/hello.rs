@@ -15,6 +15,10 @@ pub const HEARTBEAT_FEATURE: &str = "heartbeat";
 /// The feature of a client that is to be told when a request that it streams is accepted.
 pub const ACCEPTED_FEATURE: &str = "accepted";
 
+/// The feature of a broker that keeps to the pool that a request names ([`Ext::pool`](crate::Ext::pool)): a client asks no other for
+/// one.
+pub const POOL_FEATURE: &str = "pool";
+
 /// The name under which a broker tells of the methods that it serves without naming them.
 pub const OTHER_METHOD: &str = "_other";
 

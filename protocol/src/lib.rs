@@ -64,7 +64,8 @@ pub use frame::{FrameError, FrameLimit, FrameStart, LENGTH_PREFIX, Split, begin_
 pub use header::{Header, HeaderError, Message, decode};
 pub use hello::{
     ACCEPTED_FEATURE, Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, MAX_SLOTS, MethodTimes,
-    OTHER_METHOD, OnPanic, RETIRE_FEATURE, Role, SAVE_FEATURE, Service, WorkerHello, agree_version,
+    OTHER_METHOD, OnPanic, POOL_FEATURE, RETIRE_FEATURE, Role, SAVE_FEATURE, Service, WorkerHello,
+    agree_version,
 };
 pub use history::{History, MAX_PREVIOUS_ATTEMPTS, MAX_SAVED, PreviousAttempt, SavedItem};
 pub use message_type::MessageType;

@@ -59,7 +59,14 @@ fn every_word_of_the_closed_lists_is_named() {
     words.extend(PoolStateLabel::ALL.iter().map(|word| word.as_str()));
     words.extend(SlotStateLabel::ALL.iter().map(|word| word.as_str()));
     words.extend(RequestStateLabel::ALL.iter().map(|word| word.as_str()));
-    words.extend([HEARTBEAT_FEATURE, HISTORY_FEATURE, SAVE_FEATURE, RETIRE_FEATURE, ACCEPTED_FEATURE]);
+    words.extend([
+        HEARTBEAT_FEATURE,
+        HISTORY_FEATURE,
+        SAVE_FEATURE,
+        RETIRE_FEATURE,
+        ACCEPTED_FEATURE,
+        POOL_FEATURE,
+    ]);
     for word in words {
         assert!(PAGE.contains(&format!("`{word}`")), "`{word}` is not on the page");
     }

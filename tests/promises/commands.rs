@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -23,9 +24,13 @@ pub(crate) struct Said {
 
 /// Runs a command to its end, beside whatever else the test does.
 pub(crate) async fn lifeboat(broker: &Broker, words: &[&str]) -> Said {
-    let room = Arc::clone(broker.room());
+    lifeboat_at(Arc::clone(broker.room()), &broker.socket(), words).await
+}
+
+/// The same, for whoever listens at this socket.
+pub(crate) async fn lifeboat_at(room: Arc<Room>, socket: &Path, words: &[&str]) -> Said {
     let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    words.extend(["--socket".to_owned(), broker.socket().display().to_string()]);
+    words.extend(["--socket".to_owned(), socket.display().to_string()]);
     let run = tokio::task::spawn_blocking(move || run_lifeboat(&room, words));
     Said::of(run.await.expect("the command can be started"))
 }
@@ -320,7 +325,7 @@ async fn another_user_is_refused() {
     );
     let broker = Broker::start(plain()).await;
     let before = echo(&broker.client().await, 1).await;
-    let open_to_all = |path: &std::path::Path, mode| {
+    let open_to_all = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     };
     let (room, socket) = (broker.room(), broker.socket());

@@ -1,9 +1,15 @@
 //! Peers of before are served as then: what they say is understood, and nothing comes that they do not know.
 
+use std::sync::Arc;
+
 use lifeboat_client::{Client, Event, RawRequestBuilder};
 use lifeboat_protocol::{ErrorBody, MessageType, OutcomeLabel, decode};
-use lifeboat_tests::harness::{Broker, LIMIT, RawClient, Received, Turn};
-use lifeboat_tests::recorded::{CLIENT, frame, knows};
+use lifeboat_tests::harness::{Broker, LIMIT, RawClient, Received, Room, Turn};
+use lifeboat_tests::recorded::{BROKER, CLIENT, frame, knows};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
+
+use crate::commands::lifeboat_at;
 
 /// A pool `p` of one worker of this kind, for these methods.
 fn pool(kind: &str, methods: &[&str]) -> String {
@@ -135,4 +141,25 @@ async fn a_worker_of_before_serves_todays_broker_and_client() {
     let crashed = crashed().await;
     assert_eq!(crashed.keys().map(String::as_str).collect::<Vec<_>>(), ["slots_exhausted"]);
     broker.stop();
+}
+
+/// It would pass the pool over, and have the request served wherever the method is.
+#[tokio::test]
+async fn a_broker_of_before_is_sent_nothing_for_one_pool() {
+    let _turn = Turn::shared();
+    let room = Arc::new(Room::new());
+    let listener = UnixListener::bind(room.socket()).expect("a fresh directory");
+    let play = async {
+        let (mut stream, _) = listener.accept().await.expect("the command connects");
+        stream.write_all(&frame(BROKER, "hello")).await.expect("the client reads");
+        let mut sent = Vec::new();
+        stream.read_to_end(&mut sent).await.expect("the command ends");
+        sent
+    };
+    let words = ["call", "act", "{}", "--pool", "sandbox"];
+    let socket = room.socket();
+    let (said, sent) = tokio::join!(lifeboat_at(Arc::clone(&room), &socket, &words), play);
+    said.not_done(1, &["only the pool 'sandbox' may serve it", "upgrade the broker"]);
+    let hello = 4 + u32::from_be_bytes(sent[..4].try_into().expect("four bytes")) as usize;
+    assert_eq!(sent.len(), hello, "its hello, and nothing else");
 }

@@ -7,6 +7,9 @@ use lifeboat_protocol::{MessageType, Route};
 /// What a client of 0.1 sends.
 pub const CLIENT: &str = include_str!("../compat/0.1/client.hex");
 
+/// What a broker of 0.1 says to a client.
+pub const BROKER: &str = include_str!("../compat/0.1/broker.hex");
+
 /// What a worker of 0.1 sends.
 pub const WORKER: &str = include_str!("../compat/0.1/worker.hex");
 

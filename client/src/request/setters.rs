@@ -138,9 +138,9 @@ macro_rules! setters {
 
         /// Only this pool may serve the request: for work that must not run with another pool's limits or rights, wherever
         /// the configuration moves its method. If that pool does not have the method, or there is no such pool, the request
-        /// is [`Rejected`](crate::CallError::Rejected) as [`UnknownMethod`](crate::RejectWhy::UnknownMethod). A pool that
-        /// takes any method serves it, even when another pool names the method.
-        /// Default: the method's own pool.
+        /// is [`Rejected`](crate::CallError::Rejected) as [`UnknownMethod`](crate::RejectWhy::UnknownMethod). So is one to a
+        /// broker that is older than this option, without being sent: that broker would have any pool serve it. A pool that
+        /// takes any method serves it, unless another pool names the method. Default: the method's own pool.
         ///
         /// ```no_run
         /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {

@@ -39,6 +39,14 @@ impl Spec {
         matches!(self.kind, Kind::Operation)
     }
 
+    /// The one pool that may serve it.
+    pub(super) fn pool(&self) -> Option<&String> {
+        match &self.kind {
+            Kind::Request { ext, .. } => ext.pool.as_ref(),
+            Kind::Operation => None,
+        }
+    }
+
     /// Whether it may be sent again after it was written.
     pub(super) fn is_repeatable(&self) -> bool {
         match &self.kind {
@@ -65,6 +73,8 @@ pub(crate) enum Ended {
     TimedOut { unanswered: bool },
     /// Its body is larger than the broker accepts.
     TooLarge { len: usize, limit: usize },
+    /// Only this pool may serve it, and the broker is older than that wish.
+    PoolIgnored { pool: String },
     /// The broker shuts down, and no other came in time.
     Draining,
     /// The connection went away.
@@ -129,7 +139,7 @@ impl Ended {
             }
             Self::TimedOut { .. } => Self::TimedOut { unanswered: true },
             Self::Disconnected { lost, .. } => Self::Disconnected { may_have_executed: true, lost },
-            Self::TooLarge { .. } | Self::Draining | Self::Connect(_) => {
+            Self::TooLarge { .. } | Self::PoolIgnored { .. } | Self::Draining | Self::Connect(_) => {
                 Self::Disconnected { may_have_executed: true, lost }
             }
             Self::Answer(..) | Self::Operated(_) | Self::BacklogFull(_) | Self::Connected => self,
@@ -144,6 +154,8 @@ pub(crate) struct Window {
     pub(crate) max_in_flight: usize,
     /// How long after its deadline a request's outcome is waited for.
     pub(crate) slack: Duration,
+    /// The broker keeps to the pool that a request names.
+    pub(crate) pools: bool,
     /// The broker said that it takes no new requests.
     pub(crate) draining: bool,
 }

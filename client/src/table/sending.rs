@@ -4,7 +4,7 @@
 
 use std::task::Waker;
 
-use lifeboat_protocol::{FrameLimit, TimeLeft};
+use lifeboat_protocol::TimeLeft;
 use tokio::time::Instant;
 
 use super::{Ended, Phase, Spec, Table, Window};
@@ -80,7 +80,7 @@ impl Table {
         let Some(window) = self.window else { return };
         while self.outbox.left() < HIGH_WATER {
             let Some(id) = self.next_to_send(window) else { break };
-            if let Some(ended) = self.send(id, now, window.limit) {
+            if let Some(ended) = self.send(id, now, window) {
                 self.end(id, ended, woken);
             }
         }
@@ -106,7 +106,7 @@ impl Table {
     }
 
     /// Puts one call into the outbox, unless it ends here.
-    fn send(&mut self, id: u64, now: Instant, limit: FrameLimit) -> Option<Ended> {
+    fn send(&mut self, id: u64, now: Instant, window: Window) -> Option<Ended> {
         let entry = self.calls.get_mut(&id)?;
         let Phase::Waiting(spec) = &mut entry.phase else {
             return None;
@@ -118,9 +118,13 @@ impl Table {
             return Some(Ended::Connected);
         };
         // An operation's bound is its own, and was looked at when it was made.
-        if !entry.operation && spec.body.len() > limit.max_body() {
-            let (len, limit) = (spec.body.len(), limit.max_body());
-            return Some(Ended::TooLarge { len, limit });
+        let limit = window.limit.max_body();
+        if !entry.operation && spec.body.len() > limit {
+            return Some(Ended::TooLarge { len: spec.body.len(), limit });
+        }
+        // An older broker passes the wish over, and would have it served by any pool.
+        if let Some(pool) = spec.pool().filter(|_| !window.pools) {
+            return Some(Ended::PoolIgnored { pool: pool.clone() });
         }
         if id <= self.last_wire {
             // An operation overtook it while it waited for the window.

@@ -90,7 +90,13 @@ impl Sim {
         let connection = Connection { client, broker, bytes: Vec::new(), last_id: 0, open: BTreeMap::new() };
         self.connection = Some(connection);
         let limit = FrameLimit::for_body(LIMIT);
-        self.table.connected(Window { limit, max_in_flight: PLACES, slack: SLACK, draining: false });
+        self.table.connected(Window {
+            limit,
+            max_in_flight: PLACES,
+            slack: SLACK,
+            pools: true,
+            draining: false,
+        });
     }
 
     fn disconnect(&mut self) {

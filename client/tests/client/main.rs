@@ -15,6 +15,7 @@ mod lost;
 mod nested;
 mod operations;
 mod operations_sent;
+mod pools;
 mod repeated;
 mod streams;
 mod support;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use lifeboat_client::{Client, method};
 use lifeboat_protocol::{
     Accepted, AttemptBody, AttemptEndLabel, ConfidenceLabel, DEFAULT_MAX_BODY, ErrorBody, Ext, FrameLimit,
-    Header, Hello, MessageType, Operate, Progress, ReasonBody, Refused, RefusedCode, Role, Route, Service,
-    Split, TimeLeft, decode, decode_body, encode_body, put_answer, put_control, put_empty, put_partial,
-    split_frame,
+    Header, Hello, MessageType, Operate, POOL_FEATURE, Progress, ReasonBody, Refused, RefusedCode, Role,
+    Route, Service, Split, TimeLeft, decode, decode_body, encode_body, put_answer, put_control, put_empty,
+    put_partial, split_frame,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -105,6 +105,7 @@ impl Broker {
         assert_eq!((hello.role, hello.pid), (Role::Client, Some(std::process::id())));
         let mut hello = Hello::new(Role::Broker, DEFAULT_MAX_BODY, "fake-broker");
         hello.service = Some(Service::default());
+        hello.features = vec![POOL_FEATURE.to_owned()];
         change(&mut hello);
         peer.control(MessageType::Hello, None, &hello).await;
         peer

@@ -151,6 +151,10 @@ fn hellos() -> Vec<Vector> {
         ),
         hello("hello_worker_with_history", Hello { features: vec![HISTORY_FEATURE.into()], ..worker }),
         hello("hello_broker_to_client", to_client(service.clone())),
+        hello(
+            "hello_broker_to_client_with_features",
+            Hello { features: vec![POOL_FEATURE.into()], ..to_client(service.clone()) },
+        ),
         hello("hello_broker_to_client_with_methods", to_client(Service { methods, ..service })),
         hello("hello_broker_to_worker", to_worker(assignment.clone())),
         hello(

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use lifeboat_core::event::{Event, NewRequest};
 use lifeboat_core::ids::{ClientId, ClientTag};
 use lifeboat_protocol::{
-    ACCEPTED_FEATURE, Header, Hello, MessageType, Refused, Role, VERSIONS, agree_version, decode,
-    decode_body, put_control,
+    ACCEPTED_FEATURE, Header, Hello, MessageType, POOL_FEATURE, Refused, Role, VERSIONS, agree_version,
+    decode, decode_body, put_control,
 };
 use rustix::net::SendFlags;
 use tokio::sync::Notify;
@@ -296,6 +296,7 @@ impl Links {
         let ours = Hello {
             service: Some(self.service.clone()),
             pid: Some(std::process::id()),
+            features: vec![POOL_FEATURE.to_owned()],
             ..Hello::new(Role::Broker, self.settings.max_body, super::SOFTWARE)
         };
         let draining = self.draining;
