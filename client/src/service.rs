@@ -3,6 +3,9 @@
 //! Owns the step from a request to a call, and what "ready" means. Must never reserve a place: a service that is ready and
 //! never called holds up nobody.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -13,16 +16,52 @@ use lifeboat_protocol::Method;
 use tower_service::Service;
 
 use crate::call::{Call, RawCall};
+use crate::client::Handle;
+use crate::table::Ticket;
 use crate::{CallError, Client, RawRequestBuilder, RequestBuilder};
 
 /// What is said of each request before it is sent.
 type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
+
+/// A service's place in the line of those that wait for room. It has at most one, and leaves it when it is dropped: whoever
+/// gives up leaves nothing behind.
+#[derive(Debug)]
+struct Line {
+    handle: Arc<Handle>,
+    ticket: Option<Ticket>,
+}
+
+impl Line {
+    fn new(client: &Client) -> Self {
+        Self { handle: Arc::clone(client.handle()), ticket: None }
+    }
+
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.handle.shared.poll_room(&mut self.ticket, cx)
+    }
+}
+
+/// A clone waits for itself.
+impl Clone for Line {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle), ticket: None }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.handle.shared.forget_room(ticket);
+        }
+    }
+}
 
 /// A method as a `tower` service; made by [`Client::service`]. Clones are cheap, and count as clones of their client.
 ///
 /// * Ready means that there is room in the client's [window](crate::ClientBuilder::max_in_flight), as
 ///   [`Client::has_room`] says, not that there is a connection: a call makes one. The place is not reserved. A call
 ///   that finds it taken by another clone waits in its turn. Being ready never fails.
+/// * Those that wait are woken together when there is room, the longest waiting first. One that is dropped waits no more.
 /// * The future is a [`Call`]: dropping it, as `tower`'s timeout does, cancels the request.
 /// * Errors are [`CallError`]s. A policy of `tower`'s retry asks them
 ///   [`is_retryable`](CallError::is_retryable) and not [`may_have_executed`](CallError::may_have_executed).
@@ -42,6 +81,7 @@ type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
 /// ```
 pub struct MethodService<M> {
     client: Client,
+    line: Line,
     prepare: Prepare<RequestBuilder<M>>,
 }
 
@@ -61,6 +101,7 @@ pub struct MethodService<M> {
 #[derive(Clone)]
 pub struct RawService {
     client: Client,
+    line: Line,
     prepare: Prepare<RawRequestBuilder>,
 }
 
@@ -139,7 +180,7 @@ impl Client {
         &self,
         prepare: impl Fn(RequestBuilder<M>) -> RequestBuilder<M> + Send + Sync + 'static,
     ) -> MethodService<M> {
-        MethodService { client: self.clone(), prepare: Arc::new(prepare) }
+        MethodService { client: self.clone(), line: Line::new(self), prepare: Arc::new(prepare) }
     }
 
     /// Methods by name and CBOR as a service of the crate `tower`.
@@ -177,7 +218,7 @@ impl Client {
         &self,
         prepare: impl Fn(RawRequestBuilder) -> RawRequestBuilder + Send + Sync + 'static,
     ) -> RawService {
-        RawService { client: self.clone(), prepare: Arc::new(prepare) }
+        RawService { client: self.clone(), line: Line::new(self), prepare: Arc::new(prepare) }
     }
 }
 
@@ -187,7 +228,7 @@ impl<M: Method> Service<M::Request> for MethodService<M> {
     type Future = Call<M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.client.handle().shared.poll_room(cx).map(Ok)
+        self.line.poll_room(cx).map(Ok)
     }
 
     fn call(&mut self, request: M::Request) -> Call<M> {
@@ -201,7 +242,7 @@ impl Service<RawRequest> for RawService {
     type Future = RawCall;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.client.handle().shared.poll_room(cx).map(Ok)
+        self.line.poll_room(cx).map(Ok)
     }
 
     fn call(&mut self, request: RawRequest) -> RawCall {
@@ -213,7 +254,7 @@ impl Service<RawRequest> for RawService {
 // Derived, it would want the method itself to be `Clone`.
 impl<M> Clone for MethodService<M> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), prepare: Arc::clone(&self.prepare) }
+        Self { client: self.client.clone(), line: self.line.clone(), prepare: Arc::clone(&self.prepare) }
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use crate::connection_event::Teller;
 use crate::outbox::Outbox;
 use crate::settings::{LONGEST, Settings};
+#[cfg(feature = "tower")]
+use crate::table::Ticket;
 use crate::table::{Backlog, Ended, Spec, Step, Table, Window};
 use crate::times::Times;
 use crate::{ConnectError, ConnectionEvent, ConnectionEvents, LostReason};
@@ -183,15 +185,26 @@ impl Shared {
         self.lock().table.has_room()
     }
 
-    /// Waits for a place in the window; it may be gone again when a request is made.
+    /// Waits for a place in the window; it may be gone again when a request is made. Who waits has a ticket.
     #[cfg(feature = "tower")]
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_room(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.table.has_room() {
-            return Poll::Ready(());
-        }
-        state.table.want_room(cx.waker());
-        Poll::Pending
+        let has_room = state.table.has_room();
+        let replaced = if has_room {
+            ticket.take().and_then(|ticket| state.table.forget_room(ticket))
+        } else {
+            state.table.want_room(ticket, cx.waker())
+        };
+        drop(state);
+        drop(replaced);
+        if has_room { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Nobody waits with this ticket any more.
+    #[cfg(feature = "tower")]
+    pub(crate) fn forget_room(&self, ticket: Ticket) {
+        let waker = self.lock().table.forget_room(ticket);
+        drop(waker);
     }
 
     /// Asks what a stream's reader gets next.

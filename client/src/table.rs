@@ -9,11 +9,12 @@ mod backlog;
 mod entry;
 mod limits;
 mod link;
+mod room;
 mod sending;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 use std::task::Waker;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use self::backlog::Pushed;
 pub(crate) use self::backlog::{Backlog, Room, Told, What};
 pub(crate) use self::entry::{Ended, Kind, Remains, Spec, Step, Window};
 use self::entry::{Entry, IdHasher, Phase};
+pub(crate) use self::room::Ticket;
 use crate::outbox::Outbox;
 
 /// See the module.
@@ -58,7 +60,9 @@ pub(crate) struct Table {
     /// The places of the last connection's window; of the client's own while there was none.
     places: usize,
     /// Those who wait for a place in the window before they make a call.
-    room_wanted: Vec<Waker>,
+    room_wanted: BTreeMap<Ticket, Waker>,
+    #[cfg(feature = "tower")]
+    next_ticket: u64,
     /// When [`scan`](Self::scan) must look next, at the latest.
     pub(crate) next_scan: Option<Instant>,
     /// Outcomes and events that nobody waits for by right: see [`Client::unexpected_answers`](crate::Client).
@@ -84,7 +88,9 @@ impl Table {
             useful: false,
             down_since: now,
             places,
-            room_wanted: Vec::new(),
+            room_wanted: BTreeMap::new(),
+            #[cfg(feature = "tower")]
+            next_ticket: 0,
             next_scan: None,
             unexpected: 0,
         }

@@ -24,28 +24,6 @@ impl Table {
         !window.draining && self.in_flight < window.max_in_flight
     }
 
-    /// Whether a request made now would be the next to be sent, with a place in the window. Without a connection it is the
-    /// last one's that counts.
-    pub(crate) fn has_room(&self) -> bool {
-        self.in_flight + self.waiting.len() < self.places
-    }
-
-    /// Has `waker` woken when there may be room.
-    #[cfg(feature = "tower")]
-    pub(crate) fn want_room(&mut self, waker: &Waker) {
-        if !self.room_wanted.iter().any(|wanted| wanted.will_wake(waker)) {
-            self.room_wanted.push(waker.clone());
-        }
-    }
-
-    /// Those to wake because there is room. All of them: one that does not want it any more must not keep it from
-    /// the others.
-    pub(crate) fn take_room_wanted(&mut self, woken: &mut Vec<Waker>) {
-        if !self.room_wanted.is_empty() && self.has_room() {
-            woken.append(&mut self.room_wanted);
-        }
-    }
-
     /// Whether [`pump`](Self::pump) or a write of the outbox would do anything.
     pub(crate) fn has_work(&self) -> bool {
         let Some(window) = self.window else { return false };
