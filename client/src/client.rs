@@ -240,7 +240,7 @@ impl Client {
     /// The longest that the broker may take to tell the outcome of a request for this method: its configured `deadline`,
     /// waiting and retries included, and the death of its process (`kill_timeout`). A request's own timeout shortens it.
     /// `None` before the first connection, for a method that the broker does not serve, and where it does not tell (one
-    /// with thousands of methods tells of the first ones). It is what the last broker told when the connection was made.
+    /// with thousands of methods tells of the first ones alone). It is what the last broker told when the connection was made.
     ///
     /// ```no_run
     /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::ConnectError> {

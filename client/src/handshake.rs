@@ -63,7 +63,7 @@ pub(crate) async fn open(shared: &Arc<Shared>) -> Result<Opened, ConnectError> {
     let limit = hello.frame_limit();
     let pools = hello.has_feature(POOL_FEATURE);
     let service = hello.service.unwrap_or_default();
-    let times = Times::new(service.methods);
+    let times = Times::new(service.methods, service.after_deadline_ms);
     let window = Window {
         limit,
         max_in_flight: (service.max_in_flight.max(1) as usize).min(settings.max_in_flight),

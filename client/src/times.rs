@@ -23,23 +23,28 @@ const NAMED: usize = 5;
 
 /// What one broker told.
 #[derive(Debug, Default)]
-pub(crate) struct Times(BTreeMap<String, MethodTimes>);
+pub(crate) struct Times {
+    methods: BTreeMap<String, MethodTimes>,
+    /// The longest from a deadline to the outcome, of all methods.
+    after_deadline: Option<Duration>,
+}
 
 impl Times {
-    pub(crate) const fn new(methods: BTreeMap<String, MethodTimes>) -> Self {
-        Self(methods)
+    pub(crate) fn new(methods: BTreeMap<String, MethodTimes>, after_deadline_ms: Option<u64>) -> Self {
+        Self { methods, after_deadline: after_deadline_ms.map(Duration::from_millis) }
     }
 
     /// The longest until the outcome of a request without a timeout.
     pub(crate) fn answer_within(&self, method: &str) -> Option<Duration> {
-        let times = self.0.get(method).or_else(|| self.0.get(OTHER_METHOD))?;
+        let times = self.methods.get(method).or_else(|| self.methods.get(OTHER_METHOD))?;
         Some(Duration::from_millis(times.answer_within_ms))
     }
 
-    /// How long after its deadline a request's outcome is waited for.
+    /// How long after its deadline a request's outcome is waited for. An older broker tells it of some methods alone.
     pub(crate) fn slack(&self) -> Duration {
         let after = |times: &MethodTimes| times.answer_within_ms.saturating_sub(times.deadline_ms);
-        let longest = self.0.values().map(after).max().map(Duration::from_millis);
+        let told = self.methods.values().map(after).max().map(Duration::from_millis);
+        let longest = self.after_deadline.or(told);
         // A broker's word is worth no more than an hour.
         longest.unwrap_or(KILL_TIMEOUT).min(Duration::from_secs(3600)) + WAY
     }
@@ -47,7 +52,7 @@ impl Times {
     /// The methods that may take longer than this, the longest first, in words; `None` if none does.
     pub(crate) fn beyond(&self, timeout: Duration) -> Option<String> {
         let within = |times: &MethodTimes| Duration::from_millis(times.answer_within_ms);
-        let mut longer: Vec<_> = self.0.iter().filter(|(_, times)| within(times) > timeout).collect();
+        let mut longer: Vec<_> = self.methods.iter().filter(|(_, times)| within(times) > timeout).collect();
         longer.sort_by_key(|(_, times)| Reverse(times.answer_within_ms));
         let mut text = String::new();
         for (name, times) in longer.iter().take(NAMED) {
@@ -68,12 +73,9 @@ mod tests {
 
     fn told(methods: &[(&str, u64, u64)]) -> Times {
         let times = |deadline_ms, answer_within_ms| MethodTimes { deadline_ms, answer_within_ms };
-        Times(
-            methods
-                .iter()
-                .map(|(name, deadline, within)| ((*name).into(), times(*deadline, *within)))
-                .collect(),
-        )
+        let methods =
+            methods.iter().map(|(name, deadline, within)| ((*name).into(), times(*deadline, *within)));
+        Times::new(methods.collect(), None)
     }
 
     const fn ms(millis: u64) -> Duration {
@@ -87,6 +89,14 @@ mod tests {
         assert_eq!(told(&[("a", 30_000, 30_100), ("b", 10, 8010)]).slack(), ms(9000));
         assert_eq!(told(&[("a", 5, 0)]).slack(), ms(1000), "senseless numbers do no harm");
         assert!(told(&[("a", 0, u64::MAX)]).slack() <= ms(3_601_000));
+    }
+
+    #[test]
+    fn the_slowest_death_of_a_method_that_is_not_told_of_counts_too() {
+        let Times { methods, .. } = told(&[("a", 30_000, 30_100)]);
+        assert_eq!(Times::new(methods, Some(8000)).slack(), ms(9000));
+        assert_eq!(Times::new(BTreeMap::new(), Some(0)).slack(), ms(1000));
+        assert!(Times::new(BTreeMap::new(), Some(u64::MAX)).slack() <= ms(3_601_000));
     }
 
     #[test]

@@ -191,14 +191,18 @@ pub struct Service {
     /// Requests one connection may have open at a time; 65536 when missing.
     pub max_in_flight: u32,
     /// The methods that it serves, by name; [`OTHER_METHOD`] stands for all others, where they are served. Empty when
-    /// missing; a broker with very many tells of some.
+    /// missing; a broker with very many tells of some, and then of no others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub methods: BTreeMap<String, MethodTimes>,
+    /// How long after its deadline the outcome of a request is told at the latest, whatever its method, those that are not
+    /// told of included; in milliseconds. Missing: an older broker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_deadline_ms: Option<u64>,
 }
 
 impl Default for Service {
     fn default() -> Self {
-        Self { max_in_flight: 65536, methods: BTreeMap::new() }
+        Self { max_in_flight: 65536, methods: BTreeMap::new(), after_deadline_ms: None }
     }
 }
 

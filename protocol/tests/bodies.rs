@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use common::operations::{operateds, operates};
@@ -148,7 +147,7 @@ fn missing_fields_have_the_documented_defaults() {
             heartbeat_ms: 0,
             on_panic: OnPanic::RetireSlot,
         }),
-        service: Some(Service { max_in_flight: 65536, methods: BTreeMap::new() }),
+        service: Some(Service { max_in_flight: 65536, ..Service::default() }),
         ..Hello::new(Role::Broker, 1000, "other/1")
     };
     assert_eq!(hello, expected);

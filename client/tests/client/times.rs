@@ -65,6 +65,31 @@ async fn the_outcome_is_waited_for_as_long_as_a_death_may_take() {
     }
 }
 
+/// The broker has more methods than it can tell of: `resize` is one of the others, in a pool that dies slowly.
+#[tokio::test]
+async fn a_method_that_is_not_told_of_has_no_time_but_the_slack_of_all() {
+    let broker = Broker::new();
+    let client = Client::builder().socket(broker.path()).connect_lazily();
+    let death = Duration::from_millis(1500);
+    let hello = |hello: &mut Hello| {
+        let methods = [("rotate".to_owned(), MethodTimes { deadline_ms: 60_000, answer_within_ms: 60_000 })];
+        let service = Service { methods: methods.into(), ..Service::default() };
+        hello.service = Some(Service { after_deadline_ms: Some(1500), ..service });
+    };
+    let mut peer = connected(&client, &broker, hello).await;
+    assert_eq!(client.answer_within("resize"), None);
+    assert_eq!(client.answer_within("rotate"), Some(Duration::from_secs(60)));
+    let start = Instant::now();
+    let serve = async {
+        let request = peer.request().await;
+        assert_eq!(peer.cancel().await, request.route.id);
+    };
+    let (reply, ()) = tokio::join!(limit(client.request(Resize { width: 1 }).timeout(SHORT)), serve);
+    assert!(matches!(reply, Err(CallError::TimedOut { unanswered: true, .. })), "{reply:?}");
+    let (waited, least) = (start.elapsed(), SHORT + death + Duration::from_secs(1));
+    assert!(waited >= least && waited < least + Duration::from_millis(900), "{waited:?}");
+}
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

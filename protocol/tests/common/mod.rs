@@ -175,8 +175,12 @@ pub(crate) fn hellos() -> impl Strategy<Value = Hello> {
     let times = (any::<u64>(), any::<u64>());
     let times =
         times.prop_map(|(deadline_ms, answer_within_ms)| MethodTimes { deadline_ms, answer_within_ms });
-    let service = (any::<u32>(), btree_map(texts(), times, 0..5));
-    let service = service.prop_map(|(max_in_flight, methods)| Service { max_in_flight, methods });
+    let service = (any::<u32>(), btree_map(texts(), times, 0..5), of(any::<u64>()));
+    let service = service.prop_map(|(max_in_flight, methods, after_deadline_ms)| Service {
+        max_in_flight,
+        methods,
+        after_deadline_ms,
+    });
     let own = (of(worker), of(assignments()), of(service));
     (vec(any::<u16>(), 0..5), role, any::<u64>(), texts(), vec(texts(), 0..4), of(any::<u32>()), own)
         .prop_map(|(versions, role, max_body, software, features, pid, (worker, assignment, service))| {

@@ -155,7 +155,11 @@ fn hellos() -> Vec<Vector> {
             "hello_broker_to_client_with_features",
             Hello { features: vec![POOL_FEATURE.into()], ..to_client(service.clone()) },
         ),
-        hello("hello_broker_to_client_with_methods", to_client(Service { methods, ..service })),
+        hello("hello_broker_to_client_with_methods", to_client(Service { methods, ..service.clone() })),
+        hello(
+            "hello_broker_to_client_after_deadline",
+            to_client(Service { after_deadline_ms: Some(1000), ..service }),
+        ),
         hello("hello_broker_to_worker", to_worker(assignment.clone())),
         hello(
             "hello_broker_to_worker_with_save",
