@@ -79,6 +79,11 @@ impl Exchange {
         self
     }
 
+    /// Whatever was said of it, dropping this cancels it.
+    pub(crate) fn cancel_on_drop(&mut self) {
+        self.goes_on = false;
+    }
+
     /// An operation: `frame` is the whole of it, without its id.
     pub(crate) fn operation(handle: Arc<Handle>, frame: Bytes, timeout: Duration) -> Self {
         let spec = Spec { kind: Kind::Operation, body: frame, resent: 0 };

@@ -33,7 +33,11 @@ impl Feed {
         let event = match ready!(exchange.poll_heard(cx)) {
             // Partials are void, or half of them is missing, and nobody can say why: not to be passed over.
             Heard::Told(told) => {
-                read_told(exchange, told, partial).unwrap_or_else(|error| Event::Done(Err(error)))
+                read_told(exchange, told, partial).unwrap_or_else(|error| {
+                    // Its reader has not left it alone: it has an error, and nobody will read the rest.
+                    exchange.cancel_on_drop();
+                    Event::Done(Err(error))
+                })
             }
             Heard::End(end) => {
                 Event::Done(end.and_then(|(route, body)| Ok(Reply::new(reply(exchange, &body)?, route))))
@@ -76,7 +80,8 @@ fn bytes(_: &Exchange, body: &Bytes) -> Result<Bytes, CallError> {
 }
 
 /// A request that is streamed: what is told of it while it runs, then its end. Made by
-/// [`RequestBuilder::stream`](crate::RequestBuilder::stream). Dropping it cancels the request.
+/// [`RequestBuilder::stream`](crate::RequestBuilder::stream). Dropping it cancels the request, unless it was told
+/// [not to](crate::RequestBuilder::no_cancel_on_drop).
 ///
 /// ```no_run
 /// # use serde::{Deserialize, Serialize};
@@ -135,7 +140,8 @@ impl<M: Method> EventStream<M> {
 }
 
 /// A request by name and CBOR that is streamed: what is told of it while it runs, then its end. Made by
-/// [`RawRequestBuilder::stream`](crate::RawRequestBuilder::stream). Dropping it cancels the request.
+/// [`RawRequestBuilder::stream`](crate::RawRequestBuilder::stream). Dropping it cancels the request, unless it was told
+/// [not to](crate::RawRequestBuilder::no_cancel_on_drop).
 ///
 /// ```no_run
 /// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {

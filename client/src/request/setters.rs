@@ -169,7 +169,8 @@ macro_rules! setters {
         ///   the pool's `on_disconnect` decides.
         /// * A [stream](Self::stream) too: what is told after it was dropped is thrown away. The broker knows nothing of
         ///   that: once a partial was sent here the request is not retried, unless it is [`restartable`](Self::restartable).
-        ///   A stream that is held, but read too slowly, is cancelled as ever ([`stream_backlog`](Self::stream_backlog)).
+        ///   A stream that is held, but read too slowly, is cancelled as ever ([`stream_backlog`](Self::stream_backlog)), and
+        ///   so is one that ends because what was told cannot be read.
         ///
         /// Default: dropping cancels.
         ///

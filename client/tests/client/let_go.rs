@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use lifeboat_client::Client;
+use lifeboat_client::{CallError, Client, Event};
+use lifeboat_protocol::MessageType;
 
 use crate::streams::{all_read, start};
-use crate::support::{Broker, Got, Resize, limit, poll_once};
+use crate::support::{Broker, Got, Resize, limit, poll_once, told_of};
 
 /// Sends a request, drops its future and returns.
 async fn let_go(client: &Client, width: u32) {
@@ -110,6 +111,38 @@ async fn one_that_was_written_is_not_sent_again() {
         while limit(client.call(Resize { width: 2 })).await.is_err() {}
     };
     tokio::join!(call, reconnect);
+}
+
+#[tokio::test]
+async fn one_with_a_key_is_sent_again_though_nobody_waits_for_it() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let keyed = client.request(Resize { width: 1 }).no_cancel_on_drop().idempotency_key("one");
+    let mut keyed = keyed.into_future();
+    assert!(poll_once(&mut keyed).await.is_pending());
+    drop(keyed);
+    peer.request().await;
+    drop(peer);
+    let mut peer = broker.accept().await;
+    let request = peer.request().await;
+    assert_eq!((request.width(), request.ext.idempotency_key.as_deref()), (1, Some("one")));
+    peer.echo(&request).await;
+    all_read(&client, &mut peer).await;
+    assert_eq!(client.unexpected_answers(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_by_what_cannot_be_read_is_cancelled_all_the_same() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let mut events = client.request(Resize { width: 1 }).no_cancel_on_drop().stream();
+    let request = start(&mut events, &mut peer).await;
+    let id = request.route.id;
+    peer.control(MessageType::AttemptFailed, Some(told_of(id, 1)), &"no report").await;
+    let end = limit(events.next()).await;
+    assert!(matches!(end, Some(Event::Done(Err(CallError::Decode { .. })))), "{end:?}");
+    assert_eq!(peer.cancel().await, id, "while its reader still holds the stream");
+    assert!(limit(events.next()).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
