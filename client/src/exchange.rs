@@ -35,7 +35,7 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 enum Stage {
     /// Not polled yet. None: asks for a connection only.
-    New(Option<Box<Spec>>),
+    New(Option<Arc<Spec>>),
     /// Cannot be sent.
     Unsendable(RequestError),
     /// In the table.
@@ -61,7 +61,7 @@ impl Exchange {
     ) -> Self {
         let backlog = room.map(|room| Box::new(Backlog::new(room)));
         let stage = match spec {
-            Ok(spec) => Stage::New(Some(Box::new(spec))),
+            Ok(spec) => Stage::New(Some(Arc::new(spec))),
             Err(error) => Stage::Unsendable(error),
         };
         Self { handle, method, timeout, until: None, backlog, goes_on: false, stage }
@@ -86,8 +86,8 @@ impl Exchange {
 
     /// An operation: `frame` is the whole of it, without its id.
     pub(crate) fn operation(handle: Arc<Handle>, frame: Bytes, timeout: Duration) -> Self {
-        let spec = Spec { kind: Kind::Operation, body: frame, resent: 0 };
-        let stage = Stage::New(Some(Box::new(spec)));
+        let spec = Spec { kind: Kind::Operation, body: frame };
+        let stage = Stage::New(Some(Arc::new(spec)));
         let (method, timeout) = (Cow::Borrowed(""), Some(timeout));
         Self { handle, method, timeout, until: None, backlog: None, goes_on: false, stage }
     }

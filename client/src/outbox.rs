@@ -14,6 +14,7 @@ use lifeboat_protocol::{
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use std::sync::Arc;
 
 use crate::table::{Kind, Spec};
 
@@ -42,7 +43,7 @@ struct Frame {
     /// The call this frame is for; nothing for a cancel.
     id: u64,
     /// A call's own: kept until the frame is written, so that it can be sent again. None for a cancel.
-    spec: Option<Box<Spec>>,
+    spec: Option<Arc<Spec>>,
     /// Bytes in `buf`.
     head: usize,
     /// Bytes of the large body that follows from elsewhere.
@@ -53,7 +54,7 @@ struct Frame {
 #[derive(Debug)]
 pub(crate) struct Unsent {
     pub(crate) id: u64,
-    pub(crate) spec: Box<Spec>,
+    pub(crate) spec: Arc<Spec>,
     /// Whether some of its bytes were written.
     pub(crate) partial: bool,
 }
@@ -69,7 +70,7 @@ impl Outbox {
     }
 
     /// Appends what is sent for the call `id`, which is called `wire` on this connection.
-    pub(crate) fn put(&mut self, id: u64, wire: u64, time_left: TimeLeft, spec: Box<Spec>) {
+    pub(crate) fn put(&mut self, id: u64, wire: u64, time_left: TimeLeft, spec: Arc<Spec>) {
         let before = self.buf.len();
         let mut tail = 0;
         match &spec.kind {
@@ -96,14 +97,14 @@ impl Outbox {
         self.push(before, wire, None, 0);
     }
 
-    fn push(&mut self, before: usize, id: u64, spec: Option<Box<Spec>>, tail: usize) {
+    fn push(&mut self, before: usize, id: u64, spec: Option<Arc<Spec>>, tail: usize) {
         let head = self.buf.len() - before;
         self.left += head + tail;
         self.frames.push_back(Frame { id, spec, head, tail });
     }
 
     /// Takes a call's frame out again, if none of its bytes were written.
-    pub(crate) fn remove(&mut self, id: u64) -> Option<Box<Spec>> {
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Arc<Spec>> {
         let index = self.frames.iter().position(|frame| frame.id == id && frame.spec.is_some())?;
         if index == 0 && self.front_done > 0 {
             return None;

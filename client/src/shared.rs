@@ -145,7 +145,7 @@ impl Shared {
     /// [`ConnectError::RuntimeStopped`] when nobody is there to carry it out.
     pub(crate) fn start(
         &self,
-        spec: Option<Box<Spec>>,
+        spec: Option<Arc<Spec>>,
         backlog: Option<Box<Backlog>>,
         timeout: Option<Duration>,
         waker: &Waker,

@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ impl Table {
     pub(crate) fn register(
         &mut self,
         now: Instant,
-        spec: Option<Box<Spec>>,
+        spec: Option<Arc<Spec>>,
         backlog: Option<Box<Backlog>>,
         deadline: Option<Instant>,
         waker: &Waker,
@@ -119,6 +120,7 @@ impl Table {
             backlog,
             owed: false,
             let_go: false,
+            resent: 0,
             again: None,
             lost_before: None,
         };
@@ -177,6 +179,8 @@ impl Table {
         // could be stored for nobody and stay for ever.
         entry.waker = None;
         let backlog = entry.backlog.take();
+        // It is not to be repeated any more: what it holds is not kept until the broker ends it.
+        let again = entry.again.take();
         let spec = match std::mem::replace(&mut entry.phase, Phase::Abandoned) {
             Phase::Waiting(spec) => {
                 self.stop_waiting(id);
@@ -191,7 +195,7 @@ impl Table {
                 None
             }
         };
-        (spec, backlog)
+        (spec.or(again), backlog)
     }
 
     /// Nobody waits for the call any more, but it goes on: it is sent if it was not, and only its end is thrown away.

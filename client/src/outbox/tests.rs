@@ -8,19 +8,20 @@ use bytes::Bytes;
 use lifeboat_protocol::{
     Ext, FrameLimit, Header, Operate, Operation, Split, decode, put_control, split_frame,
 };
+use std::sync::Arc;
 
 use super::*;
 
-fn spec(body: Vec<u8>) -> Box<Spec> {
+fn spec(body: Vec<u8>) -> Arc<Spec> {
     let kind = Kind::Request { method: Cow::Borrowed("m"), ext: Ext::default() };
-    Box::new(Spec { kind, body: Bytes::from(body), resent: 0 })
+    Arc::new(Spec { kind, body: Bytes::from(body) })
 }
 
-fn operation() -> Box<Spec> {
+fn operation() -> Arc<Spec> {
     let (operate, route) = (Operate::new(Operation::Health), Route::request(0, TimeLeft::NONE));
     let mut frame = Vec::new();
     put_control(&mut frame, MessageType::Operate, Some(route), &operate).expect("short");
-    Box::new(Spec { kind: Kind::Operation, body: Bytes::from(frame), resent: 0 })
+    Arc::new(Spec { kind: Kind::Operation, body: Bytes::from(frame) })
 }
 
 /// What the outbox would write, cut into messages: request ids with body lengths, cancels as None.

@@ -80,7 +80,7 @@ impl Options {
         };
         let room = self.ext.stream.then_some(self.room);
         let kind = Kind::Request { method: self.method.clone(), ext: self.ext };
-        let spec = body.map(|body| Spec { kind, body, resent: 0 });
+        let spec = body.map(|body| Spec { kind, body });
         Exchange::request(self.handle, self.method, spec, self.timeout, room)
             .goes_on(self.goes_on)
             .until(self.until)

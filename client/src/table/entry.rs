@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -14,17 +15,15 @@ use tokio::time::Instant;
 use super::backlog::{Backlog, Room, Told};
 use crate::{ConnectError, LostReason};
 
-/// What is sent for a call.
-#[derive(Debug, Clone)]
+/// What is sent for a call. Shared, never copied: one that is repeatable is kept beside the one that is written.
+#[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
     pub(crate) body: Bytes,
-    /// How often its connection broke when it was half written, or written and repeatable.
-    pub(crate) resent: u8,
 }
 
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "it lives in a box already, and operations are rare")]
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is shared by pointer already, and operations are rare")]
 pub(crate) enum Kind {
     Request {
         method: Cow<'static, str>,
@@ -91,13 +90,13 @@ pub(crate) enum Step {
 }
 
 /// What an abandoned call leaves behind, to be dropped outside the lock.
-pub(crate) type Remains = (Option<Box<Spec>>, Option<Box<Backlog>>);
+pub(crate) type Remains = (Option<Arc<Spec>>, Option<Box<Backlog>>);
 
 /// Where a call is in its life.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Not given to a connection. None: a call that only waits for a connection.
-    Waiting(Option<Box<Spec>>),
+    Waiting(Option<Arc<Spec>>),
     /// In the outbox, or written.
     Sent,
     /// Nobody waits for it any more, but the broker has not ended it: a request counts in the window.
@@ -123,8 +122,10 @@ pub(super) struct Entry {
     pub(super) owed: bool,
     /// Nobody waits for it, but it goes on: its end and what is told of it are thrown away.
     pub(super) let_go: bool,
-    /// To be sent again if it is lost with its connection. None: it is not sent, or not repeatable.
-    pub(super) again: Option<Box<Spec>>,
+    /// How often its connection broke when it was half written, or written and repeatable.
+    pub(super) resent: u8,
+    /// To be sent again if it is lost with its connection. None: it is not sent, not repeatable, or nobody wants it any more.
+    pub(super) again: Option<Arc<Spec>>,
     /// Why the connection was lost on which it was sent before: whatever ends it now, it may have been executed.
     pub(super) lost_before: Option<LostReason>,
 }

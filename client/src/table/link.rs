@@ -48,12 +48,16 @@ impl Table {
             self.down_since = now;
         }
         let refused = matches!(lost, LostReason::Refused { .. });
-        for mut unsent in self.outbox.take_unsent() {
-            if unsent.partial && (refused || unsent.spec.resent >= MAX_RESENT) {
+        for unsent in self.outbox.take_unsent() {
+            let entry = self.calls.get_mut(&unsent.id).filter(|_| unsent.partial);
+            let given_up = entry.is_some_and(|entry| {
                 // The one being written may be why: sending it again and again would help nobody.
-                if let Some(entry) = self.calls.get_mut(&unsent.id) {
-                    entry.owed = false;
-                }
+                let given_up = refused || entry.resent >= MAX_RESENT;
+                entry.owed &= !given_up;
+                entry.resent += u8::from(!given_up);
+                given_up
+            });
+            if given_up {
                 self.end_if_sent(
                     unsent.id,
                     Ended::Disconnected { may_have_executed: false, lost: lost.clone() },
@@ -61,7 +65,6 @@ impl Table {
                 );
                 continue;
             }
-            unsent.spec.resent += u8::from(unsent.partial);
             self.wait_again(unsent);
         }
         let owed: Vec<u64> = self.calls.iter().filter(|(_, entry)| entry.owed).map(|(id, _)| *id).collect();
@@ -90,8 +93,11 @@ impl Table {
         if !matches!(entry.phase, Phase::Sent) || was_read {
             return false;
         }
-        let Some(mut spec) = entry.again.take_if(|spec| spec.resent < MAX_RESENT) else { return false };
-        spec.resent += 1;
+        if entry.resent >= MAX_RESENT {
+            return false;
+        }
+        let Some(spec) = entry.again.take() else { return false };
+        entry.resent += 1;
         if let Some(backlog) = &mut entry.backlog {
             backlog.start_again();
         }

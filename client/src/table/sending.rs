@@ -2,6 +2,7 @@
 //!
 //! Owns the window, and that ids rise on every connection in the order written. Must never write: it fills the outbox.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use lifeboat_protocol::TimeLeft;
@@ -114,7 +115,7 @@ impl Table {
         }
         self.last_wire = entry.wire;
         entry.phase = Phase::Sent;
-        entry.again = spec.is_repeatable().then(|| spec.clone());
+        entry.again = spec.is_repeatable().then(|| Arc::clone(&spec));
         entry.owed = true;
         if entry.operation {
             self.operations_open += 1;
@@ -128,7 +129,7 @@ impl Table {
     }
 
     /// Takes a sent call out of the outbox, or queues a cancel for it.
-    pub(super) fn withdraw(&mut self, id: u64, in_hand: bool) -> Option<Box<Spec>> {
+    pub(super) fn withdraw(&mut self, id: u64, in_hand: bool) -> Option<Arc<Spec>> {
         if in_hand {
             self.cancels.push(id);
             return None;

@@ -13,6 +13,7 @@ use lifeboat_protocol::{
     Ext, FrameLimit, Header, MessageType, Operate, Operation, Route, Split, TimeLeft, decode, put_control,
     split_frame,
 };
+use std::sync::Arc;
 
 use super::*;
 use crate::{ConnectError, LostReason};
@@ -251,18 +252,18 @@ fn pick<'a>(random: &mut fastrand::Rng, mut ids: impl ExactSizeIterator<Item = &
     if len == 0 { None } else { ids.nth(random.usize(0..len)).copied() }
 }
 
-fn request(len: usize, stream: bool, repeatable: bool) -> Box<Spec> {
+fn request(len: usize, stream: bool, repeatable: bool) -> Arc<Spec> {
     let idempotency_key = repeatable.then(|| "k".to_owned());
     let ext = Ext { stream, idempotency_key, ..Ext::default() };
     let kind = Kind::Request { method: Cow::Borrowed("m"), ext };
-    Box::new(Spec { kind, body: Bytes::from(vec![0xf6; len]), resent: 0 })
+    Arc::new(Spec { kind, body: Bytes::from(vec![0xf6; len]) })
 }
 
-fn operation() -> Box<Spec> {
+fn operation() -> Arc<Spec> {
     let (operate, route) = (Operate::new(Operation::Health), Route::request(0, TimeLeft::NONE));
     let mut frame = Vec::new();
     put_control(&mut frame, MessageType::Operate, Some(route), &operate).expect("short");
-    Box::new(Spec { kind: Kind::Operation, body: Bytes::from(frame), resent: 0 })
+    Arc::new(Spec { kind: Kind::Operation, body: Bytes::from(frame) })
 }
 
 #[test]
@@ -276,4 +277,45 @@ fn nothing_is_lost_and_nothing_is_left() {
         }
         sim.finish();
     }
+}
+
+/// Registers a keyed request of a table with a connection and sends it, up to the outbox.
+fn sent_keyed(table: &mut Table, now: Instant) -> (u64, std::sync::Weak<Spec>) {
+    let limit = FrameLimit::for_body(LIMIT);
+    table.connected(Window { limit, max_in_flight: PLACES, slack: SLACK, pools: true, draining: false });
+    let spec = request(100_000, false, true);
+    let kept = Arc::downgrade(&spec);
+    let id = table.register(now, Some(spec), None, None, Waker::noop());
+    table.pump(now, &mut Vec::new());
+    (id, kept)
+}
+
+#[test]
+fn a_request_that_may_be_repeated_is_shared_and_not_copied() {
+    let now = Instant::now();
+    let mut table = Table::new(now, SLACK, PLACES);
+    let (_, kept) = sent_keyed(&mut table, now);
+    assert_eq!(kept.strong_count(), 2, "to be written, and to be repeated");
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_kept_to_be_repeated() {
+    let now = Instant::now();
+    let mut table = Table::new(now, SLACK, PLACES);
+    let (id, kept) = sent_keyed(&mut table, now);
+    let (client, mut broker) = UnixStream::pair().expect("a socket pair");
+    client.set_nonblocking(true).expect("non-blocking");
+    let reader = std::thread::spawn(move || broker.read_to_end(&mut Vec::new()));
+    while !table.outbox.is_empty() {
+        if table.outbox.write_to(&client) == Err(rustix::io::Errno::AGAIN) {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(kept.strong_count(), 1, "written, and to be repeated");
+    // Dropped by whoever abandons it, outside the lock.
+    drop(table.abandon(id, false));
+    assert_eq!(kept.strong_count(), 0, "the broker still owes its end");
+    assert!(!table.is_idle());
+    drop(client);
+    reader.join().expect("no panic").expect("read to its end");
 }
