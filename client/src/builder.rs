@@ -92,8 +92,8 @@ impl ClientBuilder {
     }
 
     /// The timeout of calls that set none: from the call's start to its end, everything included. A warning is logged when
-    /// the broker may take longer for some of its methods (see [`Client::answer_within`]). Default: none, the broker's
-    /// configured `deadline` alone holds.
+    /// a method is first called for which the broker may take longer (see [`Client::answer_within`]). Default: none, the
+    /// broker's configured `deadline` alone holds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -143,8 +143,10 @@ impl Session {
         }
         state.table.pump(Instant::now(), &mut self.woken);
         state.table.take_room_wanted(&mut self.woken);
+        let too_short = state.table.take_too_short();
         let mut outbox = state.take_outbox();
         drop(state);
+        self.shared.warn_of(&too_short);
         self.woken.drain(..).for_each(Waker::wake);
         let result = if outbox.is_empty() { Ok(0) } else { outbox.write_to(self.socket.get_ref()) };
         let blocked = result == Err(Errno::AGAIN);

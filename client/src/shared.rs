@@ -18,7 +18,7 @@ use crate::settings::{LONGEST, Settings};
 #[cfg(feature = "tower")]
 use crate::table::Ticket;
 use crate::table::{Backlog, Ended, Spec, Step, Table, Window};
-use crate::times::Times;
+use crate::times::{Times, TooShort};
 use crate::{ConnectError, ConnectionEvent, ConnectionEvents, LostReason};
 
 /// Callers write requests up to this many bytes themselves when nothing else is under way: what a socket buffer always
@@ -51,10 +51,6 @@ pub(crate) struct State {
     pub(crate) scan_armed: Option<Instant>,
     /// What the last try to connect said.
     pub(crate) last_error: Option<ConnectError>,
-    /// What the last broker told of its methods.
-    times: Times,
-    /// The last warning about them.
-    warned: Option<String>,
     /// Where connection events go. Only the driver tells them, in its order, after the lock is released.
     teller: Teller,
 }
@@ -125,8 +121,6 @@ impl Shared {
             stopped: false,
             scan_armed: None,
             last_error: None,
-            times: Times::default(),
-            warned: None,
             teller: Teller::new(),
         };
         Self { settings, state: Mutex::new(state) }
@@ -166,10 +160,17 @@ impl Shared {
             state.write_here();
             state.table.take_room_wanted(&mut woken);
         }
-        let driver = state.take_driver();
+        let (driver, too_short) = (state.take_driver(), state.table.take_too_short());
         drop(state);
         woken.into_iter().chain(driver).for_each(Waker::wake);
+        self.warn_of(&too_short);
         Ok(id)
+    }
+
+    /// Warns of methods whose first calls were just sent. Not under the lock: where a warning goes is the program's.
+    pub(crate) fn warn_of(&self, too_short: &[TooShort]) {
+        let Some(timeout) = self.settings.timeout else { return };
+        too_short.iter().for_each(|method| method.warn(timeout));
     }
 
     /// Asks for a call's end.
@@ -263,9 +264,8 @@ impl Shared {
 
     /// A connection is there.
     pub(crate) fn connected(&self, socket: Arc<OwnedFd>, window: Window, software: String, times: Times) {
-        self.warn_of(&times);
         let mut state = self.lock();
-        state.times = times;
+        state.table.told(times, self.settings.timeout);
         state.socket = Some(socket);
         state.blocked = false;
         state.last_error = None;
@@ -278,24 +278,9 @@ impl Shared {
         teller.tell(ConnectionEvent::Connected { software });
     }
 
-    /// Calls that set no timeout have the client's, and the broker may take longer. Said once, until it is another broker.
-    fn warn_of(&self, times: &Times) {
-        let Some(timeout) = self.settings.timeout else { return };
-        let methods = times.beyond(timeout);
-        let before = std::mem::replace(&mut self.lock().warned, methods.clone());
-        if let Some(methods) = methods.filter(|methods| before.as_ref() != Some(methods)) {
-            tracing::warn!(
-                ?timeout,
-                methods,
-                "the client's timeout is shorter than the broker may take for these methods: it ends calls of them that \
-                 could still succeed; raise the timeout, or lower their deadline in the broker's configuration"
-            );
-        }
-    }
-
     /// The longest until the outcome of a request without a timeout, as the last broker told.
     pub(crate) fn answer_within(&self, method: &str) -> Option<Duration> {
-        self.lock().times.answer_within(method)
+        self.lock().table.times.answer_within(method)
     }
 
     /// The broker takes no new requests.

@@ -28,6 +28,7 @@ pub(crate) use self::entry::{Ended, Kind, Remains, Spec, Step, Window};
 use self::entry::{Entry, IdHasher, Phase};
 pub(crate) use self::room::Ticket;
 use crate::outbox::Outbox;
+use crate::times::{Times, TooShort};
 
 /// See the module.
 #[derive(Debug)]
@@ -64,6 +65,12 @@ pub(crate) struct Table {
     room_wanted: BTreeMap<Ticket, Waker>,
     #[cfg(feature = "tower")]
     next_ticket: u64,
+    /// What the last broker told of its methods.
+    pub(crate) times: Times,
+    /// The client's own timeout, which calls have that set none.
+    timeout: Option<Duration>,
+    /// Methods whose first calls were sent with it, though it is too short for them; to be warned of.
+    too_short: Vec<TooShort>,
     /// When [`scan`](Self::scan) must look next, at the latest.
     pub(crate) next_scan: Option<Instant>,
     /// Outcomes and events that nobody waits for by right: see [`Client::unexpected_answers`](crate::Client).
@@ -92,6 +99,9 @@ impl Table {
             room_wanted: BTreeMap::new(),
             #[cfg(feature = "tower")]
             next_ticket: 0,
+            times: Times::default(),
+            timeout: None,
+            too_short: Vec::new(),
             next_scan: None,
             unexpected: 0,
         }

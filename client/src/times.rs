@@ -1,11 +1,10 @@
 //! What the broker tells of how long it may take.
 //!
 //! Owns how long the client waits for the broker's word after a deadline, and the warning about a timeout that is shorter than
-//! what the broker may take. Must never change a call's timeout.
+//! what the broker may take for a method that is called. Must never change a call's timeout.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use lifeboat_protocol::{MethodTimes, OTHER_METHOD};
@@ -18,20 +17,20 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// For the way to the broker and back, and its scheduling.
 const WAY: Duration = Duration::from_secs(1);
 
-/// How many methods a warning names.
-const NAMED: usize = 5;
-
 /// What one broker told.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     methods: BTreeMap<String, MethodTimes>,
     /// The longest from a deadline to the outcome, of all methods.
     after_deadline: Option<Duration>,
+    /// Methods that may take longer than the client's timeout, and were not called with it yet.
+    unwarned: HashSet<String>,
 }
 
 impl Times {
     pub(crate) fn new(methods: BTreeMap<String, MethodTimes>, after_deadline_ms: Option<u64>) -> Self {
-        Self { methods, after_deadline: after_deadline_ms.map(Duration::from_millis) }
+        let after_deadline = after_deadline_ms.map(Duration::from_millis);
+        Self { methods, after_deadline, unwarned: HashSet::new() }
     }
 
     /// The longest until the outcome of a request without a timeout.
@@ -49,21 +48,51 @@ impl Times {
         longest.unwrap_or(KILL_TIMEOUT).min(Duration::from_secs(3600)) + WAY
     }
 
-    /// The methods that may take longer than this, the longest first, in words; `None` if none does.
-    pub(crate) fn beyond(&self, timeout: Duration) -> Option<String> {
-        let within = |times: &MethodTimes| Duration::from_millis(times.answer_within_ms);
-        let mut longer: Vec<_> = self.methods.iter().filter(|(_, times)| within(times) > timeout).collect();
-        longer.sort_by_key(|(_, times)| Reverse(times.answer_within_ms));
-        let mut text = String::new();
-        for (name, times) in longer.iter().take(NAMED) {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{comma}'{name}' {:?}", within(times));
+    /// Has the first calls noted of methods that may take longer than the client's timeout; those of a broker that told the
+    /// same before go on as they are.
+    pub(crate) fn watched(mut self, timeout: Option<Duration>, before: &mut Self) -> Self {
+        if self.methods == before.methods {
+            self.unwarned = std::mem::take(&mut before.unwarned);
+        } else if let Some(timeout) = timeout {
+            let within = |times: &MethodTimes| Duration::from_millis(times.answer_within_ms);
+            let longer = self.methods.iter().filter(|(_, times)| within(times) > timeout);
+            self.unwarned = longer.map(|(name, _)| name.clone()).collect();
         }
-        if longer.len() > NAMED {
-            let _ = write!(text, " and {} more", longer.len() - NAMED);
+        self
+    }
+
+    /// How long a method may take that is called with the client's timeout for the first time, if that is longer. All that are
+    /// not named count as one.
+    pub(crate) fn first_call(&mut self, method: &str) -> Option<Duration> {
+        if self.unwarned.is_empty() {
+            return None;
         }
-        (!text.is_empty()).then_some(text)
+        let named = self.unwarned.remove(method);
+        let other = || !self.methods.contains_key(method);
+        if named || (other() && self.unwarned.remove(OTHER_METHOD)) {
+            self.answer_within(method)
+        } else {
+            None
+        }
+    }
+}
+
+/// A method that was called for the first time with a timeout shorter than the broker may take.
+#[derive(Debug)]
+pub(crate) struct TooShort {
+    pub(crate) method: Cow<'static, str>,
+    pub(crate) answer_within: Duration,
+}
+
+impl TooShort {
+    pub(crate) fn warn(&self, timeout: Duration) {
+        tracing::warn!(
+            method = &*self.method,
+            ?timeout,
+            answer_within = ?self.answer_within,
+            "the client's timeout is shorter than the broker may take for this method: it ends calls that could still succeed; \
+             raise the timeout, or lower the method's deadline in the broker's configuration"
+        );
     }
 }
 
@@ -107,13 +136,18 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_names_the_slowest_methods() {
-        let times = told(&[("a", 0, 100), ("b", 0, 3000), ("c", 0, 200)]);
-        assert_eq!(times.beyond(ms(3000)), None);
-        assert_eq!(times.beyond(ms(150)).as_deref(), Some("'b' 3s, 'c' 200ms"));
-        let names: Vec<_> = (0..9).map(|number| number.to_string()).collect();
-        let many: Vec<_> = names.iter().zip(1..).map(|(name, at)| (name.as_str(), 0, at)).collect();
-        let text = told(&many).beyond(Duration::ZERO).expect("all are longer");
-        assert!(text.starts_with("'8' 9ms, ") && text.ends_with(", '4' 5ms and 4 more"), "{text}");
+    fn a_first_call_is_noted_once_until_another_broker_tells_something_else() {
+        let timeout = Some(ms(150));
+        let methods = [("a", 0, 100), ("b", 0, 3000), (OTHER_METHOD, 0, 200)];
+        let mut times = told(&methods).watched(timeout, &mut Times::default());
+        let expected = [("a", None), ("b", Some(3000)), ("b", None), ("c", Some(200)), ("d", None)];
+        for (method, within) in expected {
+            assert_eq!(times.first_call(method), within.map(ms), "{method}");
+        }
+        let mut same = told(&methods).watched(timeout, &mut times);
+        assert_eq!(same.first_call("b"), None);
+        let mut other = told(&methods[..2]).watched(timeout, &mut same);
+        assert_eq!((other.first_call("b"), other.first_call("c")), (Some(ms(3000)), None));
+        assert_eq!(told(&methods).watched(None, &mut other).first_call("b"), None, "no timeout");
     }
 }

@@ -4,11 +4,14 @@
 //! gave it an idempotency key.
 
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Ended, Phase, Table, Window};
 use crate::outbox::Unsent;
+use crate::settings::LONGEST;
+use crate::times::{Times, TooShort};
 use crate::{ConnectError, LostReason};
 
 /// How often a request that was half written when its connection broke, or written and has an idempotency key, is sent
@@ -22,6 +25,17 @@ impl Table {
         self.places = window.max_in_flight;
         self.useful = false;
         self.last_wire = 0;
+    }
+
+    /// The broker told of its methods; calls that set no timeout have this one.
+    pub(crate) fn told(&mut self, times: Times, timeout: Option<Duration>) {
+        self.timeout = timeout.map(|timeout| timeout.min(LONGEST));
+        self.times = times.watched(timeout, &mut self.times);
+    }
+
+    /// Methods to be warned of since this was last asked.
+    pub(crate) fn take_too_short(&mut self) -> Vec<TooShort> {
+        std::mem::take(&mut self.too_short)
     }
 
     /// The broker takes no new requests: those not begun to be written wait for its successor. Operations it does.

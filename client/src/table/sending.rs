@@ -8,7 +8,8 @@ use std::task::Waker;
 use lifeboat_protocol::TimeLeft;
 use tokio::time::Instant;
 
-use super::{Ended, Phase, Spec, Table, Window};
+use super::{Ended, Kind, Phase, Spec, Table, Window};
+use crate::times::TooShort;
 
 /// Requests are encoded ahead of the socket up to about this many bytes; the rest waits unencoded, where a call that is
 /// dropped costs nothing.
@@ -104,6 +105,13 @@ impl Table {
         // An older broker passes the wish over, and would have it served by any pool.
         if let Some(pool) = spec.pool().filter(|_| !window.pools) {
             return Some(Ended::PoolIgnored { pool: pool.clone() });
+        }
+        if let Kind::Request { method, .. } = &spec.kind
+            && let Some(timeout) = self.timeout
+            && entry.deadline == Some(entry.registered + timeout)
+            && let Some(answer_within) = self.times.first_call(method)
+        {
+            self.too_short.push(TooShort { method: method.clone(), answer_within });
         }
         if id <= self.last_wire {
             // An operation overtook it while it waited for the window.

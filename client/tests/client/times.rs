@@ -1,10 +1,11 @@
 //! What the broker tells of how long it may take.
 
+use std::fmt::Debug;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lifeboat_client::{CallError, Client};
+use lifeboat_client::{CallError, Client, encode_body};
 use lifeboat_protocol::{Hello, MethodTimes, Service};
 
 use crate::support::{Broker, Peer, Resize, limit};
@@ -19,6 +20,16 @@ fn takes(within: Duration, death: Duration) -> impl FnOnce(&mut Hello) {
         hello.service =
             Some(Service { methods: [("resize".to_owned(), times)].into(), ..Service::default() });
     }
+}
+
+/// A call that is answered.
+async fn called<T: Debug>(call: impl IntoFuture<Output = Result<T, CallError>>, peer: &mut Peer) {
+    let serve = async {
+        let request = peer.request().await;
+        peer.echo(&request).await;
+    };
+    let (reply, ()) = tokio::join!(limit(call), serve);
+    reply.expect("answered");
 }
 
 /// Connects once the connection before is gone, if there was one.
@@ -122,17 +133,48 @@ async fn a_timeout_that_is_shorter_than_the_broker_may_take_is_warned_of_once() 
     let hello = || takes(within, Duration::from_secs(1));
 
     let enough = client(within);
-    drop(connected(&enough, &broker, hello()).await);
-    assert_eq!(log.warnings(), [""; 0]);
+    let mut peer = connected(&enough, &broker, hello()).await;
+    called(enough.call(Resize { width: 1 }), &mut peer).await;
+    drop(peer);
 
     let short = client(Duration::from_secs(30));
-    drop(connected(&short, &broker, hello()).await);
-    drop(connected(&short, &broker, hello()).await);
+    let mut peer = connected(&short, &broker, hello()).await;
+    called(short.request(Resize { width: 1 }).timeout(within / 2), &mut peer).await;
+    called(short.call_raw("rotate", encode_body(&Resize { width: 1 }).expect("encoded")), &mut peer).await;
+    assert_eq!(log.warnings(), [""; 0], "nobody has called it with the client's timeout");
+
+    for _ in 0..2 {
+        called(short.call(Resize { width: 1 }), &mut peer).await;
+    }
+    drop(peer);
+    let mut peer = connected(&short, &broker, hello()).await;
+    called(short.call(Resize { width: 1 }), &mut peer).await;
+    drop(peer);
     let warnings = log.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in ["timeout=30s", "'resize' 31s", "raise the timeout"] {
+    for part in ["timeout=30s", "\"resize\"", "answer_within=31s", "raise the timeout"] {
         assert!(warnings[0].contains(part), "{part}: {warnings:?}");
     }
-    let _peer = connected(&short, &broker, takes(2 * within, Duration::ZERO)).await;
+
+    let mut peer = connected(&short, &broker, takes(2 * within, Duration::ZERO)).await;
+    called(short.call(Resize { width: 1 }), &mut peer).await;
     assert_eq!(log.warnings().len(), 2, "another broker");
+}
+
+#[tokio::test]
+async fn a_first_call_that_found_no_connection_is_warned_of_too() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let broker = Broker::new();
+    let client = Client::builder().socket(broker.path()).timeout(Duration::from_secs(30)).connect_lazily();
+    let serve = async {
+        let mut peer = broker.accept_with(takes(Duration::from_secs(31), Duration::ZERO)).await;
+        let request = peer.request().await;
+        peer.echo(&request).await;
+    };
+    let (reply, ()) = tokio::join!(limit(client.call(Resize { width: 1 })), serve);
+    reply.expect("answered");
+    assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
 }
