@@ -33,6 +33,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::Method;
@@ -98,6 +99,9 @@ use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
 /// });
 /// boat.ready()?;
 /// println!("connected to {}: {}, room: {}", boat.socket().display(), boat.is_connected(), boat.has_room());
+/// println!("a picture takes {:?} at most", boat.answer_within("resize"));
+/// // A number to watch beside the program's own.
+/// println!("senseless answers: {}", boat.unexpected_answers());
 /// # Ok(())
 /// # }
 /// ```
@@ -265,6 +269,20 @@ impl Client {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.is_connected()
+    }
+
+    /// The longest that the broker may take to tell the outcome of a request for this method; see
+    /// [`Client::answer_within`](crate::Client::answer_within). Never waits.
+    #[must_use]
+    pub fn answer_within(&self, method: &str) -> Option<Duration> {
+        self.client.answer_within(method)
+    }
+
+    /// How often the broker told what it should not have; see
+    /// [`Client::unexpected_answers`](crate::Client::unexpected_answers). Never waits.
+    #[must_use]
+    pub fn unexpected_answers(&self) -> u64 {
+        self.client.unexpected_answers()
     }
 
     /// Tells of the connection from now on; read it with [`next_blocking`](ConnectionEvents::next_blocking).

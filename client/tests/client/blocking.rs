@@ -9,7 +9,7 @@ use lifeboat_client::{
     CallError, ClientBuilder, ConnectError, ConnectionEvent, Event, Operate, OperateError, Operation,
     encode_body,
 };
-use lifeboat_protocol::Operated;
+use lifeboat_protocol::{MethodTimes, Operated, Route, Service, TimeLeft};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -136,6 +136,59 @@ fn a_stream_is_an_iterator() {
     assert!(matches!(second.next(), Some(Event::Progress(_))));
     drop((second, events, client));
     scene.join(serve);
+}
+
+#[test]
+fn a_stream_by_name_is_an_iterator_too() {
+    let scene = Scene::new();
+    let (client, mut peer) = scene.client();
+    let serve = scene.runtime.spawn(async move {
+        let request = peer.request().await;
+        assert!(request.ext.stream);
+        peer.progress(request.route.id, 1, "half").await;
+        peer.partial(request.route.id, 1, &7).await;
+        peer.echo(&request).await;
+        peer.eof().await;
+    });
+    let body = encode_body(&Resize { width: 1 }).expect("encoded");
+    let mut events = client.request_raw("resize", body).stream();
+    let Some(Event::Progress(progress)) = events.next() else { panic!("it moves first") };
+    assert_eq!(progress.text.as_deref(), Some("half"));
+    let Some(Event::Partial(part)) = events.next() else { panic!("then a part") };
+    assert_eq!(part.decode::<u32>(), Ok(7));
+    let Some(Event::Done(Ok(reply))) = events.next() else { panic!("then the end") };
+    assert_eq!(reply.decode::<u32>(), Ok(1));
+    assert!(events.next().is_none() && events.next().is_none());
+    drop((events, client));
+    scene.join(serve);
+}
+
+#[test]
+fn a_program_may_start_before_its_broker() {
+    let scene = Scene::new();
+    let client = Client::builder().socket(scene.broker.path()).connect_lazily_blocking().expect("a thread");
+    assert!(!client.is_connected());
+    let clone = client.clone();
+    let call = thread::spawn(move || clone.call(Resize { width: 5 }));
+    let mut peer = scene.runtime.block_on(scene.broker.accept_with(|hello| {
+        let methods = [("resize".to_owned(), MethodTimes { deadline_ms: 30_000, answer_within_ms: 31_000 })];
+        hello.service = Some(Service { methods: methods.into(), ..Service::default() });
+    }));
+    scene.runtime.block_on(async {
+        let request = peer.request().await;
+        peer.echo(&request).await;
+        // Nobody has asked for that.
+        peer.answer(Route::request(4711, TimeLeft::NONE), &1).await;
+    });
+    assert_eq!(call.join().expect("no panic").expect("answered"), 5);
+    assert_eq!(client.answer_within("resize"), Some(Duration::from_secs(31)));
+    assert_eq!(client.answer_within("rotate"), None);
+    let serve = scene.echo_all(peer);
+    // Its answer comes behind the other.
+    client.call(Resize { width: 6 }).expect("answered");
+    assert_eq!(client.unexpected_answers(), 1);
+    drop(client);
+    assert_eq!(scene.join(serve), (1, 0));
 }
 
 #[test]
