@@ -1,6 +1,6 @@
 //! A client that blocks the calling thread, for programs without an asynchronous runtime of their own.
 //!
-//! Owns the one thread behind it, on which everything asynchronous runs. Must never be waited for on a runtime's thread: that
+//! Owns the one thread behind it, on which everything asynchronous runs. Must never be waited for on a thread of a tokio runtime: that
 //! panics instead of standing still.
 //!
 //! ```no_run
@@ -22,8 +22,9 @@
 //! only when its end is known: to bound the time give it a timeout ([`RequestBuilder::timeout`] or
 //! [`ClientBuilder::timeout`]).
 //!
-//! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives
-//! asynchronous tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine.
+//! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives tokio's
+//! tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine. Runtimes other than tokio's
+//! are not noticed: on one of their threads it waits, and so do the tasks of that thread.
 
 mod admin;
 mod request;
@@ -120,7 +121,7 @@ impl Waiter {
     ///
     /// # Panics
     ///
-    /// On a thread that drives asynchronous tasks, before the future is polled: tokio knows them.
+    /// On a thread that drives tokio's tasks, before the future is polled: tokio knows them.
     #[track_caller]
     fn wait<F: Future>(&self, future: F) -> F::Output {
         self.0.block_on(future)
@@ -136,7 +137,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::builder().socket(path).connect_blocking()
@@ -150,7 +151,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn from_env() -> Result<Self, ConnectError> {
         Self::builder().connect_blocking()
@@ -171,7 +172,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn call<M: Method<Request = M>>(&self, request: M) -> Result<M::Reply, CallError> {
         self.call_as::<M>(request)
@@ -185,7 +186,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn call_as<M: Method>(&self, request: M::Request) -> Result<M::Reply, CallError> {
         self.waiter.wait(self.client.call_as::<M>(request))
@@ -210,7 +211,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn call_raw(
         &self,
@@ -253,7 +254,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn ready(&self) -> Result<(), ConnectError> {
         self.waiter.wait(self.client.ready())
@@ -319,7 +320,7 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn connect_blocking(self) -> Result<Client, ConnectError> {
         let client = self.connect_lazily_blocking()?;

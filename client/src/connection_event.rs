@@ -105,7 +105,7 @@ impl ConnectionEvents {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[cfg(feature = "blocking")]
     pub fn next_blocking(&mut self) -> Option<ConnectionEvent> {
         read(self.receiver.blocking_recv())

@@ -23,7 +23,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Its value cannot be written as CBOR.
+    /// Its value cannot be written.
     #[error(transparent)]
     Body(#[from] EncodeError),
     /// Its method has no name that can travel.

@@ -33,6 +33,7 @@ pub const MAX_DEPTH: u32 = 128;
 /// # Ok::<(), lifeboat_protocol::EncodeError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BodyError {
     /// Not one whole CBOR item.
     #[error(
@@ -77,9 +78,10 @@ pub enum BodyError {
 /// assert_eq!(encode_body(&Width(0)), Err(EncodeError::Value("no width".into())));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum EncodeError {
-    /// The value's own `Serialize` said no.
-    #[error("the value cannot be written as CBOR: {0}; its `Serialize` refused")]
+    /// The value's own `Serialize` said no, or the encoding has no form for it.
+    #[error("the value cannot be written: {0}; its `Serialize` refused, or the encoding has no form for it")]
     Value(String),
     /// An encoding of your own wrote nothing.
     #[error("the encoding wrote nothing; a body is exactly one CBOR item, at least null")]

@@ -56,7 +56,7 @@ macro_rules! operations {
         ///
         /// # Panics
         ///
-        /// On a thread of an asynchronous runtime.
+        /// On a thread of a tokio runtime.
         #[track_caller]
         pub fn $name(&self, $($argument: $kind),*) -> Result<$done, OperateError> {
             self.waiter.wait(self.admin.$name($($argument),*))

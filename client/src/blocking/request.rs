@@ -123,7 +123,7 @@ impl<M: Method> RequestBuilder<M> {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn send(self) -> Result<Reply<M::Reply>, CallError> {
         self.waiter.wait(self.request.into_future())
@@ -208,7 +208,7 @@ impl RawRequestBuilder {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime.
+    /// On a thread of a tokio runtime.
     #[track_caller]
     pub fn send(self) -> Result<Reply<Bytes>, CallError> {
         self.waiter.wait(self.request.into_future())
@@ -223,7 +223,7 @@ impl RawRequestBuilder {
 
 /// A request that is streamed: an iterator that blocks until the next [`Event`], and ends after [`Event::Done`].
 ///
-/// `next` panics on a thread of an asynchronous runtime.
+/// `next` panics on a thread of a tokio runtime.
 ///
 /// ```no_run
 /// # use serde::{Deserialize, Serialize};

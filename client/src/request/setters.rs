@@ -116,8 +116,8 @@ macro_rules! setters {
         /// * It is not repeated when the broker refused the connection's requests or broke the protocol, since one
         ///   of the requests may be why, and at most three times in all.
         /// * Whatever else ends it after that, the error's `may_have_executed` is true.
-        /// * A [stream](Self::stream) is repeated only while nothing of it was read: what its reader was told would be
-        ///   void, with nobody to say so. What is unread then is forgotten. One that was read ends as `Disconnected`.
+        /// * A [stream](Self::stream) is repeated only while nothing of it was read but its acceptance: what its reader was told
+        ///   would be void, with nobody to say so. What is unread then is forgotten. One that was read ends as `Disconnected`.
         /// * Retries within the broker do not depend on it: they are [`retry`](Self::retry).
         ///
         /// The key is any text; a header has room for about 60 KiB of it and all metadata. The body is kept in memory
@@ -162,8 +162,9 @@ macro_rules! setters {
         /// * A future that was never polled has sent nothing, and sends nothing when it is dropped.
         /// * Polled but not written yet (no connection, or the window is full): it is sent all the same, in its turn,
         ///   as long as a clone of the client or another call lives.
-        /// * When the connection is lost, one that was not written is sent on the next; one that was is the broker's to
-        ///   cancel or to finish, as its pool's `on_disconnect` says (by default it is cancelled).
+        /// * When the connection is lost, one that was not written is sent on the next, and so is one that has an
+        ///   [`idempotency_key`](Self::idempotency_key). Any other one is the broker's to cancel or to finish, as its pool's
+        ///   `on_disconnect` says (by default it is cancelled).
         /// * It does not count as a clone of the client. The last clone takes leave at once: what still waits is written
         ///   as far as the socket and the window take it at that moment, the rest never is, and for what was written
         ///   the pool's `on_disconnect` decides.
