@@ -59,7 +59,7 @@ use crate::{AttemptReport, ConnectError, CrashReason, LostReason, RequestError};
 ///     why: RejectWhy::QueueFull,
 ///     retry_after: Some(Duration::from_millis(300)),
 ///     message: None,
-///     attempts: Vec::new(),
+///     attempts: [].into(),
 ///     may_have_executed: false,
 /// };
 /// assert_eq!(next(&full, true), Next::Again(Duration::from_millis(300)));
@@ -83,13 +83,12 @@ pub enum CallError {
         /// Whether the handler thinks that another attempt may succeed.
         retryable: bool,
         /// When the handler says to try again, if it said it. The broker has waited for that long before each further
-        /// attempt that it made; a wait past the deadline ends the request at once. In a box, so that errors stay small:
-        /// [`retry_after()`](Self::retry_after) gives it without.
-        retry_after: Option<Box<Duration>>,
+        /// attempt that it made; a wait past the deadline ends the request at once.
+        retry_after: Option<Duration>,
         /// Whatever else the handler said; `Value::Null` if nothing.
         details: Box<Value>,
         /// All attempts, oldest first.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
     },
     /// The worker's process died while executing the request, or had to be killed as unfit, and the attempts are used
     /// up.
@@ -105,7 +104,7 @@ pub enum CallError {
         /// How many the policy allows, the first included.
         max_attempts: u16,
         /// All attempts, oldest first.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
         /// The crash report's id, for `lifeboat report ID`.
         report_id: Option<String>,
     },
@@ -121,7 +120,7 @@ pub enum CallError {
         /// What the broker says beside it, for people: why a request that ended waiting was never served.
         message: Option<String>,
         /// All attempts, oldest first.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
         /// What the process had put out before, where the broker tells it. What a [stream](crate#streams) has told is
         /// not repeated.
         output_so_far: Vec<u8>,
@@ -140,7 +139,7 @@ pub enum CallError {
         /// What the broker says beside it, for people.
         message: Option<String>,
         /// All attempts, oldest first.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
         may_have_executed: bool,
     },
@@ -156,7 +155,7 @@ pub enum CallError {
         /// Why and what to do, for people.
         message: Option<String>,
         /// All attempts made before, oldest first; normally none.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
         may_have_executed: bool,
     },
@@ -168,7 +167,7 @@ pub enum CallError {
         /// What the broker says beside it, for people.
         message: Option<String>,
         /// All attempts, oldest first.
-        attempts: Vec<AttemptReport>,
+        attempts: Box<[AttemptReport]>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.
         may_have_executed: bool,
     },
@@ -286,9 +285,7 @@ impl CallError {
     /// When to try again, if the handler (`Failed`) or the broker (`Rejected`) said it.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Self::Failed { retry_after, .. } = self {
-            retry_after.as_deref().copied()
-        } else if let Self::Rejected { retry_after, .. } = self {
+        if let Self::Failed { retry_after, .. } | Self::Rejected { retry_after, .. } = self {
             *retry_after
         } else {
             None

@@ -200,7 +200,7 @@ impl Exchange {
             why,
             retry_after: None,
             message: Some(message),
-            attempts: Vec::new(),
+            attempts: [].into(),
             may_have_executed: false,
         };
         Err(match ended {
@@ -214,7 +214,7 @@ impl Exchange {
                 which: TimeoutWhich::Deadline,
                 limit: self.timeout,
                 message: None,
-                attempts: Vec::new(),
+                attempts: [].into(),
                 output_so_far: Vec::new(),
                 unanswered,
                 may_have_executed: unanswered,

@@ -20,7 +20,7 @@ pub(crate) fn read_error(route: Route, body: &[u8], method: &str) -> CallError {
 }
 
 fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
-    let attempts: Vec<AttemptReport> = body.attempts.into_iter().map(AttemptReport::from).collect();
+    let attempts: Box<[AttemptReport]> = body.attempts.into_iter().map(AttemptReport::from).collect();
     // A list of attempts may be cut at a bound; the route's number is not.
     let may_have_executed =
         route.flags.contains(RouteFlags::MAY_HAVE_STARTED) || route.attempt > 0 || !attempts.is_empty();
@@ -29,18 +29,7 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             let failure = body.failure.unwrap_or_else(|| {
                 Failure::new("unspecified", body.message.as_deref().unwrap_or("no message given"))
             });
-            CallError::Failed {
-                method,
-                retry_after: failure
-                    .retry_after_ms
-                    .filter(|_| failure.retryable)
-                    .map(|millis| Box::new(Duration::from_millis(millis))),
-                code: failure.code,
-                message: failure.message,
-                retryable: failure.retryable,
-                details: Box::new(failure.details),
-                attempts,
-            }
+            failed(method, failure, attempts)
         }
         OutcomeLabel::Crashed => {
             let listed = attempts.last().map_or(0, |attempt| attempt.number);
@@ -78,5 +67,18 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
         OutcomeLabel::Closed => {
             CallError::Closed { method, message: body.message, attempts, may_have_executed }
         }
+    }
+}
+
+fn failed(method: String, failure: Failure, attempts: Box<[AttemptReport]>) -> CallError {
+    let retry_after = failure.retry_after_ms.filter(|_| failure.retryable).map(Duration::from_millis);
+    CallError::Failed {
+        method,
+        code: failure.code,
+        message: failure.message,
+        retryable: failure.retryable,
+        retry_after,
+        details: Box::new(failure.details),
+        attempts,
     }
 }

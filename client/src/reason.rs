@@ -47,7 +47,7 @@ use lifeboat_protocol::{ConfidenceLabel, ReasonBody};
 /// #     method: "resize".into(),
 /// #     attempt: 1,
 /// #     max_attempts: 1,
-/// #     attempts: Vec::new(),
+/// #     attempts: [].into(),
 /// #     report_id: None,
 /// # };
 /// # assert_eq!(advice(&error), Some("this picture is too large"));

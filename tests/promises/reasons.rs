@@ -52,7 +52,7 @@ fn check(error: &CallError, expected: &Expected) -> AttemptReport {
     assert!(error.may_have_executed() && error.is_retryable());
     let source = error.source().and_then(|source| source.downcast_ref::<CrashReason>());
     assert_eq!(source, Some(reason), "the reason is the error's source");
-    let [report] = attempts.as_slice() else { panic!("one attempt: {attempts:?}") };
+    let [report] = &attempts[..] else { panic!("one attempt: {attempts:?}") };
     assert_eq!((report.number, report.end), (1, AttemptEndLabel::Crashed));
     assert_eq!(report.reason.as_ref(), Some(reason));
     let stderr = report.stderr_tail.as_deref().unwrap_or_default();

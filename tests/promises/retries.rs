@@ -18,7 +18,7 @@ fn executions(file: &std::path::Path) -> usize {
 
 fn attempts_of(error: &CallError) -> (u16, u16, Vec<AttemptReport>) {
     let CallError::WorkerCrashed { attempt, max_attempts, attempts, .. } = error else { panic!("{error:?}") };
-    (*attempt, *max_attempts, attempts.clone())
+    (*attempt, *max_attempts, attempts.to_vec())
 }
 
 /// Both workers have answered once, so that a crash of either is replaced at once.

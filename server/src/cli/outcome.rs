@@ -208,7 +208,7 @@ mod tests {
             method: "resize".into(),
             attempt: 1,
             max_attempts: 2,
-            attempts: vec![attempt()],
+            attempts: [attempt()].into(),
             report_id: Some("images-0-4".into()),
         }
     }
@@ -219,7 +219,7 @@ mod tests {
             why: RejectWhy::QueueFull,
             retry_after: Some(Duration::from_millis(250)),
             message: None,
-            attempts: Vec::new(),
+            attempts: [].into(),
             may_have_executed: false,
         }
     }
@@ -257,7 +257,7 @@ mod tests {
             which: TimeoutWhich::Attempt,
             limit: Some(Duration::from_secs(2)),
             message: None,
-            attempts: vec![attempt()],
+            attempts: [attempt()].into(),
             output_so_far: Vec::new(),
             unanswered: false,
             may_have_executed: true,
@@ -277,9 +277,9 @@ mod tests {
             code: "too_wide".into(),
             message: "no more than 4096".into(),
             retryable: true,
-            retry_after: Some(Box::new(Duration::from_millis(1_500))),
+            retry_after: Some(Duration::from_millis(1_500)),
             details: Box::new(ciborium::Value::from(4096)),
-            attempts: Vec::new(),
+            attempts: [].into(),
         };
         let failure =
             json!({ "code": "too_wide", "message": "no more than 4096", "retryable": true, "details": 4096 });
