@@ -3,7 +3,7 @@
 use std::future::IntoFuture as _;
 use std::time::Duration;
 
-use lifeboat_tests::act::{Act, Ask, Deed, Nest, Nested};
+use lifeboat_tests::act::{Act, Ask, Deed, Nest, NestBlocking, Nested};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually};
 
 use crate::calls::executions;
@@ -16,6 +16,7 @@ const TWO: &str = r#"
 [pools.outer]
 command = ["misbehave", "sdk"]
 [pools.outer.methods.nest]
+[pools.outer.methods.nest-blocking]
 
 [pools.inner]
 command = ["misbehave", "sdk"]
@@ -49,6 +50,22 @@ async fn a_nested_request_has_the_time_and_the_trace_of_the_one_that_makes_it() 
     let seen = asked(&broker, Nest { detached: true, ..nest(Ask::See) }).await.seen.expect("answered");
     assert!(seen.left.is_some_and(|left| Duration::from_millis(left) > LIMIT), "{seen:?}");
     assert_eq!(seen.trace, None);
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_client_that_blocks_has_them_too_in_a_handler_that_blocks_and_in_its_threads() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(TWO).await;
+    let client = broker.client().await;
+    for threaded in [false, true] {
+        let request = client.request(NestBlocking { threaded }).timeout(LIMIT);
+        let nested = request.trace_context(TRACE, "vendor=1").await.expect("it tells what came of it");
+        let seen = nested.into_inner().seen.expect("it was answered");
+        let left = seen.left.map(Duration::from_millis).expect("there is a deadline");
+        assert!(left <= LIMIT && left > LIMIT / 2, "{left:?}");
+        assert_eq!(seen.trace, Some((TRACE.to_owned(), "vendor=1".to_owned())));
+    }
     broker.stop();
 }
 

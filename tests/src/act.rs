@@ -336,6 +336,15 @@ pub struct Nested {
 
 method!("nest": Nest => Nested);
 
+/// Asks another pool what a request sees of itself, in a handler that blocks, with a client that blocks. SDK workers only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NestBlocking {
+    /// On a thread that the handler starts.
+    pub threaded: bool,
+}
+
+method!("nest-blocking": NestBlocking => Nested);
+
 /// Tells what the request sees of itself. SDK workers only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct See {}

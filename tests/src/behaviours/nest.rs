@@ -1,9 +1,9 @@
 //! Asks the broker for something while it answers.
 
-use lifeboat_client::{CallError, Client};
+use lifeboat_client::{CallError, Client, blocking};
 use lifeboat_worker::{Context, HandlerError};
 
-use crate::act::{Ask, Nest, Nested, See, Seen};
+use crate::act::{Ask, Nest, NestBlocking, Nested, See, Seen};
 
 pub(super) async fn nest(request: Nest, context: Context) -> Result<Nested, HandlerError> {
     let spawned = request.spawned;
@@ -25,6 +25,24 @@ async fn ask(request: Nest) -> Result<Option<Seen>, CallError> {
         Ask::See => boat.call(See {}).await.map(Some),
         Ask::Act(act) => boat.call(act).await.map(|_| None),
     }
+}
+
+pub(super) fn nest_blocking(request: NestBlocking, context: Context) -> Result<Nested, HandlerError> {
+    let asked = if request.threaded {
+        let asking = std::thread::spawn(move || {
+            let _working = context.enter();
+            ask_blocking()
+        });
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+    } else {
+        ask_blocking()?
+    };
+    Ok(Nested { seen: Some(asked), error: None, pid: std::process::id() })
+}
+
+fn ask_blocking() -> Result<Seen, CallError> {
+    let boat = blocking::Client::from_env().map_err(CallError::Connect)?;
+    boat.call(See {})
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "handlers may fail")]

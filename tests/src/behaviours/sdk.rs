@@ -8,11 +8,12 @@ use std::time::Duration;
 use lifeboat_worker::prelude::*;
 
 use super::{commit, echo, fail, nest, save, signs};
-use crate::act::{Act, Acted, Deed, Nest, SaveBytes, See, Steps, Wait};
+use crate::act::{Act, Acted, Deed, Nest, NestBlocking, SaveBytes, See, Steps, Wait};
 
 pub(super) fn run() -> ExitCode {
     let worker = Worker::new().handle_blocking::<Act>(act).handle::<Wait>(wait);
     let worker = worker.handle::<Nest>(nest::nest).handle_blocking::<See>(nest::see);
+    let worker = worker.handle_blocking::<NestBlocking>(nest::nest_blocking);
     worker.handle::<Steps>(save::steps).handle_blocking::<SaveBytes>(save::bytes).run().report()
 }
 
