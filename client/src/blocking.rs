@@ -1,7 +1,7 @@
 //! A client that blocks the calling thread, for programs without an asynchronous runtime of their own.
 //!
-//! Owns the one thread behind it, on which everything asynchronous runs. Must never be waited for on a thread of a tokio runtime: that
-//! panics instead of standing still.
+//! Owns the one thread behind it, on which everything asynchronous runs. Must never be waited for on a thread of a
+//! tokio runtime: that panics instead of standing still.
 //!
 //! ```no_run
 //! use lifeboat_client::blocking::Client;
@@ -18,13 +18,13 @@
 //! # }
 //! ```
 //!
-//! What calls mean, their errors, timeouts and options are those of the [asynchronous client](crate::Client). A call ends
-//! only when its end is known: to bound the time give it a timeout ([`RequestBuilder::timeout`] or
+//! What calls mean, their errors, timeouts and options are those of the [asynchronous client](crate::Client). A call
+//! ends only when its end is known: to bound the time give it a timeout ([`RequestBuilder::timeout`] or
 //! [`ClientBuilder::timeout`]).
 //!
-//! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives tokio's
-//! tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine. Runtimes other than tokio's
-//! are not noticed: on one of their threads it waits, and so do the tasks of that thread.
+//! **Not for asynchronous programs.** Every function here that waits panics when it is called on a thread that drives
+//! tokio's tasks, before it has sent anything. `tokio::task::spawn_blocking` and ordinary threads are fine. Runtimes
+//! other than tokio's are not noticed: on one of their threads it waits, and so do the tasks of that thread.
 
 mod admin;
 mod request;
@@ -46,9 +46,9 @@ use crate::driver::drive;
 use crate::shared::Shared;
 use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
 
-/// A connection to the broker that blocks. Clones are cheap, share it, and may be used from any number of threads at the
-/// same time; each call or stream under way counts as a clone. When the last is dropped, the connection is closed and
-/// the thread behind it ends.
+/// A connection to the broker that blocks. Clones are cheap, share it, and may be used from any number of threads at
+/// the same time; each call or stream under way counts as a clone. When the last is dropped, the connection is closed
+/// and the thread behind it ends.
 ///
 /// ```no_run
 /// # use serde::{Deserialize, Serialize};
@@ -315,8 +315,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] when there is no connection within `connect_timeout`, the cause does not pass by waiting, or the
-    /// thread cannot be started.
+    /// [`ConnectError`] when there is no connection within `connect_timeout`, the cause does not pass by waiting, or
+    /// the thread cannot be started.
     ///
     /// # Panics
     ///
@@ -364,9 +364,9 @@ fn start(thread: thread::Builder, runtime: Runtime, shared: Arc<Shared>) -> io::
     thread.spawn(move || owned.run(drive(shared))).map(drop)
 }
 
-/// The thread's runtime. It may be dropped anywhere: where there is no thread for it, that is its maker's, and tokio panics
-/// when a runtime is dropped on a thread of another one, unless nothing is waited for. Nothing ever runs on it that would have to
-/// be waited for.
+/// The thread's runtime. It may be dropped anywhere: where there is no thread for it, that is its maker's, and tokio
+/// panics when a runtime is dropped on a thread of another one, unless nothing is waited for. Nothing ever runs on it
+/// that would have to be waited for.
 #[derive(Debug)]
 struct Owned(Option<Runtime>);
 

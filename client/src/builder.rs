@@ -91,9 +91,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The timeout of calls that set none: from the call's start to its end, everything included. A warning is logged when
-    /// a method is first called for which the broker may take longer (see [`Client::answer_within`]). Default: none, the
-    /// broker's configured `deadline` alone holds.
+    /// The timeout of calls that set none: from the call's start to its end, everything included. A warning is logged
+    /// when a method is first called for which the broker may take longer (see [`Client::answer_within`]). Default:
+    /// none, the broker's configured `deadline` alone holds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -120,8 +120,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many requests this client has open with the broker at a time, those included that were dropped and whose end the
-    /// broker has not told yet. More wait here, first come, first served, with their timeouts running; dropped
+    /// How many requests this client has open with the broker at a time, those included that were dropped and whose end
+    /// the broker has not told yet. More wait here, first come, first served, with their timeouts running; dropped
     /// while they wait they cost the broker nothing. Operations do not count. Never more than the broker allows a
     /// connection (`max_in_flight` of its configuration); 0 is taken as 1. Default: what the broker allows.
     ///

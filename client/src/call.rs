@@ -14,8 +14,8 @@ use lifeboat_protocol::Method;
 use crate::exchange::Exchange;
 use crate::{CallError, Reply};
 
-/// A call under way; returned by [`Client::call`](crate::Client::call). Its output is the reply. Dropping it cancels the
-/// call.
+/// A call under way; returned by [`Client::call`](crate::Client::call). Its output is the reply. Dropping it cancels
+/// the call.
 ///
 /// ```no_run
 /// # use serde::{Deserialize, Serialize};

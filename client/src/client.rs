@@ -222,25 +222,26 @@ impl Client {
         Exchange::connection(Arc::clone(&self.handle)).await
     }
 
-    /// Whether a call made now would be sent at once, as far as the [window](ClientBuilder::max_in_flight) goes: fewer calls
-    /// are open and waiting than it has places. Without a connection the last one's window counts. Another call may
-    /// take the place meanwhile; then this one waits in its turn.
+    /// Whether a call made now would be sent at once, as far as the [window](ClientBuilder::max_in_flight) goes: fewer
+    /// calls are open and waiting than it has places. Without a connection the last one's window counts. Another call
+    /// may take the place meanwhile; then this one waits in its turn.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.handle.shared.has_room()
     }
 
-    /// Whether there is a connection to the broker now, be it one that [drains](crate::ConnectionEvent::Draining). Without
-    /// one a call makes one: it is nothing to ask before a call.
+    /// Whether there is a connection to the broker now, be it one that [drains](crate::ConnectionEvent::Draining).
+    /// Without one a call makes one: it is nothing to ask before a call.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.handle.shared.lock().table.window.is_some()
     }
 
-    /// The longest that the broker may take to tell the outcome of a request for this method: its configured `deadline`,
-    /// waiting and retries included, and the death of its process (`kill_timeout`). A request's own timeout shortens it.
-    /// `None` before the first connection, for a method that the broker does not serve, and where it does not tell (one
-    /// with thousands of methods tells of the first ones alone). It is what the last broker told when the connection was made.
+    /// The longest that the broker may take to tell the outcome of a request for this method: its configured
+    /// `deadline`, waiting and retries included, and the death of its process (`kill_timeout`). A request's own timeout
+    /// shortens it. `None` before the first connection, for a method that the broker does not serve, and where it does
+    /// not tell (one with thousands of methods tells of the first ones alone). It is what the last broker told when the
+    /// connection was made.
     ///
     /// ```no_run
     /// # async fn example(boat: lifeboat_client::Client) -> Result<(), lifeboat_client::ConnectError> {
@@ -254,8 +255,8 @@ impl Client {
         self.handle.shared.answer_within(method)
     }
 
-    /// Tells of the connection from now on: made, draining, lost. Ask [`is_connected`](Self::is_connected) after this call
-    /// to know what holds at the start; then nothing falls between the two.
+    /// Tells of the connection from now on: made, draining, lost. Ask [`is_connected`](Self::is_connected) after this
+    /// call to know what holds at the start; then nothing falls between the two.
     ///
     /// ```no_run
     /// # async fn example(boat: lifeboat_client::Client) {
@@ -283,8 +284,8 @@ impl Client {
     }
 
     /// How often the broker told what it should not have: the outcome of a request that was not open (ended before, or
-    /// never sent), an event of such a request, of one that is not streamed or of an attempt that was over, an answer to
-    /// no operation. It is dropped. Anything but 0 is a defect of the broker.
+    /// never sent), an event of such a request, of one that is not streamed or of an attempt that was over, an answer
+    /// to no operation. It is dropped. Anything but 0 is a defect of the broker.
     #[must_use]
     pub fn unexpected_answers(&self) -> u64 {
         self.handle.shared.lock().table.unexpected

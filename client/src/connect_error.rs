@@ -68,7 +68,8 @@ pub enum ConnectError {
     },
     /// Client and broker have no version of the wire in common.
     #[error(
-        "the broker ({software}) speaks versions {theirs:?} of the protocol, this client {ours:?}; upgrade the older side"
+        "the broker ({software}) speaks versions {theirs:?} of the protocol, this client {ours:?}; upgrade the older \
+         side"
     )]
     Version {
         /// The versions that this client speaks.

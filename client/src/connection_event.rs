@@ -83,8 +83,8 @@ pub struct ConnectionEvents {
 }
 
 impl ConnectionEvents {
-    /// The next event; `None` when the client's last clone, or its runtime, is gone and everything has been read. May be
-    /// dropped at any time without losing an event, in `select!` for example. With the crate `futures`,
+    /// The next event; `None` when the client's last clone, or its runtime, is gone and everything has been read. May
+    /// be dropped at any time without losing an event, in `select!` for example. With the crate `futures`,
     /// `stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) })` is a stream of them.
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
         read(self.receiver.recv().await)

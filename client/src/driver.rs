@@ -1,5 +1,5 @@
-//! The one background task of a client: connects when somebody waits for it, connects again when the connection is lost,
-//! and watches the limits of calls.
+//! The one background task of a client: connects when somebody waits for it, connects again when the connection is
+//! lost, and watches the limits of calls.
 //!
 //! Owns the client's runtime side. Must never outlive the last client, and must never end without telling the calls.
 

@@ -39,8 +39,9 @@ use crate::{AttemptReport, CallError, Reply};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event<R, P> {
-    /// The broker has taken the request in: it waits, or runs already. The first event; a request that is rejected has none,
-    /// and one that is repeated (see [`idempotency_key`](crate::RequestBuilder::idempotency_key)) has another for each time.
+    /// The broker has taken the request in: it waits, or runs already. The first event; a request that is rejected has
+    /// none, and one that is repeated (see [`idempotency_key`](crate::RequestBuilder::idempotency_key)) has another for
+    /// each time.
     Accepted(Accepted),
     /// The work moves.
     Progress(Progress),
@@ -72,8 +73,8 @@ pub struct Accepted {
     /// The broker's id of the request, as its log and `lifeboat requests` show it. Not that of
     /// [`Reply::request_id`](crate::Reply::request_id), which is this client's own.
     pub request_id: u64,
-    /// How long until the request's deadline, when the broker took it in: the configured one, or this call's timeout if that
-    /// is shorter.
+    /// How long until the request's deadline, when the broker took it in: the configured one, or this call's timeout if
+    /// that is shorter.
     pub time_left: Option<Duration>,
 }
 

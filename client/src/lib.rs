@@ -34,8 +34,9 @@
 //! # }
 //! ```
 //!
-//! Beside this crate it needs `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and a broker with a worker
-//! that serves `resize`. While you write them, one command is both, and a variable tells it and this program where to meet:
+//! Beside this crate it needs `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and a broker with a
+//! worker that serves `resize`. While you write them, one command is both, and a variable tells it and this program
+//! where to meet:
 //!
 //! ```text
 //! export LIFEBOAT_SOCKET=$HOME/boat.sock    # in each terminal
@@ -79,18 +80,19 @@
 //!
 //! A call's timeout counts from when it is first polled, and includes everything: waiting for a connection, the queue,
 //! all attempts. What is left of it when the request is written travels with it, and at that time **the broker** ends
-//! the work and says how it ended. Its word normally wins: this client gives up by itself only when it is later than the
-//! slowest death that the broker allows (the longest `kill_timeout` of its pools, told when the connection is made; 1 s, if
-//! not told) and 1 s for the way, with [`CallError::TimedOut`] whose `unanswered` is true. A request that could not even be
-//! written before its deadline ends at its deadline, and was not executed.
+//! the work and says how it ended. Its word normally wins: this client gives up by itself only when it is later than
+//! the slowest death that the broker allows (the longest `kill_timeout` of its pools, told when the connection is made;
+//! 1 s, if not told) and 1 s for the way, with [`CallError::TimedOut`] whose `unanswered` is true. A request that could
+//! not even be written before its deadline ends at its deadline, and was not executed.
 //!
 //! # When the connection is lost
 //!
-//! Every call that was written ends at once with [`CallError::Disconnected`] and `may_have_executed`. Calls not written,
-//! and one that was written only in part, are sent again on the next connection, within their deadlines; the broker
-//! never acts on half a request. One that was given an [`idempotency_key`](RequestBuilder::idempotency_key) is sent again
-//! even if it was written. The client connects again when there is something to send, with growing pauses. It
-//! waits while there is no socket, nobody listening or a full backlog, up to `connect_timeout` from each call's start.
+//! Every call that was written ends at once with [`CallError::Disconnected`] and `may_have_executed`. Calls not
+//! written, and one that was written only in part, are sent again on the next connection, within their deadlines; the
+//! broker never acts on half a request. One that was given an [`idempotency_key`](RequestBuilder::idempotency_key) is
+//! sent again even if it was written. The client connects again when there is something to send, with growing pauses.
+//! It waits while there is no socket, nobody listening or a full backlog, up to `connect_timeout` from each call's
+//! start.
 //!
 //! When a broker says that it shuts down, calls under way end there; new ones wait for its successor. A call that
 //! crosses that message on its way is rejected with `draining`, and was not executed.
@@ -148,11 +150,12 @@
 //! # On behalf of another request
 //!
 //! A request that the handler of a worker makes (with `lifeboat-worker`, in the same program) is made on behalf of the
-//! handler's own request: it ends when that must have ended, whatever timeout it is given, and belongs to the same trace.
-//! When the handler's future is dropped for a cancel, so is the call, and that cancels it. `Client::from_env` finds the
-//! worker's own broker. Tasks and threads that a handler starts say whom they work for with `Context::within` and
-//! `Context::enter`; [`detached`](RequestBuilder::detached) says that a request is made on nobody's behalf. A handler that asks
-//! its own pool takes two of its workers, and one that waits for its own pool's last worker waits for ever: until its deadline.
+//! handler's own request: it ends when that must have ended, whatever timeout it is given, and belongs to the same
+//! trace. When the handler's future is dropped for a cancel, so is the call, and that cancels it. `Client::from_env`
+//! finds the worker's own broker. Tasks and threads that a handler starts say whom they work for with `Context::within`
+//! and `Context::enter`; [`detached`](RequestBuilder::detached) says that a request is made on nobody's behalf. A
+//! handler that asks its own pool takes two of its workers, and one that waits for its own pool's last worker waits for
+//! ever: until its deadline.
 //!
 //! # Without types
 //!
@@ -175,20 +178,20 @@
 //!
 //! # Without a runtime
 //!
-//! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead: `boat.call(..)?` without
-//! `.await`, streams as iterators, and its own `admin`. It is off by default: whoever has a runtime should not find a call
-//! that must not be made on it.
+//! With the feature `blocking` there is `blocking::Client`, which blocks the calling thread instead: `boat.call(..)?`
+//! without `.await`, streams as iterators, and its own `admin`. It is off by default: whoever has a runtime should not
+//! find a call that must not be made on it.
 //!
 //! # With tower
 //!
-//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`, and with
-//! options for each request `Client::service_with` and `Client::raw_service_with`. Its layers (timeout, concurrency limit,
-//! load shedding, retry) stack on it; the example `tower` of this crate shows how.
+//! With the feature `tower` each method is a service of that crate: `Client::service` and `Client::raw_service`, and
+//! with options for each request `Client::service_with` and `Client::raw_service_with`. Its layers (timeout,
+//! concurrency limit, load shedding, retry) stack on it; the example `tower` of this crate shows how.
 //!
 //! # The broker itself
 //!
-//! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills its workers; [`Admin`] has
-//! an example.
+//! [`Client::admin`] shows the broker's workers and open requests, and restarts, drains and kills its workers;
+//! [`Admin`] has an example.
 
 mod admin;
 mod attempt;

@@ -119,8 +119,8 @@ impl Outbox {
         frame.spec
     }
 
-    /// Takes out every request of which no byte was written. The rest of a frame that is half out, operations and cancels
-    /// stay.
+    /// Takes out every request of which no byte was written. The rest of a frame that is half out, operations and
+    /// cancels stay.
     pub(crate) fn take_unstarted_requests(&mut self) -> Vec<Unsent> {
         let skip = usize::from(self.front_done > 0);
         let ids: Vec<u64> = self

@@ -93,7 +93,8 @@ impl<M> RequestBuilder<M> {
     setters!();
 
     /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
-    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's documentation](crate#streams).
+    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's
+    /// documentation](crate#streams).
     pub fn stream(self) -> EventStream<M> {
         EventStream::new(self.options.into_streamed_exchange())
     }
@@ -166,7 +167,8 @@ impl RawRequestBuilder {
     setters!();
 
     /// Sends the request and streams what is told of it while it runs. Nothing is sent before the stream is first
-    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's documentation](crate#streams).
+    /// polled; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop). See the [crate's
+    /// documentation](crate#streams).
     pub fn stream(self) -> RawEventStream {
         RawEventStream::new(self.options.into_streamed_exchange())
     }

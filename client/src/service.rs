@@ -1,7 +1,7 @@
 //! Methods as services of the crate `tower`.
 //!
-//! Owns the step from a request to a call, and what "ready" means. Must never reserve a place: a service that is ready and
-//! never called holds up nobody.
+//! Owns the step from a request to a call, and what "ready" means. Must never reserve a place: a service that is ready
+//! and never called holds up nobody.
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +23,8 @@ use crate::{CallError, Client, RawRequestBuilder, RequestBuilder};
 /// What is said of each request before it is sent.
 type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
 
-/// A service's place in the line of those that wait for room. It has at most one, and leaves it when it is dropped: whoever
-/// gives up leaves nothing behind.
+/// A service's place in the line of those that wait for room. It has at most one, and leaves it when it is dropped:
+/// whoever gives up leaves nothing behind.
 #[derive(Debug)]
 struct Line {
     handle: Arc<Handle>,
@@ -61,7 +61,8 @@ impl Drop for Line {
 /// * Ready means that there is room in the client's [window](crate::ClientBuilder::max_in_flight), as
 ///   [`Client::has_room`] says, not that there is a connection: a call makes one. The place is not reserved. A call
 ///   that finds it taken by another clone waits in its turn. Being ready never fails.
-/// * Those that wait are woken together when there is room, the longest waiting first. One that is dropped waits no more.
+/// * Those that wait are woken together when there is room, the longest waiting first. One that is dropped waits no
+///   more.
 /// * The future is a [`Call`]: dropping it, as `tower`'s timeout does, cancels the request.
 /// * Errors are [`CallError`]s. A policy of `tower`'s retry asks them
 ///   [`is_retryable`](CallError::is_retryable) and not [`may_have_executed`](CallError::may_have_executed).
@@ -186,7 +187,8 @@ impl Client {
     /// Methods by name and CBOR as a service of the crate `tower`.
     ///
     /// ```no_run
-    /// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # type Failed = Box<dyn std::error::Error + Send + Sync>;
+    /// # async fn example(boat: lifeboat_client::Client, body: Vec<u8>) -> Result<(), Failed> {
     /// use lifeboat_client::RawRequest;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///

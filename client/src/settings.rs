@@ -20,8 +20,9 @@ pub(crate) struct Settings {
     pub(crate) max_body: Option<usize>,
     /// At least 1.
     pub(crate) max_in_flight: usize,
-    /// Callers write by themselves when nothing else is under way. Saves the wake-up of another thread, which costs more
-    /// than all the rest of a call; where the driver runs on the callers' thread there is none to save, and a write of
-    /// its own for the first call of a burst costs throughput (measured: a third of it, with 64 calls under way).
+    /// Callers write by themselves when nothing else is under way. Saves the wake-up of another thread, which costs
+    /// more than all the rest of a call; where the driver runs on the callers' thread there is none to save, and a
+    /// write of its own for the first call of a burst costs throughput (measured: a third of it, with 64 calls under
+    /// way).
     pub(crate) direct: bool,
 }

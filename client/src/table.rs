@@ -2,8 +2,8 @@
 //!
 //! Owns every call, a request or an operation, from its registration to its end, the order in which calls are sent, the
 //! window of requests that one connection may have open, what is told of them meanwhile, and the answer to "may it have
-//! run?". Everything here is short and synchronous and happens under one lock. Must never encode or decode a user's type,
-//! do I/O, or wake a waker itself: wakers to wake are handed out.
+//! run?". Everything here is short and synchronous and happens under one lock. Must never encode or decode a user's
+//! type, do I/O, or wake a waker itself: wakers to wake are handed out.
 
 mod backlog;
 mod entry;

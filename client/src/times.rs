@@ -1,7 +1,7 @@
 //! What the broker tells of how long it may take.
 //!
-//! Owns how long the client waits for the broker's word after a deadline, and the warning about a timeout that is shorter than
-//! what the broker may take for a method that is called. Must never change a call's timeout.
+//! Owns how long the client waits for the broker's word after a deadline, and the warning about a timeout that is
+//! shorter than what the broker may take for a method that is called. Must never change a call's timeout.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use lifeboat_protocol::{MethodTimes, OTHER_METHOD};
 
-/// How long after a request's deadline the client still waits for the broker to say how it ended, where the broker does not
-/// tell how long it may need: at the deadline it kills without grace and is sure of the death `kill_timeout` (1 s, if not
-/// configured) later. [`WAY`] comes on top.
+/// How long after a request's deadline the client still waits for the broker to say how it ended, where the broker does
+/// not tell how long it may need: at the deadline it kills without grace and is sure of the death `kill_timeout` (1 s,
+/// if not configured) later. [`WAY`] comes on top.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For the way to the broker and back, and its scheduling.
@@ -48,8 +48,8 @@ impl Times {
         longest.unwrap_or(KILL_TIMEOUT).min(Duration::from_secs(3600)) + WAY
     }
 
-    /// Has the first calls noted of methods that may take longer than the client's timeout; those of a broker that told the
-    /// same before go on as they are.
+    /// Has the first calls noted of methods that may take longer than the client's timeout; those of a broker that told
+    /// the same before go on as they are.
     pub(crate) fn watched(mut self, timeout: Option<Duration>, before: &mut Self) -> Self {
         if self.methods == before.methods {
             self.unwarned = std::mem::take(&mut before.unwarned);
@@ -61,8 +61,8 @@ impl Times {
         self
     }
 
-    /// How long a method may take that is called with the client's timeout for the first time, if that is longer. All that are
-    /// not named count as one.
+    /// How long a method may take that is called with the client's timeout for the first time, if that is longer. All
+    /// that are not named count as one.
     pub(crate) fn first_call(&mut self, method: &str) -> Option<Duration> {
         if self.unwarned.is_empty() {
             return None;
@@ -90,8 +90,8 @@ impl TooShort {
             method = &*self.method,
             ?timeout,
             answer_within = ?self.answer_within,
-            "the client's timeout is shorter than the broker may take for this method: it ends calls that could still succeed; \
-             raise the timeout, or lower the method's deadline in the broker's configuration"
+            "the client's timeout is shorter than the broker may take for this method: it ends calls that could still \
+             succeed; raise the timeout, or lower the method's deadline in the broker's configuration"
         );
     }
 }

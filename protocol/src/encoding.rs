@@ -106,8 +106,8 @@ impl Encoding for Cbor {
     }
 }
 
-/// JSON within CBOR: a byte string with the tag 262 ("embedded JSON object"). For types that only JSON fits, or for workers
-/// in languages where JSON is what there is.
+/// JSON within CBOR: a byte string with the tag 262 ("embedded JSON object"). For types that only JSON fits, or for
+/// workers in languages where JSON is what there is.
 ///
 /// ```
 /// # use lifeboat_protocol::{Encoding, Json, method};

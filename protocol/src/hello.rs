@@ -15,8 +15,8 @@ pub const HEARTBEAT_FEATURE: &str = "heartbeat";
 /// The feature of a client that is to be told when a request that it streams is accepted.
 pub const ACCEPTED_FEATURE: &str = "accepted";
 
-/// The feature of a broker that keeps to the pool that a request names ([`Ext::pool`](crate::Ext::pool)): a client asks no other for
-/// one.
+/// The feature of a broker that keeps to the pool that a request names ([`Ext::pool`](crate::Ext::pool)): a client asks
+/// no other for one.
 pub const POOL_FEATURE: &str = "pool";
 
 /// The name under which a broker tells of the methods that it serves without naming them.
@@ -194,8 +194,8 @@ pub struct Service {
     /// missing; a broker with very many tells of some, and then of no others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub methods: BTreeMap<String, MethodTimes>,
-    /// How long after its deadline the outcome of a request is told at the latest, whatever its method, those that are not
-    /// told of included; in milliseconds. Missing: an older broker.
+    /// How long after its deadline the outcome of a request is told at the latest, whatever its method, those that are
+    /// not told of included; in milliseconds. Missing: an older broker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_deadline_ms: Option<u64>,
 }

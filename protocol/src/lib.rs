@@ -1,9 +1,9 @@
 //! Lifeboat's wire, version 1: frames, headers, messages and their limits.
 //!
 //! This crate owns the bytes that clients, the broker and workers exchange, and what a client and a worker share in one
-//! program: the declaration of a [`Method`], and the [`Origin`] of nested requests. It must never do I/O, read a clock, log, or know what a pool or a retry is; it turns bytes into values and values into bytes.
-//! What it reads comes from outside: no input makes it panic, recurse without a bound, or allocate by a length
-//! that the input merely claims.
+//! program: the declaration of a [`Method`], and the [`Origin`] of nested requests. It must never do I/O, read a clock,
+//! log, or know what a pool or a retry is; it turns bytes into values and values into bytes. What it reads comes from
+//! outside: no input makes it panic, recurse without a bound, or allocate by a length that the input merely claims.
 //!
 //! A frame is a 4-byte big-endian length, then two CBOR items: a short header array and the body. Headers are
 //! read and written by hand over the slice, without allocating; bodies and control messages go through ciborium.

@@ -11,8 +11,8 @@ use crate::Encoding;
 /// The longest method name, in bytes.
 pub const MAX_METHOD: usize = 255;
 
-/// A method: its name on the wire, what is sent, what comes back, and how. Client and worker share it; put it into a crate
-/// of its own, or a module that both include.
+/// A method: its name on the wire, what is sent, what comes back, and how. Client and worker share it; put it into a
+/// crate of its own, or a module that both include.
 ///
 /// [`method!`](crate::method!) declares one in a line; this is what it writes:
 ///
@@ -70,9 +70,9 @@ pub trait Method {
 /// method!("encode": Encode => u64, partial = String);
 /// ```
 ///
-/// The request's own type then stands for the method: `client.call(Resize { .. })`, `worker.handle::<Resize>(..)`. Where
-/// several methods take the same request, or its type is somebody else's, declare a type for each that does nothing but
-/// name it:
+/// The request's own type then stands for the method: `client.call(Resize { .. })`, `worker.handle::<Resize>(..)`.
+/// Where several methods take the same request, or its type is somebody else's, declare a type for each that does
+/// nothing but name it:
 ///
 /// ```
 /// # use lifeboat_protocol::method;

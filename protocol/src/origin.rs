@@ -1,8 +1,8 @@
 //! The request that a thread works for, as far as it concerns requests made on its behalf.
 //!
-//! Owns the one place where a worker's side leaves it for a client's side in the same process, so that deadline and trace
-//! travel into nested requests by themselves. It never travels on the wire as such, and must cost a handler that makes no
-//! request nothing but two stores.
+//! Owns the one place where a worker's side leaves it for a client's side in the same process, so that deadline and
+//! trace travel into nested requests by themselves. It never travels on the wire as such, and must cost a handler that
+//! makes no request nothing but two stores.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -34,11 +34,11 @@ pub fn origin() -> Option<Arc<dyn Origin>> {
     ORIGIN.try_with(|origin| origin.borrow().clone()).unwrap_or_default()
 }
 
-/// Has this thread work for a request until the guard is dropped, and then for what it worked for before. Guards are to be
-/// dropped in the opposite order in which they were made.
+/// Has this thread work for a request until the guard is dropped, and then for what it worked for before. Guards are to
+/// be dropped in the opposite order in which they were made.
 ///
-/// A guard must not be held across an `.await`: what else runs on the thread meanwhile would work for the request, or the
-/// future would go on without it. [`within`] is for futures.
+/// A guard must not be held across an `.await`: what else runs on the thread meanwhile would work for the request, or
+/// the future would go on without it. [`within`] is for futures.
 pub fn enter(origin: Arc<dyn Origin>) -> Entered {
     let before = replace(Some(Arc::clone(&origin)));
     Entered { origin, before, thread: PhantomData }

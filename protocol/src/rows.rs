@@ -1,7 +1,7 @@
 //! Rows: pools, workers and requests, as operations show them.
 //!
-//! Owns their shapes and their words. Must never hold anything of a request's body: operations show what runs, not what it
-//! works on. All times are lengths of time in milliseconds, never times of day.
+//! Owns their shapes and their words. Must never hold anything of a request's body: operations show what runs, not what
+//! it works on. All times are lengths of time in milliseconds, never times of day.
 
 use serde::{Deserialize, Serialize};
 

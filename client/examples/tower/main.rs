@@ -1,5 +1,5 @@
-//! A method behind layers of the crate `tower`: a timeout for everything, a limit on calls at a time, and another try where
-//! that is safe.
+//! A method behind layers of the crate `tower`: a timeout for everything, a limit on calls at a time, and another try
+//! where that is safe.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it is told")]
 

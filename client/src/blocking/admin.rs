@@ -10,8 +10,8 @@ use super::Waiter;
 use crate::{Health, OperateError, Requests, Workers};
 
 /// Asks things of the broker itself, and blocks until it has answered. Made by
-/// [`Client::admin`](super::Client::admin); counts as a clone of its client. See the asynchronous [`Admin`](crate::Admin)
-/// for how operations travel.
+/// [`Client::admin`](super::Client::admin); counts as a clone of its client. See the asynchronous
+/// [`Admin`](crate::Admin) for how operations travel.
 ///
 /// ```no_run
 /// # fn example(boat: lifeboat_client::blocking::Client) -> Result<(), lifeboat_client::OperateError> {
@@ -88,8 +88,8 @@ impl Admin {
         /// Tells whether the broker is ready to serve.
         health() -> Health;
 
-        /// Replaces the processes of a pool or worker, each when it has finished what it executes. Returns the names of the
-        /// workers concerned as soon as it is ordered, not when it is done; `drain` and `kill` too.
+        /// Replaces the processes of a pool or worker, each when it has finished what it executes. Returns the names of
+        /// the workers concerned as soon as it is ordered, not when it is done; `drain` and `kill` too.
         restart(target: impl Into<String>) -> Vec<String>;
 
         /// Gives a pool or worker nothing new; its processes end, each when it has finished what it executes.

@@ -14,7 +14,8 @@ use crate::{CallError, Event, Reply, RetryOn};
 /// Hands each option on to the asynchronous builder.
 macro_rules! setters {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {$(
-        #[doc = concat!("As [`", stringify!($name), "`](crate::RequestBuilder::", stringify!($name), ") of the asynchronous builder.")]
+        #[doc = concat!("As [`", stringify!($name), "`](crate::RequestBuilder::", stringify!($name), ")")]
+        #[doc = "of the asynchronous builder."]
         pub fn $name(mut self, $($argument: $kind),*) -> Self {
             self.request = self.request.$name($($argument),*);
             self
@@ -129,8 +130,8 @@ impl<M: Method> RequestBuilder<M> {
         self.waiter.wait(self.request.into_future())
     }
 
-    /// The request as an iterator over what is told of it while it runs. Nothing is sent before the first event is asked
-    /// for; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop).
+    /// The request as an iterator over what is told of it while it runs. Nothing is sent before the first event is
+    /// asked for; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop).
     pub fn stream(self) -> EventStream<M> {
         EventStream { events: self.request.stream(), waiter: self.waiter }
     }
@@ -214,8 +215,8 @@ impl RawRequestBuilder {
         self.waiter.wait(self.request.into_future())
     }
 
-    /// The request as an iterator over what is told of it while it runs. Nothing is sent before the first event is asked
-    /// for; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop).
+    /// The request as an iterator over what is told of it while it runs. Nothing is sent before the first event is
+    /// asked for; dropping it cancels the request, unless it was told [not to](Self::no_cancel_on_drop).
     pub fn stream(self) -> RawEventStream {
         RawEventStream { events: self.request.stream(), waiter: self.waiter }
     }

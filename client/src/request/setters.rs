@@ -60,10 +60,10 @@ macro_rules! setters {
             self
         }
 
-        /// Makes the request on nobody's behalf. One that is made by the handler of a worker is otherwise made on behalf of
-        /// the handler's own request: it ends when that must have ended, whatever [`timeout`](Self::timeout) says, and
-        /// belongs to its trace. Elsewhere it changes nothing but a [`trace_context`](Self::trace_context) that was given
-        /// before.
+        /// Makes the request on nobody's behalf. One that is made by the handler of a worker is otherwise made on
+        /// behalf of the handler's own request: it ends when that must have ended, whatever [`timeout`](Self::timeout)
+        /// says, and belongs to its trace. Elsewhere it changes nothing but a [`trace_context`](Self::trace_context)
+        /// that was given before.
         ///
         /// ```no_run
         /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -90,9 +90,9 @@ macro_rules! setters {
         }
 
         /// Whether the request may be retried even after a partial of it has come. Without it, it is not: the reader of
-        /// the stream has used a part of a reply that the next attempt would give again. With it the reader must drop the
-        /// partials of an attempt when it reads [`AttemptFailed`](crate::Event::AttemptFailed). It matters only to a
-        /// [stream](Self::stream), and only if the request is retried at all. Default: false.
+        /// the stream has used a part of a reply that the next attempt would give again. With it the reader must drop
+        /// the partials of an attempt when it reads [`AttemptFailed`](crate::Event::AttemptFailed). It matters only to
+        /// a [stream](Self::stream), and only if the request is retried at all. Default: false.
         pub fn restartable(mut self, restartable: bool) -> Self {
             self.options.ext.restartable = restartable;
             self
@@ -107,17 +107,18 @@ macro_rules! setters {
             self
         }
 
-        /// Says that the request may be executed more than once under this key, and has it repeated when it is lost with its
-        /// connection: instead of ending as [`Disconnected`](crate::CallError::Disconnected) with `may_have_executed`, it
-        /// is sent again on the next connection, within its deadline and the client's `connect_timeout`. The handler
-        /// sees the key (`Context::idempotency_key`) and can recognise the repetition; the broker only hands it on. The
-        /// first execution may still go on when the second begins.
+        /// Says that the request may be executed more than once under this key, and has it repeated when it is lost
+        /// with its connection: instead of ending as [`Disconnected`](crate::CallError::Disconnected) with
+        /// `may_have_executed`, it is sent again on the next connection, within its deadline and the client's
+        /// `connect_timeout`. The handler sees the key (`Context::idempotency_key`) and can recognise the repetition;
+        /// the broker only hands it on. The first execution may still go on when the second begins.
         ///
         /// * It is not repeated when the broker refused the connection's requests or broke the protocol, since one
         ///   of the requests may be why, and at most three times in all.
         /// * Whatever else ends it after that, the error's `may_have_executed` is true.
-        /// * A [stream](Self::stream) is repeated only while nothing of it was read but its acceptance: what its reader was told
-        ///   would be void, with nobody to say so. What is unread then is forgotten. One that was read ends as `Disconnected`.
+        /// * A [stream](Self::stream) is repeated only while nothing of it was read but its acceptance: what its reader
+        ///   was told would be void, with nobody to say so. What is unread then is forgotten. One that was read ends as
+        ///   `Disconnected`.
         /// * Retries within the broker do not depend on it: they are [`retry`](Self::retry).
         ///
         /// The key is any text; a header has room for about 60 KiB of it and all metadata. The body is kept in memory
@@ -136,11 +137,12 @@ macro_rules! setters {
             self
         }
 
-        /// Only this pool may serve the request: for work that must not run with another pool's limits or rights, wherever
-        /// the configuration moves its method. If that pool does not have the method, or there is no such pool, the request
-        /// is [`Rejected`](crate::CallError::Rejected) as [`UnknownMethod`](crate::RejectWhy::UnknownMethod). So is one to a
-        /// broker that is older than this option, without being sent: that broker would have any pool serve it. A pool that
-        /// takes any method serves it, unless another pool names the method. Default: the method's own pool.
+        /// Only this pool may serve the request: for work that must not run with another pool's limits or rights,
+        /// wherever the configuration moves its method. If that pool does not have the method, or there is no such
+        /// pool, the request is [`Rejected`](crate::CallError::Rejected) as
+        /// [`UnknownMethod`](crate::RejectWhy::UnknownMethod). So is one to a broker that is older than this option,
+        /// without being sent: that broker would have any pool serve it. A pool that takes any method serves it, unless
+        /// another pool names the method. Default: the method's own pool.
         ///
         /// ```no_run
         /// # async fn example(boat: lifeboat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -156,22 +158,22 @@ macro_rules! setters {
         }
 
         /// Dropping the call's future does not cancel it: the request goes on, and its outcome is thrown away. For work
-        /// that is begun and then left alone, and for callers whose own time runs out before the work's. Its deadline and
-        /// all other limits hold on.
+        /// that is begun and then left alone, and for callers whose own time runs out before the work's. Its deadline
+        /// and all other limits hold on.
         ///
         /// * A future that was never polled has sent nothing, and sends nothing when it is dropped.
         /// * Polled but not written yet (no connection, or the window is full): it is sent all the same, in its turn,
         ///   as long as a clone of the client or another call lives.
         /// * When the connection is lost, one that was not written is sent on the next, and so is one that has an
-        ///   [`idempotency_key`](Self::idempotency_key). Any other one is the broker's to cancel or to finish, as its pool's
-        ///   `on_disconnect` says (by default it is cancelled).
-        /// * It does not count as a clone of the client. The last clone takes leave at once: what still waits is written
-        ///   as far as the socket and the window take it at that moment, the rest never is, and for what was written
-        ///   the pool's `on_disconnect` decides.
-        /// * A [stream](Self::stream) too: what is told after it was dropped is thrown away. The broker knows nothing of
-        ///   that: once a partial was sent here the request is not retried, unless it is [`restartable`](Self::restartable).
-        ///   A stream that is held, but read too slowly, is cancelled as ever ([`stream_backlog`](Self::stream_backlog)), and
-        ///   so is one that ends because what was told cannot be read.
+        ///   [`idempotency_key`](Self::idempotency_key). Any other one is the broker's to cancel or to finish, as its
+        ///   pool's `on_disconnect` says (by default it is cancelled).
+        /// * It does not count as a clone of the client. The last clone takes leave at once: what still waits is
+        ///   written as far as the socket and the window take it at that moment, the rest never is, and for what was
+        ///   written the pool's `on_disconnect` decides.
+        /// * A [stream](Self::stream) too: what is told after it was dropped is thrown away. The broker knows nothing
+        ///   of that: once a partial was sent here the request is not retried, unless it is
+        ///   [`restartable`](Self::restartable). A stream that is held, but read too slowly, is cancelled as ever
+        ///   ([`stream_backlog`](Self::stream_backlog)), and so is one that ends because what was told cannot be read.
         ///
         /// Default: dropping cancels.
         ///

@@ -124,7 +124,8 @@ pub(super) struct Entry {
     pub(super) let_go: bool,
     /// How often its connection broke when it was half written, or written and repeatable.
     pub(super) resent: u8,
-    /// To be sent again if it is lost with its connection. None: it is not sent, not repeatable, or nobody wants it any more.
+    /// To be sent again if it is lost with its connection. None: it is not sent, not repeatable, or nobody wants it any
+    /// more.
     pub(super) again: Option<Arc<Spec>>,
     /// Why the connection was lost on which it was sent before: whatever ends it now, it may have been executed.
     pub(super) lost_before: Option<LostReason>,

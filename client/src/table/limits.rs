@@ -1,7 +1,7 @@
 //! The table's limits in time.
 //!
-//! Owns when a call ends here without a word from the broker. Must never say that a request was not executed when a byte
-//! of it was written.
+//! Owns when a call ends here without a word from the broker. Must never say that a request was not executed when a
+//! byte of it was written.
 
 use std::task::Waker;
 use std::time::Duration;

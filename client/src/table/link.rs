@@ -1,7 +1,7 @@
 //! The table's side of connections that come and go.
 //!
-//! Owns which calls survive the end of a connection. Must never send again what may have been executed, unless its caller
-//! gave it an idempotency key.
+//! Owns which calls survive the end of a connection. Must never send again what may have been executed, unless its
+//! caller gave it an idempotency key.
 
 use std::task::Waker;
 use std::time::Duration;
