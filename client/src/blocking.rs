@@ -28,22 +28,20 @@
 
 mod admin;
 mod request;
+mod thread;
 
 use std::borrow::Cow;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::thread::Builder;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::Method;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{self, Handle};
 
 pub use self::admin::Admin;
 pub use self::request::{EventStream, RawEventStream, RawRequestBuilder, RequestBuilder};
-use crate::driver::drive;
-use crate::shared::Shared;
 use crate::{CallError, ClientBuilder, ConnectError, ConnectionEvents};
 
 /// A connection to the broker that blocks. Clones are cheap, share it, and may be used from any number of threads at
@@ -343,61 +341,13 @@ impl ClientBuilder {
     /// [`ConnectError::Thread`] when its thread cannot be started.
     pub fn connect_lazily_blocking(self) -> Result<Client, ConnectError> {
         let failed = |error| ConnectError::Thread(Arc::new(error));
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let waiter = Waiter(runtime.handle().clone());
         // Callers are never on the driver's thread: it saves its wake-up that they write.
         let shared = self.into_shared(true);
         let client = crate::Client::new(Arc::clone(&shared));
-        let thread = thread::Builder::new().name("lifeboat-client".into());
-        start(thread, runtime, shared).map_err(failed)?;
+        let thread = Builder::new().name("lifeboat-client".into());
+        thread::start(thread, runtime, shared).map_err(failed)?;
         Ok(Client { client, waiter })
-    }
-}
-
-/// Starts the thread. It ends by itself when the last clone is gone.
-///
-/// # Errors
-///
-/// What the operating system says.
-fn start(thread: thread::Builder, runtime: Runtime, shared: Arc<Shared>) -> io::Result<()> {
-    let owned = Owned(Some(runtime));
-    thread.spawn(move || owned.run(drive(shared))).map(drop)
-}
-
-/// The thread's runtime. It may be dropped anywhere: where there is no thread for it, that is its maker's, and tokio
-/// panics when a runtime is dropped on a thread of another one, unless nothing is waited for. Nothing ever runs on it
-/// that would have to be waited for.
-#[derive(Debug)]
-struct Owned(Option<Runtime>);
-
-impl Owned {
-    fn run(&self, driver: impl Future<Output = ()>) {
-        if let Some(runtime) = &self.0 {
-            runtime.block_on(driver);
-        }
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_thread_that_cannot_be_started_is_an_error_on_a_runtime_too() {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        // More than there are addresses.
-        let impossible = thread::Builder::new().stack_size(1 << 60);
-        let shared = Client::builder().socket("/nowhere/lifeboat.sock").into_shared(true);
-        let error = start(impossible, runtime, shared).expect_err("no thread has such a stack");
-        let error = ConnectError::Thread(Arc::new(error));
-        assert_eq!(error.to_string(), "the client's thread cannot be started");
     }
 }

@@ -23,15 +23,15 @@ use crate::{CallError, Client, RawRequestBuilder, RequestBuilder};
 /// What is said of each request before it is sent.
 type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
 
-/// A service's place in the line of those that wait for room. It has at most one, and leaves it when it is dropped:
-/// whoever gives up leaves nothing behind.
+/// A service's waiting for room: there is one waker for each that waits, and none for one that was dropped. Whoever gives
+/// up leaves nothing behind.
 #[derive(Debug)]
-struct Line {
+struct RoomWait {
     handle: Arc<Handle>,
     ticket: Option<Ticket>,
 }
 
-impl Line {
+impl RoomWait {
     fn new(client: &Client) -> Self {
         Self { handle: Arc::clone(client.handle()), ticket: None }
     }
@@ -42,13 +42,13 @@ impl Line {
 }
 
 /// A clone waits for itself.
-impl Clone for Line {
+impl Clone for RoomWait {
     fn clone(&self) -> Self {
         Self { handle: Arc::clone(&self.handle), ticket: None }
     }
 }
 
-impl Drop for Line {
+impl Drop for RoomWait {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.handle.shared.forget_room(ticket);
@@ -82,7 +82,7 @@ impl Drop for Line {
 /// ```
 pub struct MethodService<M> {
     client: Client,
-    line: Line,
+    wait: RoomWait,
     prepare: Prepare<RequestBuilder<M>>,
 }
 
@@ -102,7 +102,7 @@ pub struct MethodService<M> {
 #[derive(Clone)]
 pub struct RawService {
     client: Client,
-    line: Line,
+    wait: RoomWait,
     prepare: Prepare<RawRequestBuilder>,
 }
 
@@ -181,7 +181,7 @@ impl Client {
         &self,
         prepare: impl Fn(RequestBuilder<M>) -> RequestBuilder<M> + Send + Sync + 'static,
     ) -> MethodService<M> {
-        MethodService { client: self.clone(), line: Line::new(self), prepare: Arc::new(prepare) }
+        MethodService { client: self.clone(), wait: RoomWait::new(self), prepare: Arc::new(prepare) }
     }
 
     /// Methods by name and CBOR as a service of the crate `tower`.
@@ -220,7 +220,7 @@ impl Client {
         &self,
         prepare: impl Fn(RawRequestBuilder) -> RawRequestBuilder + Send + Sync + 'static,
     ) -> RawService {
-        RawService { client: self.clone(), line: Line::new(self), prepare: Arc::new(prepare) }
+        RawService { client: self.clone(), wait: RoomWait::new(self), prepare: Arc::new(prepare) }
     }
 }
 
@@ -230,7 +230,7 @@ impl<M: Method> Service<M::Request> for MethodService<M> {
     type Future = Call<M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.line.poll_room(cx).map(Ok)
+        self.wait.poll_room(cx).map(Ok)
     }
 
     fn call(&mut self, request: M::Request) -> Call<M> {
@@ -244,7 +244,7 @@ impl Service<RawRequest> for RawService {
     type Future = RawCall;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.line.poll_room(cx).map(Ok)
+        self.wait.poll_room(cx).map(Ok)
     }
 
     fn call(&mut self, request: RawRequest) -> RawCall {
@@ -256,7 +256,7 @@ impl Service<RawRequest> for RawService {
 // Derived, it would want the method itself to be `Clone`.
 impl<M> Clone for MethodService<M> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), line: self.line.clone(), prepare: Arc::clone(&self.prepare) }
+        Self { client: self.client.clone(), wait: self.wait.clone(), prepare: Arc::clone(&self.prepare) }
     }
 }
 

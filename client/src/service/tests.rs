@@ -84,6 +84,6 @@ async fn who_was_woken_and_finds_the_place_taken_keeps_its_turn() {
     // Asked in the other order: the one that waits longest is still the first to be woken.
     assert!(second.poll_ready(&mut cx).is_pending());
     assert!(first.poll_ready(&mut cx).is_pending());
-    assert!(first.line.ticket < second.line.ticket);
+    assert!(first.wait.ticket < second.wait.ticket);
     assert_eq!(waiting(&client), 2);
 }

@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use super::Table;
 
-/// A waiting one's ticket: its place in the line, as long as it waits.
+/// What a waiting one is known by, as long as it waits: the longer it waits, the lower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 

@@ -45,6 +45,19 @@ async fn connected(client: &Client, broker: &Broker, hello: impl FnOnce(&mut Hel
     peer
 }
 
+/// The outcome of a request is waited for as long as a death may take, and no longer.
+async fn given_up(client: &Client, peer: &mut Peer, death: Duration) {
+    let start = Instant::now();
+    let serve = async {
+        let request = peer.request().await;
+        assert_eq!(peer.cancel().await, request.route.id);
+    };
+    let (reply, ()) = tokio::join!(limit(client.request(Resize { width: 1 }).timeout(SHORT)), serve);
+    assert!(matches!(reply, Err(CallError::TimedOut { unanswered: true, .. })), "{reply:?}");
+    let (waited, least) = (start.elapsed(), SHORT + death + Duration::from_secs(1));
+    assert!(waited >= least && waited < least + Duration::from_millis(900), "{waited:?}");
+}
+
 #[tokio::test]
 async fn the_broker_tells_how_long_it_may_take() {
     let broker = Broker::new();
@@ -64,15 +77,7 @@ async fn the_outcome_is_waited_for_as_long_as_a_death_may_take() {
         let broker = Broker::new();
         let client = Client::builder().socket(broker.path()).connect_lazily();
         let mut peer = connected(&client, &broker, takes(Duration::from_secs(60), death)).await;
-        let start = Instant::now();
-        let serve = async {
-            let request = peer.request().await;
-            assert_eq!(peer.cancel().await, request.route.id);
-        };
-        let (reply, ()) = tokio::join!(limit(client.request(Resize { width: 1 }).timeout(SHORT)), serve);
-        assert!(matches!(reply, Err(CallError::TimedOut { unanswered: true, .. })), "{reply:?}");
-        let (waited, least) = (start.elapsed(), SHORT + death + Duration::from_secs(1));
-        assert!(waited >= least && waited < least + Duration::from_millis(900), "{waited:?}");
+        given_up(&client, &mut peer, death).await;
     }
 }
 
@@ -90,15 +95,7 @@ async fn a_method_that_is_not_told_of_has_no_time_but_the_slack_of_all() {
     let mut peer = connected(&client, &broker, hello).await;
     assert_eq!(client.answer_within("resize"), None);
     assert_eq!(client.answer_within("rotate"), Some(Duration::from_secs(60)));
-    let start = Instant::now();
-    let serve = async {
-        let request = peer.request().await;
-        assert_eq!(peer.cancel().await, request.route.id);
-    };
-    let (reply, ()) = tokio::join!(limit(client.request(Resize { width: 1 }).timeout(SHORT)), serve);
-    assert!(matches!(reply, Err(CallError::TimedOut { unanswered: true, .. })), "{reply:?}");
-    let (waited, least) = (start.elapsed(), SHORT + death + Duration::from_secs(1));
-    assert!(waited >= least && waited < least + Duration::from_millis(900), "{waited:?}");
+    given_up(&client, &mut peer, death).await;
 }
 
 #[derive(Clone, Default)]
