@@ -23,8 +23,8 @@ use crate::{CallError, Client, RawRequestBuilder, RequestBuilder};
 /// What is said of each request before it is sent.
 type Prepare<B> = Arc<dyn Fn(B) -> B + Send + Sync>;
 
-/// A service's waiting for room: there is one waker for each that waits, and none for one that was dropped. Whoever gives
-/// up leaves nothing behind.
+/// A service's waiting for room: there is one waker for each that waits, and none for one that was dropped. Whoever
+/// gives up leaves nothing behind.
 #[derive(Debug)]
 struct RoomWait {
     handle: Arc<Handle>,
