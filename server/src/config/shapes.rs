@@ -237,7 +237,7 @@ impl<S: Shape> Shape for OrNone<S> {
             Wrong::Text { expected, found } => {
                 Wrong::Text { expected: format!("{expected}, or \"none\""), found }
             }
-            Wrong::Zero { .. } => Wrong::Zero { least: "\"none\"".to_owned() },
+            Wrong::Zero { least } => Wrong::Zero { least: format!("{least}, or \"none\"") },
             Wrong::Range { .. } | Wrong::Part { .. } => wrong,
         })
     }

@@ -199,6 +199,7 @@ fn zero_is_not_unlimited() {
     one(&pool("limits = { open_files = 0 }"), "3:25 `pools.p.limits.open_files` must not be 0");
     one(&pool("limits = { cpu_time = \"0s\" }"), "3:23 `pools.p.limits.cpu_time` must not be 0");
     one(&pool("limits = { core_size = \"0B\" }"), "3:24 `pools.p.limits.core_size` must not be 0");
+    assert_eq!(help(&pool("limits = { core_size = \"0B\" }")), "write at least \"4KiB\", or \"none\"");
     assert_eq!(
         help(&pool("limits = { memory = \"0B\" }")),
         "write \"unlimited\" for no limit, or at least \"1MiB\""
