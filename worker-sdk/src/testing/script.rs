@@ -263,14 +263,16 @@ impl Script {
             }
             let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let is_late = left.is_some_and(|left| left.is_zero());
-            // What was written before the deadline was looked at counts, as it does with a broker.
-            let flags = if is_late { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            if is_late {
+                // What is written already counts, as it does with a broker. From here on nothing can be written.
+                drop(self.ours.shutdown(Shutdown::Read));
+            }
             if let Err(error) = self.ours.set_read_timeout(left.filter(|_| !is_late)) {
                 return Next::Over(error.to_string());
             }
-            match self.buffer.read(&self.ours, flags) {
+            match self.buffer.read(&self.ours, RecvFlags::empty()) {
+                Ok(0) if is_late => return Next::Late,
                 Ok(0) => return Next::Over("the worker closed its connection".to_owned()),
-                Err(Errno::AGAIN) if is_late => return Next::Late,
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Next::Over(error.to_string()),
             }

@@ -181,6 +181,19 @@ fn a_cancel_at_once_is_as_good_as_any() {
 }
 
 #[test]
+fn a_deadline_ends_an_attempt_that_never_stops_talking() {
+    let talks = |_: String, parts: Parts<Say>| -> Result<String, HandlerError> {
+        loop {
+            parts.send_blocking(&"on and on".to_owned())?;
+        }
+    };
+    let attempt = Attempt::<Say>::of_blocking(talks).deadline(Duration::from_millis(50));
+    let ended = said(attempt.run_blocking(String::new()));
+    assert_eq!(ended.end, End::TimedOut);
+    assert!(!ended.parts.is_empty(), "what it had said is kept");
+}
+
+#[test]
 fn a_deadline_ends_the_attempt_and_stops_the_handler() {
     let (tell, told) = mpsc::channel();
     let attempt = Attempt::<Say>::of_blocking(works(tell)).deadline(Duration::from_millis(50));
