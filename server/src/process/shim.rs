@@ -1,8 +1,8 @@
 //! The shim: the same binary, started in place of the worker, sets up its own process and becomes the worker.
 //!
 //! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, socket to
-//! its number, stdin, session, limits, directory, signals, descriptors, exec. It is
-//! single-threaded, must never return to its caller and must never print when it succeeds.
+//! its number, stdin, session, limits, directory, signals, descriptors, exec. It is single-threaded, must never return
+//! to its caller and must never print when it succeeds. By another word it becomes the warden instead.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
