@@ -39,7 +39,7 @@ fn load(clients: &[Client], calls: &mut JoinSet<(Result<u32, CallError>, Instant
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigkill_is_told_within_a_second_and_leaves_nothing() {
+async fn story_44_sigkill_is_told_within_a_second_and_leaves_nothing() {
     let _turn = Turn::shared();
     let text = config("sdk", 4, "", "");
     let broker = Broker::start(text.as_str()).await;
@@ -153,7 +153,7 @@ async fn a_worker_that_lost_its_main_thread_goes_too() {
 
 /// A call whose deadline passes before there is a broker again ends at its deadline, certain not to have run.
 #[tokio::test]
-async fn a_call_without_a_broker_ends_at_its_deadline() {
+async fn story_44_a_call_without_a_broker_ends_at_its_deadline() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "", "")).await;
     let client = broker.client().await;

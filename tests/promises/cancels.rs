@@ -89,7 +89,7 @@ async fn a_dropped_call_in_the_queue_never_runs() {
 }
 
 #[tokio::test]
-async fn a_client_that_dies_frees_its_slots() {
+async fn story_11_a_client_that_dies_frees_its_slots() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 3, "", "")).await;
     let other = broker.client().await;
@@ -127,7 +127,7 @@ async fn a_client_that_dies_frees_its_slots() {
 
 /// With `on_disconnect = "finish"` the work goes on, and its result is nobody's.
 #[tokio::test]
-async fn on_disconnect_finish_lets_the_work_go_on() {
+async fn story_11_on_disconnect_finish_lets_the_work_go_on() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "on_disconnect = \"finish\"", "")).await;
     let other = broker.client().await;

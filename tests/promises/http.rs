@@ -42,7 +42,7 @@ fn load(client: &Client, calls: u64, deed: &Deed) -> Vec<JoinHandle<()>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_everything_is_hung() {
+async fn story_35_while_everything_is_hung() {
     let _turn = Turn::shared();
     let graces = "cancel_grace = \"0s\"\nstop_grace = \"0s\"";
     let broker = Broker::start(config("sdk", 3, graces, "")).await;
@@ -73,7 +73,7 @@ async fn while_everything_is_hung() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_everything_is_busy() {
+async fn story_35_while_everything_is_busy() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", "")).await;
     broker.all_idle().await;
@@ -97,7 +97,7 @@ async fn while_everything_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_everything_crashes() {
+async fn story_35_while_everything_crashes() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 3, "", "")).await;
     let client = broker.client().await;

@@ -99,13 +99,13 @@ async fn no_answer_is_lost(prefetch: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_written_answer_lost() {
+async fn story_25_no_written_answer_lost() {
     let _turn = Turn::shared();
     no_answer_is_lost(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_written_answer_lost_with_unread_requests_behind_it() {
+async fn story_25_no_written_answer_lost_with_unread_requests_behind_it() {
     let _turn = Turn::shared();
     no_answer_is_lost(3).await;
 }
@@ -190,7 +190,7 @@ async fn who_waits_behind_a_crash_does_not_pay() {
 
 /// A frame that was cut short is never an answer, wherever it was cut; with a retry another worker answers.
 #[tokio::test]
-async fn half_an_answer_is_never_delivered() {
+async fn story_25_half_an_answer_is_never_delivered() {
     let _turn = Turn::shared();
     let policy = r#"retry = { on = ["crash"], max_attempts = 2 }"#;
     let broker = Broker::start(config("raw", 2, "", policy)).await;

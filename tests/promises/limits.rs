@@ -30,7 +30,7 @@ fn timed_out(broker: &Broker, error: &CallError, wanted: TimeoutWhich, limit: Du
 }
 
 #[tokio::test]
-async fn an_attempt_that_runs_past_its_limit_is_killed_tree_and_all() {
+async fn story_22_an_attempt_that_runs_past_its_limit_is_killed_tree_and_all() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, GRACES, "attempt_timeout = \"300ms\"")).await;
     let client = broker.client().await;
@@ -226,7 +226,7 @@ async fn deadlines_are_precise() {
 
 /// Retries of time-outs run elsewhere, each killed in its turn, within the deadline.
 #[tokio::test]
-async fn a_timeout_is_retried_where_asked() {
+async fn story_38_a_timeout_is_retried_on_a_different_worker() {
     let _turn = Turn::shared();
     let policy = r#"
 attempt_timeout = "300ms"

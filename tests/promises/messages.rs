@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::common::{config, failing};
 
 #[tokio::test]
-async fn with_details() {
+async fn story_23_with_details() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "", "")).await;
     let error = failing(&broker.client().await, Deed::Segfault).await;
@@ -22,7 +22,7 @@ async fn with_details() {
 }
 
 #[tokio::test]
-async fn after_several_attempts() {
+async fn story_23_after_several_attempts() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", r#"retry = { max_attempts = 3 }"#)).await;
     let error = failing(&broker.client().await, Deed::Segfault).await;
@@ -33,7 +33,7 @@ async fn after_several_attempts() {
 /// A wait status that nobody can tell cannot be made from outside the broker: this one is played, with the message
 /// that the broker sends for it.
 #[tokio::test]
-async fn where_the_evidence_says_nothing() {
+async fn story_23_where_the_evidence_says_nothing() {
     let room = Room::new();
     let listener = UnixListener::bind(room.socket()).expect("a fresh directory");
     let playing = async {

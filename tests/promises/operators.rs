@@ -128,7 +128,7 @@ async fn a_restart_is_for_a_pool_or_a_worker() {
 
 /// What a process holds is finished, what waits is closed, what comes is refused; a restart brings the pool back.
 #[tokio::test]
-async fn a_drained_pool_finishes_what_runs_and_closes_what_waits() {
+async fn story_16_a_drained_pool_finishes_what_runs_and_closes_what_waits() {
     let _turn = Turn::shared();
     let mut busy = Busy::with(1, "prefetch = 2").await;
     let send = |tag| sent(busy.client.request(Act::echo(tag).traced(&busy.trace)));

@@ -72,7 +72,7 @@ fn large(bytes: usize) -> Act {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses() {
+async fn story_37_a_full_queue_refuses() {
     let _turn = Turn::shared();
     let mut busy = Busy::with(1, "queue = { max_requests = 3 }", "").await;
     let waiting: Vec<_> = (0..3).map(|tag| sent(busy.client.request(Act::echo(tag)))).collect();
@@ -90,7 +90,7 @@ async fn a_full_queue_refuses() {
 /// The memory that waiting requests pin is bounded apart from their number. One that is larger than the bound is executed
 /// at once or not at all.
 #[tokio::test]
-async fn a_queue_full_of_bytes_refuses() {
+async fn story_19_a_queue_full_of_bytes_refuses() {
     const MIB: usize = 1 << 20;
     let _turn = Turn::shared();
     let mut busy = Busy::with(1, "queue = { max_bytes = \"4MiB\" }", "").await;
@@ -109,7 +109,7 @@ async fn a_queue_full_of_bytes_refuses() {
 }
 
 #[tokio::test]
-async fn a_pool_that_does_not_queue_refuses_when_all_are_busy() {
+async fn story_37_a_pool_that_does_not_queue_refuses_when_all_are_busy() {
     let _turn = Turn::shared();
     let mut busy = Busy::with(2, "on_busy = \"reject\"", "").await;
     for _ in 0..5 {

@@ -148,7 +148,7 @@ async fn by_age() {
 
 /// The clients come together, and not again before the worker has been idle for long enough.
 #[tokio::test]
-async fn by_idleness() {
+async fn story_28_by_idleness() {
     let _turn = Turn::shared();
     replaces("idle = \"100ms\"", "recycle_idle", Act::new(Deed::Echo), Duration::from_millis(500)).await;
 }

@@ -32,7 +32,7 @@ async fn warm(client: &lifeboat_client::Client) {
 }
 
 #[tokio::test]
-async fn never_without_being_asked() {
+async fn story_17_never_without_being_asked() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", "")).await;
     let client = broker.client().await;
@@ -63,7 +63,7 @@ async fn a_caller_tightens_and_does_not_loosen() {
 }
 
 #[tokio::test]
-async fn on_a_different_worker() {
+async fn story_38_on_a_different_worker() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", CRASH_3)).await;
     let client = broker.client().await;
@@ -103,7 +103,7 @@ async fn in_a_pool_of_one_by_the_next_incarnation() {
 }
 
 #[tokio::test]
-async fn the_callers_future_stays_the_same() {
+async fn story_21_the_callers_future_stays_the_same() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", CRASH_3)).await;
     let client = broker.client().await;

@@ -90,7 +90,7 @@ async fn an_idle_broker_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_sigterm_ends_at_once() {
+async fn story_16_a_second_sigterm_closes_what_runs() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 2, "", "")).await;
     let client = broker.client().await;
@@ -138,7 +138,7 @@ async fn a_drain_has_an_end() {
 }
 
 #[tokio::test]
-async fn a_worker_that_ignores_sigterm_is_killed_after_stop_grace() {
+async fn story_09_a_worker_that_ignores_sigterm_is_killed_tree_and_all() {
     let _turn = Turn::shared();
     let graces = "cancel_grace = \"200ms\"\nstop_grace = \"600ms\"";
     let broker = Broker::start(config("raw-stubborn", 1, graces, "")).await;
@@ -151,7 +151,7 @@ async fn a_worker_that_ignores_sigterm_is_killed_after_stop_grace() {
 
 /// A process that dies while the broker drains is replaced by nobody, and its request is closed.
 #[tokio::test]
-async fn a_crash_while_draining_is_closed() {
+async fn story_16_a_crash_while_draining_is_closed() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("raw", 1, "", r#"retry = { max_attempts = 3 }"#)).await;
     let client = broker.client().await;

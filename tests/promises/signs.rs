@@ -86,27 +86,27 @@ async fn stalls(broker: &Broker, client: &Client, act: Act, begins: Duration, li
 }
 
 #[tokio::test]
-async fn progress_is_progress() {
+async fn story_31_progress_is_progress() {
     let _turn = Turn::shared();
     counts(&PROGRESS, Sign::Progress).await;
     counts(&PROGRESS, Sign::Partial).await;
 }
 
 #[tokio::test]
-async fn output_is_no_progress() {
+async fn story_31_output_is_no_progress() {
     let _turn = Turn::shared();
     counts_not(&PROGRESS, Sign::Output).await;
 }
 
 #[tokio::test]
-async fn output_is_output() {
+async fn story_32_output_is_output() {
     let _turn = Turn::shared();
     counts(&OUTPUT, Sign::Output).await;
     counts(&OUTPUT, Sign::Partial).await;
 }
 
 #[tokio::test]
-async fn progress_is_no_output() {
+async fn story_32_progress_is_no_output() {
     let _turn = Turn::shared();
     counts_not(&OUTPUT, Sign::Progress).await;
 }
@@ -137,7 +137,7 @@ fn found_out(took: Duration) {
 }
 
 #[tokio::test]
-async fn a_process_that_stops_while_idle_is_unresponsive() {
+async fn story_29_a_process_that_stops_while_idle_is_unresponsive() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, HEARTBEAT, "")).await;
     let client = broker.client().await;

@@ -135,7 +135,7 @@ fn attempts_at(trace: &Path, tag: u64) -> Vec<u16> {
 /// With any number of slots and any prefetch: who executes is charged, and tried again where that was asked for; who was
 /// held behind them, ran beside them in another process or waited is executed once and answered.
 #[tokio::test]
-async fn what_executes_pays_and_nothing_else() {
+async fn story_20_what_executes_pays_and_nothing_else() {
     let _turn = Turn::shared();
     for (slots, prefetch) in [(1, 1), (1, 2), (1, 32), (4, 1), (4, 2), (4, 32)] {
         for death in [Death::Exit, Death::Kill] {
@@ -157,7 +157,7 @@ async fn panicked(call: Calling) {
 
 /// A panic costs its own slot and nothing else: what was held behind it runs in another slot of the same process.
 #[tokio::test]
-async fn a_panic_retires_its_slot_alone() {
+async fn story_02_a_panic_retires_its_slot_alone() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "slots = 4\nprefetch = 2", "")).await;
     let client = broker.client().await;
@@ -208,7 +208,7 @@ async fn has_failed(broker: &Broker, slots: usize) {
 
 /// The panic of the last slot ends the process, which says why; what it held goes to the next one.
 #[tokio::test]
-async fn the_last_panic_ends_the_process() {
+async fn story_03_the_last_panic_ends_the_process() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "slots = 2\nprefetch = 2", "")).await;
     let client = broker.client().await;

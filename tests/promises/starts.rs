@@ -106,7 +106,7 @@ async fn a_program_that_vanishes() {
 
 /// Failed starts are not repeated without a pause: twice as long each time, up to the limit.
 #[tokio::test]
-async fn a_crash_loop_backs_off() {
+async fn story_26_a_crash_loop_backs_off() {
     let _turn = Turn::shared();
     let config = r#"
 [pools.p]

@@ -10,7 +10,7 @@ use crate::common::{config, echo};
 const GRACES: &str = "cancel_grace = \"50ms\"\nstop_grace = \"50ms\"";
 
 #[tokio::test]
-async fn no_descendant_survives_any_death() {
+async fn story_05_no_descendant_survives_any_death() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, GRACES, "attempt_timeout = \"500ms\"")).await;
     let client = broker.client().await;

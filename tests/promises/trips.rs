@@ -159,7 +159,7 @@ fn refused(error: &CallError) -> (Option<Duration>, String) {
 /// While it is tripped it is given one chance after another, each with one process. Once the program can start, the pool
 /// serves again without anybody's help.
 #[tokio::test]
-async fn a_program_that_cannot_start_is_tried_until_it_can() {
+async fn story_27_a_program_that_cannot_start_is_tried_until_it_can() {
     const LONGEST: Duration = Duration::from_secs(3);
     let _turn = Turn::shared();
     let three = Three::start(5, "3s").await;

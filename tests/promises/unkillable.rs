@@ -29,7 +29,7 @@ fn timed_out(error: &CallError) {
 }
 
 #[tokio::test]
-async fn it_is_replaced_and_seen_to_its_end() {
+async fn story_15_it_is_replaced_and_its_late_end_touches_nobody() {
     let _turn = Turn::shared();
     let (broker, before, held) = held().await;
     let client = broker.client().await;

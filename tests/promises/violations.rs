@@ -81,7 +81,7 @@ async fn a_second_answer() {
 
 /// While one worker does its worst, over and over, the others serve without a single error.
 #[tokio::test]
-async fn the_others_do_not_notice() {
+async fn story_10_the_others_do_not_notice() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("raw", 3, "", "")).await;
     let (bad, good) = (broker.client().await, broker.client().await);

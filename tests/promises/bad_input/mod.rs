@@ -35,7 +35,7 @@
 //! | another version, another role, a method missing, too small a limit | `bad_input::workers::a_hello_that_does_not_fit` |
 //! | a hello that is none | `bad_input::workers::a_hello_that_is_none` |
 //! | half a frame, and stays | `bad_input::workers::half_a_frame_and_stay` |
-//! | half a frame, and dies | `last_words::half_an_answer_is_never_delivered` |
+//! | half a frame, and dies | `last_words::story_25_half_an_answer_is_never_delivered` |
 //! | words without end about its failures | `bad_input::workers::words_without_end` |
 //! | answers that nobody asked for | `violations::an_answer_to_a_request_that_it_never_got`, `violations::a_second_answer` |
 //! | **in the configuration** | |

@@ -131,7 +131,7 @@ async fn round(broker: &Broker, client: &Client, load: &Load) -> Result<(), Stri
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn limits_fire_on_time_under_load() {
+async fn story_39_limits_fire_on_time_under_load() {
     let _turn = Turn::alone();
     let broker = Broker::start(config()).await;
     let client = broker.client().await;

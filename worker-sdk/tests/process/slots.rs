@@ -41,7 +41,7 @@ fn sigterm_lets_the_requests_of_every_slot_finish() {
 }
 
 #[test]
-fn panics_retire_slots_and_the_last_ends_with_70() {
+fn story_03_panics_retire_slots_and_the_last_ends_with_70() {
     let mut started = with_slots(3);
     let file = running_in(&mut started, 1);
     for slot in [2, 0] {
