@@ -40,6 +40,7 @@ mod signs;
 mod slots;
 mod starts;
 mod steady;
+mod stories;
 mod test_brokers;
 mod trees;
 mod trips;

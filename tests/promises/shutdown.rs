@@ -143,8 +143,13 @@ async fn story_09_a_worker_that_ignores_sigterm_is_killed_tree_and_all() {
     let graces = "cancel_grace = \"200ms\"\nstop_grace = \"600ms\"";
     let broker = Broker::start(config("raw-stubborn", 1, graces, "")).await;
     let client = broker.client().await;
-    echo(&client, 1).await;
+    let before = client.call(Act::new(Deed::Litter(Box::new(Deed::Echo)))).await.expect("it answers");
+    eventually(LIMIT, "worker, child and daemon live", async || {
+        broker.tree_of(&before.worker, before.incarnation).len() == 3
+    })
+    .await;
     let began = Instant::now();
+    // It checks that nothing is left.
     broker.stop();
     within(began.elapsed(), Duration::from_millis(600), Duration::from_millis(800) + SLACK);
 }

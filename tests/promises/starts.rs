@@ -132,7 +132,7 @@ restart = { initial = "100ms", max = "10s" }
 }
 
 /// The waits that the log tells of, in order.
-fn waits(log: &str) -> Vec<Duration> {
+pub(crate) fn waits(log: &str) -> Vec<Duration> {
     let lines = log.lines().filter(|line| line.contains("waits before its next incarnation"));
     let wait = |line: &str| {
         let wait = line.split_whitespace().find_map(|word| word.strip_prefix("wait="));

@@ -90,6 +90,9 @@ async fn story_10_the_others_do_not_notice() {
         for deed in deeds.iter().cycle().take(20).cloned() {
             let error = failing(&bad, deed).await;
             assert!(matches!(error, CallError::WorkerCrashed { .. }), "{error:?}");
+            // Nothing can be sent to it any more, which is found out with the next request that it is given.
+            let deaf = Deed::ShutRead(Box::new(Deed::AnswerThen(Box::new(Deed::Hang))));
+            bad.call(Act::new(deaf)).await.expect("its answer comes before");
         }
     };
     let best = async {
@@ -98,6 +101,11 @@ async fn story_10_the_others_do_not_notice() {
         }
     };
     tokio::join!(worst, best);
+    eventually(LIMIT, "whoever cannot be sent anything was found out", async || {
+        echo(&good, 1).await;
+        broker.metrics().await.count("worker_crashes_total", &[("reason", "connection_error")]) == 20
+    })
+    .await;
     crashes(&broker, "protocol_violation", 15).await;
     crashes(&broker, "connection_closed", 5).await;
     broker.stop();

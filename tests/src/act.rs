@@ -21,6 +21,8 @@ pub enum Deed {
     FailFor(u64),
     /// Exits with this code.
     Exit(i32),
+    /// Halts with this code: nothing runs that a program may have registered for its exit.
+    Halt(i32),
     /// Calls `abort()`.
     Abort,
     /// Writes to memory that is not there.
@@ -77,7 +79,7 @@ pub enum Deed {
     AnswerThen(Box<Self>),
     /// Writes so many thousandths of the answer's frame and kills itself.
     HalfAnswer(u16),
-    /// Sends bytes that are no frame of the protocol, then hangs.
+    /// Sends bytes that are no frame of the protocol, then hangs. SDK workers too.
     Garbage,
     /// Announces a frame of 4 GiB, then hangs.
     Oversized,
@@ -85,7 +87,7 @@ pub enum Deed {
     AnswerTwice,
     /// Answers a request that it was never given, then hangs.
     AnswerStranger,
-    /// Closes its socket and lives on.
+    /// Closes its socket and lives on. SDK workers too: they shut it down, since it is not theirs to close.
     CloseAndLive,
     /// Shuts down the direction of its socket in which it reads, then does the other deed.
     ShutRead(Box<Self>),

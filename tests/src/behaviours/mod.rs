@@ -25,6 +25,7 @@ mod flood;
 mod garbage;
 mod grow;
 mod half_answer;
+mod halt;
 mod hang;
 mod ignore_sigterm;
 mod keep;
@@ -54,6 +55,7 @@ mod shut_write;
 mod signal;
 mod signs;
 mod slow_start;
+mod spoil;
 mod stop_itself;
 mod when;
 
@@ -65,10 +67,11 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 22] = [
+const KINDS: [(&str, Kind); 23] = [
     ("sdk", sdk::run),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
+    ("raw-for", raw::run_for),
     ("raw-stubborn", ignore_sigterm::run),
     ("raw-lost-main", lose_main::run),
     ("mirror", mirror::run),
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
 fn commit(deed: &Deed) {
     match deed {
         Deed::Exit(code) => exit::commit(*code),
+        Deed::Halt(code) => halt::commit(*code),
         Deed::Abort => abort::commit(),
         Deed::Segfault => segfault::commit(),
         Deed::StackOverflow => overflow::commit(),
@@ -139,6 +143,8 @@ fn commit(deed: &Deed) {
             commit(then);
         }
         Deed::Keep(mib) => keep::commit(*mib),
+        Deed::Garbage => spoil::with_garbage(),
+        Deed::CloseAndLive => spoil::by_shutting(),
         Deed::Echo
         | Deed::Fail { .. }
         | Deed::FailFor(_)
@@ -146,11 +152,9 @@ fn commit(deed: &Deed) {
         | Deed::Signs { .. }
         | Deed::AnswerThen(_)
         | Deed::HalfAnswer(_)
-        | Deed::Garbage
         | Deed::Oversized
         | Deed::AnswerTwice
         | Deed::AnswerStranger
-        | Deed::CloseAndLive
         | Deed::ShutRead(_)
         | Deed::ShutWrite(_)
         | Deed::KeepSocket(_)

@@ -23,6 +23,15 @@ pub(super) fn run() -> ExitCode {
     serve(false)
 }
 
+/// The same for the methods that the further arguments name.
+pub(super) fn run_for() -> ExitCode {
+    let methods: Vec<String> = std::env::args().skip(2).collect();
+    match Link::open_for(methods.iter().map(String::as_str)) {
+        Ok(link) => serve_on(link, false),
+        Err(error) => by_hand(&error),
+    }
+}
+
 /// A stubborn one does not heed a drain.
 pub(super) fn serve(stubborn: bool) -> ExitCode {
     match Link::open() {
@@ -141,6 +150,7 @@ impl Link {
             | Deed::FailFor(_)
             | Deed::Recycle(_)
             | Deed::Exit(_)
+            | Deed::Halt(_)
             | Deed::Abort
             | Deed::Segfault
             | Deed::StackOverflow

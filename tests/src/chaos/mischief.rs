@@ -136,7 +136,7 @@ fn hostile(random: &mut fastrand::Rng) -> Deed {
 #[must_use]
 pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
     match deed {
-        Deed::Exit(_) | Deed::Flood(_) => &["exit"],
+        Deed::Exit(_) | Deed::Halt(_) | Deed::Flood(_) => &["exit"],
         Deed::Abort | Deed::Segfault | Deed::StackOverflow | Deed::Allocation => &["signal"],
         // A raw worker's panic ends its process, by its main function's code.
         Deed::Panic if pool == Pool::Raw => &["exit"],

@@ -1,6 +1,7 @@
 //! Processes with several slots.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 
 use lifeboat_protocol::{Assignment, MessageType, WorkersFailed, decode_body};
 
@@ -82,5 +83,29 @@ fn the_loss_of_the_broker_ends_with_69_whatever_the_slots_do() {
         let (status, told) = started.end();
         assert_eq!(status.code(), Some(69), "{orders:?}");
         assert!(told.contains("the broker is gone"), "{told}");
+    }
+}
+
+/// Whether it cannot receive or cannot send any more: the process ends by itself, though its broker lives. Slots that finish
+/// within the grace do so; who does not is cut, and said to be.
+#[test]
+fn story_06_a_connection_that_fails_ends_the_process_after_a_grace() {
+    for (direction, finishes) in
+        [(Shutdown::Write, true), (Shutdown::Write, false), (Shutdown::Read, true), (Shutdown::Read, false)]
+    {
+        let mut started = Started::new(Assignment { slots: 3, stop_grace_ms: 300, ..Assignment::default() });
+        let [first, _kept_open] = [0, 1].map(|slot| running_in(&mut started, slot));
+        started.socket.shutdown(direction).unwrap();
+        if direction == Shutdown::Read {
+            // Its answer is what cannot be sent.
+            started.order_in(2, "say");
+        }
+        let first = (!finishes).then_some(first);
+        assert_eq!(end_by_itself(&mut started).code(), Some(69), "{direction:?}");
+        drop(first);
+        let (_, told) = started.end();
+        assert!(told.contains("cut 300ms after the end: "), "{told}");
+        assert!(told.contains("`do` (request 2, attempt 1, slot 1)"), "{told}");
+        assert_eq!(told.contains("`do` (request 1, attempt 1, slot 0)"), !finishes, "{direction:?}: {told}");
     }
 }
