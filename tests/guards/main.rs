@@ -4,4 +4,5 @@ mod documents;
 mod manifests;
 mod rooms;
 mod source;
+mod stories;
 mod style;

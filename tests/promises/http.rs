@@ -53,9 +53,13 @@ async fn story_35_while_everything_is_hung() {
     // Busy is not unready.
     asked(&broker, 40, Some(200)).await;
     let health = broker.health().await;
+    assert!(health["status"].is_string() && health["timestamp"].is_u64(), "{health}");
     for worker in ["p-0", "p-1", "p-2"] {
         let worker = &health["workers"][worker];
         assert_eq!((worker["status"].as_str(), worker["state"].as_str()), (Some("busy"), Some("busy")));
+        for key in ["idleTime", "timeSinceProgress", "incarnation", "slots", "lastCrash"] {
+            assert!(worker.get(key).is_some(), "{key}: {worker}");
+        }
         assert_eq!(worker["currentTask"]["method"], "act");
         assert!(worker["taskDuration"].as_u64().is_some_and(|millis| millis > 0), "{worker}");
         assert_eq!(
