@@ -141,17 +141,18 @@ async fn a_drain_has_an_end() {
 async fn story_09_a_worker_that_ignores_sigterm_is_killed_tree_and_all() {
     let _turn = Turn::shared();
     let graces = "cancel_grace = \"200ms\"\nstop_grace = \"600ms\"";
-    let broker = Broker::start(config("raw-stubborn", 1, graces, "")).await;
+    let mut broker = Broker::start(config("raw-stubborn", 1, graces, "")).await;
     let client = broker.client().await;
     let before = client.call(Act::new(Deed::Litter(Box::new(Deed::Echo)))).await.expect("it answers");
     eventually(LIMIT, "worker, child and daemon live", async || {
         broker.tree_of(&before.worker, before.incarnation).len() == 3
     })
     .await;
-    let began = Instant::now();
+    broker.terminate();
+    let (_, took) = broker.wait_for_exit(LIMIT);
     // It checks that nothing is left.
-    broker.stop();
-    within(began.elapsed(), Duration::from_millis(600), Duration::from_millis(800) + SLACK);
+    broker.ended();
+    within(took, Duration::from_millis(600), Duration::from_millis(800) + SLACK);
 }
 
 /// A process that dies while the broker drains is replaced by nobody, and its request is closed.

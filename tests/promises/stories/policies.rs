@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use lifeboat_client::{CallError, Client, encode_body};
-use lifeboat_tests::act::{Act, Deed};
-use lifeboat_tests::harness::{Broker, LIMIT, Room, Turn, run_lifeboat};
+use lifeboat_tests::act::{Act, Deed, Wait};
+use lifeboat_tests::harness::{Broker, LIMIT, Room, Turn, eventually, run_lifeboat};
 use rustix::process::Signal;
 
 use crate::calls::{all_begun, ended, executions, sent, signal};
-use crate::common::config;
+use crate::common::{config, echo};
 use crate::scene::says;
 
 /// Methods that are called like settings.
@@ -92,12 +92,12 @@ retry = { max_attempts = 2 }
 "#;
     let broker = Broker::start(text).await;
     let client = broker.client().await;
-    let pid = crate::common::echo(&client, 1).await.pid;
+    let pid = echo(&client, 1).await.pid;
     let trace = broker.room().path().join("trace");
     let retried = sent(client.request(Act::new(Deed::Hang).until(1).tag(5).traced(&trace)));
-    let other = tokio::spawn(client.call(lifeboat_tests::act::Wait { millis: 60_000 }));
+    let other = tokio::spawn(client.call(Wait { millis: 60_000 }));
     all_begun(&trace, 1).await;
-    lifeboat_tests::harness::eventually(LIMIT, "both are executed", async || {
+    eventually(LIMIT, "both are executed", async || {
         broker.metrics().await.count("slots", &[("pool", "p"), ("state", "busy")]) == 2
     })
     .await;
