@@ -82,7 +82,7 @@ async fn story_44_sigkill_is_told_within_a_second_and_leaves_nothing() {
 /// What workers have started, and what that has started, is ended too: children, daemons in sessions of their own, process
 /// groups of their own, and what the kernel shows as a zombie since it has lost its main thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn descendants_of_workers_go_with_it() {
+async fn story_08_descendants_of_workers_go_with_it() {
     let _turn = Turn::shared();
     let left_behind = |deed: fn(Box<Deed>) -> Deed| deed(Box::new(Deed::Hang));
     for round in 0..12 {
@@ -107,7 +107,7 @@ async fn descendants_of_workers_go_with_it() {
 
 /// One that is killed is replaced, and knows what there was before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_warden_is_replaced() {
+async fn story_08_its_warden_is_replaced() {
     let _turn = Turn::shared();
     let broker = Broker::start(config("sdk", 1, "", "")).await;
     let client = broker.client().await;
