@@ -15,7 +15,7 @@ const OUTCOMES: [&str; 8] =
     ["ok", "failed", "crashed", "timed_out", "cancelled", "rejected", "closed", "dropped"];
 
 /// The pools' own, by default.
-const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the broker calls the method that no pool serves.
 const OTHER: &str = "_other";

@@ -20,6 +20,7 @@ pub(super) struct Books {
 }
 
 /// One call.
+#[derive(Debug)]
 pub(super) struct Call {
     pub(super) sent: Sent,
     /// Of a client that came to its end in order.
