@@ -14,6 +14,7 @@ mod demo;
 mod dev;
 mod failures;
 mod floods;
+mod health;
 mod hosts;
 mod http;
 mod intruders;

@@ -15,8 +15,8 @@ use lifeboat_core::action::Action;
 use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest};
 use lifeboat_core::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId};
 use lifeboat_core::settings::{
-    Heartbeat, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings, RecycleSettings,
-    RestartSettings, RetryPolicy, Settings,
+    HealthSettings, Heartbeat, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings,
+    RecycleSettings, RestartSettings, RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
 
@@ -167,6 +167,7 @@ fn settings(workers: u16, slots: u16, prefetch: u16) -> Settings {
             kill_timeout: second,
             on_disconnect: OnDisconnect::Cancel,
             on_panic: OnPanic::RetireSlot,
+            health: HealthSettings::default(),
         }],
         methods: vec![MethodSettings {
             name: "work".into(),

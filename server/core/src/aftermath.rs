@@ -48,6 +48,10 @@ impl<Q, A> Core<Q, A> {
                 self.requeue_free(held.request);
             }
         }
+        if death.is_some() {
+            let worker = usize::from(self.worker(berth).id.0);
+            self.mind_health(worker);
+        }
         fit
     }
 

@@ -44,7 +44,18 @@ impl<Q, A> Core<Q, A> {
         let process = self.process(berth);
         process.heard_at = now;
         match process.find(request, attempt) {
-            Some((slot, 0)) => self.front_answered(berth, slot, answer),
+            Some((slot, 0)) => {
+                let changes_row = match answer {
+                    Answer::Ok(_) => self.worker(berth).unhealthy,
+                    Answer::Failed { .. } | Answer::Panicked { .. } => true,
+                    Answer::Cancelled => false,
+                };
+                self.front_answered(berth, slot, answer);
+                if changes_row {
+                    let index = usize::from(self.worker(berth).id.0);
+                    self.mind_health(index);
+                }
+            }
             Some(_) => {
                 self.violated(berth, "it answered a request before the ones it was sent earlier".into())
             }

@@ -219,6 +219,31 @@ pub enum Fact {
         /// How many unproductive incarnations in a row.
         unproductive: u32,
     },
+    /// A worker failed too often in a row.
+    WorkerUnhealthy {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        worker: WorkerId,
+        /// Crashes, kills, panics and handler errors since its last `ok`.
+        failures: u32,
+        /// The label of its last crash, if it ever crashed.
+        last_crash: Option<&'static str>,
+    },
+    /// An unhealthy worker answered `ok`, or was given another chance by a person.
+    WorkerHealthy {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        worker: WorkerId,
+    },
+    /// An unhealthy worker is taken out of service, until a person restarts it.
+    WorkerDisabled {
+        /// The pool.
+        pool: PoolId,
+        /// Which.
+        worker: WorkerId,
+    },
     /// Descendants of a process could not be killed.
     DescendantsLeaked {
         /// The pool.

@@ -31,6 +31,7 @@ mod clients;
 mod core;
 mod death;
 mod dispatch;
+mod health;
 mod intake;
 mod invariants;
 mod ladder;

@@ -84,6 +84,8 @@ impl<Q, A> Core<Q, A> {
         self.cancel_restart(index);
         self.workers[index].unproductive = 0;
         self.workers[index].failed_successors = 0;
+        self.workers[index].forgive();
+        self.mind_health(index);
         if self.berthed(present).is_some() {
             self.recycle(present, StopReason::Operator);
             self.advance_recycling(pool);
@@ -96,7 +98,7 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Out of service until a restart. What it holds is finished first.
-    fn drain_worker(&mut self, index: usize) {
+    pub(crate) fn drain_worker(&mut self, index: usize) {
         self.workers[index].disabled = true;
         self.cancel_restart(index);
         self.recycled(index);

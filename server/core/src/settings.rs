@@ -66,6 +66,8 @@ pub struct PoolSettings {
     pub on_disconnect: OnDisconnect,
     /// What becomes of a slot whose handler panics.
     pub on_panic: OnPanic,
+    /// When a worker is unhealthy, and what comes of it.
+    pub health: HealthSettings,
 }
 
 /// The bounds of a pool's waiting line.
@@ -138,6 +140,29 @@ pub enum OnPanic {
     RetireSlot,
     /// It goes on, if its process says that it does.
     Keep,
+}
+
+/// When a worker is unhealthy, and what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// After how many crashes, kills and panics since its last `ok`; default 3.
+    pub unhealthy_after: NonZeroU32,
+    /// Errors that handlers return count as well; default no: one client with bad input would do.
+    pub on_failed: bool,
+    /// An unhealthy worker is taken out of service until a person restarts it, unless it is the last one of its pool;
+    /// default no.
+    pub disable: bool,
+}
+
+impl HealthSettings {
+    /// After how many crashes, kills and panics in a row a worker is unhealthy, where nobody says.
+    pub const UNHEALTHY_AFTER: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self { unhealthy_after: Self::UNHEALTHY_AFTER, on_failed: false, disable: false }
+    }
 }
 
 /// What happens to the requests of a client that went away.

@@ -107,6 +107,7 @@ impl<Q, A> Core<Q, A> {
             last_activity: worker.last_activity,
             consecutive_failures: worker.consecutive_failures,
             consecutive_crashes: worker.consecutive_crashes,
+            healthy: !worker.unhealthy,
             last_crash: worker.last_crash,
         }
     }

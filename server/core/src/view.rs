@@ -101,24 +101,15 @@ pub struct WorkerView {
     pub last_activity: Timestamp,
     /// Crashes, kills, panics and handler errors since the last `ok`.
     pub consecutive_failures: u32,
-    /// Crashes, kills and panics among them, which alone make a worker unhealthy.
+    /// Crashes, kills and panics among them.
     pub consecutive_crashes: u32,
+    /// Not as many since its last `ok` as its pool's settings allow.
+    pub healthy: bool,
     /// Its last crash: when, and its reason's label.
     pub last_crash: Option<(Timestamp, &'static str)>,
 }
 
-/// A worker with this many crashes, kills and panics since its last `ok` is unhealthy.
-///
-/// Source: the default of `unhealthy_after`.
-pub const UNHEALTHY_AFTER: u32 = 3;
-
 impl WorkerView {
-    /// Fewer than [`UNHEALTHY_AFTER`] crashes, kills and panics since its last `ok`.
-    #[must_use]
-    pub const fn is_healthy(&self) -> bool {
-        self.consecutive_crashes < UNHEALTHY_AFTER
-    }
-
     /// The oldest of the requests that it executes.
     #[must_use]
     pub fn current(&self) -> Option<CurrentTask> {

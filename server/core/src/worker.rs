@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     pub(crate) disabled: bool,
     pub(crate) consecutive_failures: u32,
     pub(crate) consecutive_crashes: u32,
+    /// It has been told to be unhealthy.
+    pub(crate) unhealthy: bool,
     pub(crate) last_crash: Option<(Timestamp, &'static str)>,
     pub(crate) last_activity: Timestamp,
 }
@@ -51,6 +53,7 @@ impl Worker {
             disabled: false,
             consecutive_failures: 0,
             consecutive_crashes: 0,
+            unhealthy: false,
             last_crash: None,
             last_activity: now,
         }
@@ -59,6 +62,11 @@ impl Worker {
     /// An attempt was answered `ok`: every run of failures is over.
     pub(crate) fn note_ok(&mut self) {
         self.unproductive = 0;
+        self.forgive();
+    }
+
+    /// Its failures in a row are forgotten.
+    pub(crate) fn forgive(&mut self) {
         self.consecutive_failures = 0;
         self.consecutive_crashes = 0;
     }

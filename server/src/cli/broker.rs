@@ -13,16 +13,16 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::control_plane::{Alerts, ControlPlane};
 use super::data_plane::{DataPlane, Stop};
 use super::descriptors::{self, Descriptors};
 use super::process_link::ProcessLink;
 use super::spawn_specs::spawn_specs;
-use crate::config::{Config, HttpListen};
+use crate::config::{AlertsConfig, Config, HttpListen};
 use crate::engine::Clock;
-use crate::http;
 use crate::link::LinkSettings;
 use crate::link::lock::{self, BindError, Seat};
-use crate::observe::{News, Observer, Query, WallClock};
+use crate::observe::{AlertCounts, News, Observer, WallClock, Webhook, WebhookError};
 use crate::process::{PlaneError, PlaneOptions, ProcessPlane};
 
 /// Questions of the control plane that may wait to be answered.
@@ -45,6 +45,9 @@ pub enum StartError {
     /// The process plane cannot be started.
     #[error(transparent)]
     Processes(#[from] PlaneError),
+    /// Alerts cannot be delivered.
+    #[error(transparent)]
+    Alerts(#[from] WebhookError),
     /// A thread cannot be started.
     #[error("the {name} thread cannot be started: {source}; raise the limit on threads (ulimit -u)")]
     Thread {
@@ -118,7 +121,7 @@ impl BrokerOptions {
 ///
 /// When the socket or the HTTP address cannot be had, or the system refuses threads or descriptors.
 pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker, StartError> {
-    let Config { broker, settings, commands, .. } = config;
+    let Config { broker, settings, commands, alerts, .. } = config;
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
     // Every pool may be getting one successor ready beside its workers.
     let Descriptors { max_clients, before } = descriptors::raise(workers + settings.pools.len())?;
@@ -140,6 +143,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut observer = options.observer(&settings);
     observer.show_worker_memory(worker_memory);
+    let alerts = take_alerts(alerts, &mut observer)?;
     clock.read();
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
@@ -158,10 +162,15 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     };
     let data = spawn_thread("data plane", || data_plane.run())?;
     let control_stop = CancellationToken::new();
-    let control = match http_listener {
-        Some(listener) => Some(serve_http(listener, ask, control_stop.clone())?),
-        None => None,
+    let control = ControlPlane {
+        listener: http_listener,
+        status_interval: broker.status_interval,
+        alerts,
+        queries: ask,
+        stop: control_stop.clone(),
     };
+    let control =
+        if control.is_needed() { Some(spawn_thread("control plane", || control.run())?) } else { None };
     Ok(RunningBroker {
         socket: broker.socket,
         http,
@@ -257,19 +266,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(|source| StartError::Http { address, source })
 }
 
-fn serve_http(
-    listener: TcpListener,
-    ask: mpsc::Sender<Query>,
-    stop: CancellationToken,
-) -> Result<JoinHandle<io::Result<()>>, StartError> {
-    spawn_thread("control plane", || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            http::serve(listener, ask, stop).await;
-            Ok(())
-        })
-    })
+/// What the control plane needs to deliver alerts, if they are wanted.
+fn take_alerts(config: AlertsConfig, observer: &mut Observer) -> Result<Option<Alerts>, StartError> {
+    let AlertsConfig { webhook: Some(address), timeout, give_up_after } = config else { return Ok(None) };
+    let webhook = Webhook::new(address, timeout, give_up_after)?;
+    let counts = AlertCounts::default();
+    Ok(Some((webhook, observer.tell_alerts(counts.clone()), counts)))
 }
 
 fn spawn_thread<T: Send + 'static>(

@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod call;
 pub mod check;
+mod control_plane;
 mod data_plane;
 pub mod demo;
 mod descriptors;

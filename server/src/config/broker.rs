@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::shapes::{Count, Shape as _, Size, Time};
+use super::shapes::{Count, DAY, Or, Shape as _, Size, Time};
 use super::texts::{AbsolutePath, Address};
 use super::tree::Origin;
 
@@ -28,6 +28,9 @@ const DEFAULT_CLIENT_BACKLOG: u64 = 16 * MIB;
 const DEFAULT_HTTP_PORT: u16 = 9464;
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_OPEN_REQUESTS: u32 = 65_536;
+
+/// A line per worker more often than this is a flood.
+const STATUS_INTERVAL: Time = Time { least: Duration::from_secs(1), most: DAY };
 
 /// The most that a request's id can tell apart, [`lifeboat_core::ids::RequestId::INDEX_BITS`].
 pub(super) const MOST_OPEN_REQUESTS: u32 = 1 << lifeboat_core::ids::RequestId::INDEX_BITS;
@@ -48,6 +51,8 @@ pub struct BrokerConfig {
     pub drain_timeout: Duration,
     /// How many requests may be open at once, over all clients; default 65 536.
     pub max_open_requests: u32,
+    /// How often a line for each worker is logged; `None`, the default, is never.
+    pub status_interval: Option<Duration>,
 }
 
 /// Where HTTP listens.
@@ -81,6 +86,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
     let drain_timeout = reader.value(&mut section, "drain_timeout", &Time::GRACE, DEFAULT_DRAIN_TIMEOUT);
     let open = Count { least: 1, most: MOST_OPEN_REQUESTS };
     let max_open_requests = reader.value(&mut section, "max_open_requests", &open, DEFAULT_MAX_OPEN_REQUESTS);
+    let status_interval = reader.value(&mut section, "status_interval", &Or(STATUS_INTERVAL, "off"), None);
     reader.finish(section, |_| None);
 
     check_socket(reader, &socket);
@@ -93,6 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
         client_backlog: bytes(client_backlog.value),
         drain_timeout: drain_timeout.value,
         max_open_requests: max_open_requests.value,
+        status_interval: status_interval.value,
     };
     Read { broker, max_body, max_open_requests }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::pool_tables::{MEMORY, TIB};
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::shapes::{Count, Limit, OrNone, Size, Time};
+use super::shapes::{Count, Limit, Or, Size, Time};
 
 /// What the kernel bounds for each process of a pool, and for everything that it starts. `None` is unlimited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ const CPU_TIME: Limit<Time> =
 
 const FILE_SIZE: Limit<Size> = Limit(Size { least: 1, most: 1024 * TIB });
 
-const CORE_SIZE: OrNone<Limit<Size>> = OrNone(Limit(Size { least: 4096, most: 1024 * TIB }));
+const CORE_SIZE: Or<Limit<Size>> = Or(Limit(Size { least: 4096, most: 1024 * TIB }), "none");
 
 /// The least that a process can yield to others beside not at all, to the most (nice(2)).
 const NICE: Count = Count { least: 0, most: 19 };

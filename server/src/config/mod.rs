@@ -8,6 +8,7 @@
 //! `reader` takes key after key in the `shapes` that `broker`, `pool` and `policy` ask for, and `order` compares
 //! limits. Every key is described in `docs/configuration.md`, which a test compares with what is read here.
 
+mod alerts;
 mod backoff;
 mod broker;
 mod command;
@@ -15,6 +16,7 @@ mod effective;
 mod environment;
 mod error;
 mod explain;
+mod health;
 mod heartbeat;
 mod limits;
 mod order;
@@ -40,6 +42,7 @@ use std::path::Path;
 
 use lifeboat_core::settings::Settings;
 
+pub use self::alerts::AlertsConfig;
 pub use self::broker::{BrokerConfig, HttpListen, MAX_SOCKET_PATH};
 pub use self::command::{WorkerCommand, WorkerOutput};
 pub use self::effective::{EffectiveValue, HIDDEN, ValueOrigin};
@@ -59,6 +62,8 @@ pub const MAX_FILE: u64 = 4 << 20;
 pub struct Config {
     /// The broker's own settings.
     pub broker: BrokerConfig,
+    /// Where alerts go.
+    pub alerts: AlertsConfig,
     /// What the core needs to know.
     pub settings: Settings,
     /// How the processes of each pool are started, in the order of [`Settings::pools`].
@@ -194,6 +199,7 @@ fn read(text: &str, name: &str, env: &[(String, String)]) -> Result<(Config, Acc
     let variable = |wanted| env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let mut root = Section::root(entries);
     let broker = broker::read(&mut reader, &mut root, variable(broker::RUNTIME_DIR));
+    let alerts = alerts::read(&mut reader, &mut root);
     let pools = pools::read(&mut reader, &mut root, &broker);
     reader.finish(root, |_| None);
     if !reader.problems.is_empty() {
@@ -207,6 +213,7 @@ fn read(text: &str, name: &str, env: &[(String, String)]) -> Result<(Config, Acc
     let (settings, commands) = pools::settings(pools, &broker.broker);
     let config = Config {
         broker: broker.broker,
+        alerts,
         settings,
         commands,
         unknown_yet: reader.not_yet,

@@ -5,12 +5,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use lifeboat_core::settings::{OnBusy, OnDisconnect, OnPanic, PoolSettings};
-use lifeboat_core::view::UNHEALTHY_AFTER;
+use lifeboat_core::settings::{HealthSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings};
 
 use super::broker;
 use super::command;
 use super::error::ProblemKind;
+use super::health;
 use super::heartbeat::{self, Beat};
 use super::limits;
 use super::order;
@@ -74,6 +74,7 @@ struct Keys {
     on_panic: OnPanic,
     on_busy: Set<OnBusy>,
     accept_any: Set<bool>,
+    health: HealthSettings,
     heartbeat: Option<Beat>,
 }
 
@@ -112,7 +113,7 @@ fn read_keys(reader: &mut Reader<'_>, section: &mut Section) -> Keys {
     let on_busy = Choice(&[("queue", OnBusy::Queue), ("reject", OnBusy::Reject)]);
     let on_busy = reader.value(section, "on_busy", &on_busy, OnBusy::Queue);
     let accept_any = reader.value(section, "accept_any_method", &Flag, false);
-    read_not_yet(reader, section);
+    let health = health::read(reader, section);
     let heartbeat = heartbeat::read(reader, section);
     Keys {
         workers,
@@ -126,6 +127,7 @@ fn read_keys(reader: &mut Reader<'_>, section: &mut Section) -> Keys {
         on_panic,
         on_busy,
         accept_any,
+        health,
         heartbeat,
     }
 }
@@ -163,6 +165,7 @@ fn read_tables(
         kill_timeout: keys.kill_timeout,
         on_disconnect: keys.on_disconnect,
         on_panic: keys.on_panic,
+        health: keys.health,
     }
 }
 
@@ -257,15 +260,8 @@ fn read_slots(reader: &mut Reader<'_>, section: &mut Section) -> (Set<u32>, Set<
     (slots, prefetch)
 }
 
-fn read_not_yet(reader: &mut Reader<'_>, section: &mut Section) {
-    let shape = Count { least: 1, most: 1000 };
-    reader.value_not_yet(section, "unhealthy_after", &shape, UNHEALTHY_AFTER);
-    reader.value_not_yet(section, "unhealthy_on_failed", &Flag, false);
-    reader.value_not_yet(section, "disable_unhealthy", &Flag, false);
-}
-
 /// A built-in value.
-fn builtin<S: Shape>(key: String, shape: &S, value: S::Value) -> Set<S::Value> {
+pub(super) fn builtin<S: Shape>(key: String, shape: &S, value: S::Value) -> Set<S::Value> {
     Set { shown: shape.show(&value), key, value, origin: Origin::Default, sound: true }
 }
 

@@ -221,29 +221,30 @@ impl<S: Shape> Shape for Limit<S> {
     }
 }
 
-/// Something that the word `none` leaves out altogether.
+/// Something that a word leaves out altogether.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OrNone<S>(pub(super) S);
+pub(super) struct Or<S>(pub(super) S, pub(super) &'static str);
 
-impl<S: Shape> Shape for OrNone<S> {
+impl<S: Shape> Shape for Or<S> {
     type Value = Option<S::Value>;
 
     fn read(&self, node: &Node) -> Result<Self::Value, Wrong> {
-        if matches!(&node.value, Value::Text(text) if text == "none") {
+        let Self(shape, word) = self;
+        if matches!(&node.value, Value::Text(text) if text == word) {
             return Ok(None);
         }
-        self.0.read(node).map(Some).map_err(|wrong| match wrong {
-            Wrong::Type(expected) => Wrong::Type(format!("{expected}, or \"none\"")),
+        shape.read(node).map(Some).map_err(|wrong| match wrong {
+            Wrong::Type(expected) => Wrong::Type(format!("{expected}, or \"{word}\"")),
             Wrong::Text { expected, found } => {
-                Wrong::Text { expected: format!("{expected}, or \"none\""), found }
+                Wrong::Text { expected: format!("{expected}, or \"{word}\""), found }
             }
-            Wrong::Zero { least } => Wrong::Zero { least: format!("{least}, or \"none\"") },
+            Wrong::Zero { least } => Wrong::Zero { least: format!("{least}, or \"{word}\"") },
             Wrong::Range { .. } | Wrong::Part { .. } => wrong,
         })
     }
 
     fn show(&self, value: &Self::Value) -> String {
-        value.as_ref().map_or_else(|| "\"none\"".to_owned(), |value| self.0.show(value))
+        value.as_ref().map_or_else(|| format!("\"{}\"", self.1), |value| self.0.show(value))
     }
 }
 

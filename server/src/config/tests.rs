@@ -1,5 +1,6 @@
 //! The whole file: what loads, what is refused and in which words, and what overrides it.
 
+mod alerts;
 mod effective;
 mod errors;
 mod guard;

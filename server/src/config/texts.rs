@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use url::Url;
+
 use super::HttpListen;
 use super::shapes::{Shape, Wrong, part};
 use super::tree::{Node, Value};
@@ -197,6 +199,32 @@ impl Shape for Address {
             HttpListen::At(address) => format!("\"{address}\""),
             HttpListen::Off => "\"off\"".to_owned(),
         }
+    }
+}
+
+/// An address on the web that something can be posted to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WebAddress;
+
+impl Shape for WebAddress {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Wrong> {
+        const EXPECTED: &str = "an address such as \"https://example.org/hook\"";
+        let Value::Text(text) = &node.value else {
+            return Err(Wrong::Type(EXPECTED.to_owned()));
+        };
+        let url = Url::parse(text).ok();
+        let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if url.as_ref().is_some_and(is_web) {
+            return Ok(text.clone());
+        }
+        // A slip of the pen in front of a secret does not make it less of one.
+        Err(Wrong::Text { expected: EXPECTED.to_owned(), found: "(hidden)".to_owned() })
+    }
+
+    fn show(&self, value: &String) -> String {
+        quote(value)
     }
 }
 

@@ -94,6 +94,8 @@ metrics! {
         "Slots of ready processes by what they are doing.";
     CONSECUTIVE_FAILURES = Gauge "lifeboat_worker_consecutive_failures" ["pool", "worker"]
         "Crashes, kills, panics and handler errors of a worker since its last ok.";
+    UNHEALTHY = Gauge "lifeboat_worker_unhealthy" ["pool", "worker"]
+        "1 while a worker has failed unhealthy_after times or more since its last ok, else 0.";
     WORKER_MEMORY = Gauge "lifeboat_worker_memory_bytes" ["pool", "worker"]
         "Resident memory of a worker: the largest of any one process of its tree; 0 without a process.";
     WORKER_STARTS = Counter "lifeboat_worker_starts_total" ["pool"]
@@ -116,6 +118,8 @@ metrics! {
         "Clients that are connected.";
     LOG_LINES_DROPPED = Counter "lifeboat_log_lines_dropped_total" []
         "Lines of the broker's log that were dropped because nobody read them fast enough.";
+    ALERTS = Counter "lifeboat_alerts_total" ["result"]
+        "Alerts for the webhook, by what became of them.";
     BUILD_INFO = Gauge "lifeboat_build_info" ["version", "os", "arch"]
         "Always 1; its labels say what is running.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []

@@ -117,6 +117,9 @@ impl Counters {
             | Fact::Operated { .. }
             | Fact::WorkerBackingOff { .. }
             | Fact::UnkillableDied { .. }
+            | Fact::WorkerUnhealthy { .. }
+            | Fact::WorkerHealthy { .. }
+            | Fact::WorkerDisabled { .. }
             | Fact::DrainBegan => {}
         }
     }

@@ -8,6 +8,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType,
 };
 
+use super::alerts::AlertResult;
 use super::catalogue::{self, CATALOGUE, MetricDescription, MetricKind};
 use super::counters::{MethodCounters, PoolCounters};
 use super::histogram::Histogram;
@@ -50,6 +51,9 @@ impl MetricsSnapshot {
         sheet.number(&catalogue::REQUESTS_PAST_DEADLINE, &[], self.counters.past_deadline as f64);
         sheet.number(&catalogue::CLIENT_CONNECTIONS, &[], self.counters.client_connections as f64);
         sheet.number(&catalogue::LOG_LINES_DROPPED, &[], self.log_lines_dropped as f64);
+        for (result, count) in AlertResult::ALL.iter().zip(self.alerts) {
+            sheet.number(&catalogue::ALERTS, &[result.label()], count as f64);
+        }
         let build = [env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH];
         sheet.number(&catalogue::BUILD_INFO, &build, 1.0);
         add_own_process(&mut sheet, own);
@@ -71,6 +75,9 @@ impl MetricsSnapshot {
         }
         for ((pool, worker), failures) in self.names.workers().zip(&self.consecutive_failures) {
             sheet.number(&catalogue::CONSECUTIVE_FAILURES, &[pool, worker], f64::from(*failures));
+        }
+        for ((pool, worker), unhealthy) in self.names.workers().zip(&self.unhealthy) {
+            sheet.number(&catalogue::UNHEALTHY, &[pool, worker], f64::from(u8::from(*unhealthy)));
         }
         for ((pool, worker), bytes) in self.names.workers().zip(&self.worker_memory) {
             sheet.number(&catalogue::WORKER_MEMORY, &[pool, worker], *bytes as f64);

@@ -55,7 +55,7 @@ pub struct WorkerHealth {
     pub time_since_progress: Option<u64>,
     /// Crashes, kills, panics and handler errors since the last `ok`.
     pub consecutive_failures: u32,
-    /// Fewer than [`UNHEALTHY_AFTER`](lifeboat_core::view::UNHEALTHY_AFTER) crashes, kills and panics since the last `ok`.
+    /// Fewer crashes, kills and panics since the last `ok` than `unhealthy_after`.
     pub healthy: bool,
     /// Its pool.
     pub pool: String,
@@ -144,7 +144,7 @@ impl WorkerHealth {
             task_duration: current.map(|task| millis(view.at - task.started_at)),
             time_since_progress: current.map(|task| millis(view.at - task.progress_at)),
             consecutive_failures: worker.consecutive_failures,
-            healthy: worker.is_healthy(),
+            healthy: worker.healthy,
             pool: names.pool(worker.pool).to_owned(),
             state: worker.state.label(),
             incarnation: worker.process.map(|process| process.incarnation.0),
@@ -184,7 +184,7 @@ fn overall(view: &BrokerView, names: &Names) -> HealthStatus {
     }
     let is_fine = |worker: &WorkerView| match worker.state {
         WorkerState::Starting | WorkerState::Ready | WorkerState::Busy | WorkerState::Stopping => {
-            worker.is_healthy()
+            worker.healthy
         }
         WorkerState::Degraded | WorkerState::Backoff | WorkerState::Disabled => false,
     };

@@ -5,6 +5,7 @@
 //! never format, allocate, look a label up or wait for a hot fact; what is shown to people is built from plain owned
 //! snapshots, on the control plane. It must never decide anything: nothing in the broker reads its numbers back.
 
+mod alerts;
 mod catalogue;
 mod counters;
 mod describe;
@@ -20,10 +21,14 @@ mod query;
 mod readiness;
 mod recorder;
 mod snapshot;
+mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wall_clock;
 
+pub use self::alerts::{
+    Alert, AlertCounts, AlertKind, AlertStatus, Subject, Webhook, WebhookError, deliver as deliver_alerts,
+};
 pub use self::catalogue::{CATALOGUE, MetricDescription, MetricKind};
 pub use self::describe::{describe, last_line};
 pub use self::exposition::ExpositionError;
@@ -35,4 +40,5 @@ pub use self::query::Query;
 pub use self::readiness::Readiness;
 pub use self::recorder::Observer;
 pub use self::snapshot::MetricsSnapshot;
+pub use self::status::log_status;
 pub use self::wall_clock::WallClock;

@@ -11,6 +11,7 @@ use lifeboat_core::view::BrokerView;
 
 use tokio::sync::mpsc;
 
+use super::alerts::{Alert, AlertCounts, Alerting};
 use super::counters::Counters;
 use super::log::Log;
 use super::names::Names;
@@ -26,6 +27,7 @@ pub struct Observer {
     counters: Counters,
     log: Log,
     watched: Option<Watched>,
+    alerting: Option<Alerting>,
     /// When each tripped pool is tried again, in configuration order.
     next_tries: Vec<Option<Timestamp>>,
     outside: Outside,
@@ -43,6 +45,7 @@ impl Observer {
             next_tries: vec![None; names.pool_count()],
             names,
             watched: None,
+            alerting: None,
             outside: Outside::default(),
         }
     }
@@ -51,6 +54,14 @@ impl Observer {
     /// the data plane's time; what it lost is counted and logged.
     pub fn tell_news(&mut self, watcher: mpsc::Sender<News>) {
         self.watched = Some(Watched::new(watcher));
+    }
+
+    /// Hands over, from now on, what a person should know. What becomes of it is to be counted there.
+    pub fn tell_alerts(&mut self, counts: AlertCounts) -> mpsc::Receiver<Alert> {
+        self.outside.alerts = counts.clone();
+        let (alerting, alerts) = Alerting::new(counts);
+        self.alerting = Some(alerting);
+        alerts
     }
 
     /// A process says what it has handlers for. A watcher is told of it once the core says that the process is ready.
@@ -79,6 +90,9 @@ impl Observer {
         self.log.write(fact, now);
         if let Some(watched) = &mut self.watched {
             watched.tell(fact, &self.names);
+        }
+        if let Some(alerting) = &self.alerting {
+            alerting.tell(fact, &self.names, self.clock.unix_millis(now));
         }
         if let Fact::PoolTripped { pool, wait, .. } = fact
             && let Some(next_try) = self.next_tries.get_mut(usize::from(pool.0))

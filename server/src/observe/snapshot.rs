@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeboat_core::view::{BrokerView, SlotState, WorkerState};
 
+use super::alerts::{AlertCounts, AlertResult};
 use super::counters::Counters;
 use super::names::Names;
 use super::wall_clock::WallClock;
@@ -20,10 +21,14 @@ pub struct MetricsSnapshot {
     pub(super) pools: Vec<PoolGauges>,
     /// `consecutiveFailures` per worker, in the order of their ids.
     pub(super) consecutive_failures: Vec<u32>,
+    /// Whether it is unhealthy, per worker, in the order of their ids.
+    pub(super) unhealthy: Vec<bool>,
     /// Bytes of memory per worker, in the order of their ids.
     pub(super) worker_memory: Vec<u64>,
     /// Lines of the broker's log that were dropped.
     pub(super) log_lines_dropped: u64,
+    /// Alerts, in the order of [`AlertResult::ALL`].
+    pub(super) alerts: [u64; AlertResult::ALL.len()],
 }
 
 /// Numbers that others keep, and that are read when they are asked for.
@@ -33,6 +38,8 @@ pub(super) struct Outside {
     pub(super) log_lines_dropped: Arc<AtomicU64>,
     /// Bytes of memory per worker, in the order of their ids; empty where nobody looks.
     pub(super) worker_memory: Arc<[AtomicU64]>,
+    /// What became of alerts.
+    pub(super) alerts: AlertCounts,
 }
 
 impl Outside {
@@ -66,6 +73,7 @@ impl MetricsSnapshot {
     ) -> Self {
         let mut pools = vec![PoolGauges::default(); names.pool_count()];
         let mut consecutive_failures = vec![0; names.worker_count()];
+        let mut unhealthy = vec![false; names.worker_count()];
         for pool in &view.pools {
             if let Some(gauges) = pools.get_mut(usize::from(pool.pool.0)) {
                 gauges.queue_depth = pool.queue_depth;
@@ -84,9 +92,22 @@ impl MetricsSnapshot {
             if let Some(failures) = consecutive_failures.get_mut(usize::from(worker.worker.0)) {
                 *failures = worker.consecutive_failures;
             }
+            if let Some(unhealthy) = unhealthy.get_mut(usize::from(worker.worker.0)) {
+                *unhealthy = !worker.healthy;
+            }
         }
         let worker_memory = outside.worker_memory(names.worker_count());
         let log_lines_dropped = outside.log_lines_dropped.load(Ordering::Relaxed);
-        Self { names, counters, pools, consecutive_failures, worker_memory, log_lines_dropped }
+        let alerts = outside.alerts.read();
+        Self {
+            names,
+            counters,
+            pools,
+            consecutive_failures,
+            unhealthy,
+            worker_memory,
+            log_lines_dropped,
+            alerts,
+        }
     }
 }

@@ -58,10 +58,10 @@ fn it_counts_against_the_workers_health_like_a_panic_that_retires() {
     panics(&mut boat, 3);
     let view = &boat.core.view(boat.now).workers[0];
     assert_eq!((view.consecutive_failures, view.consecutive_crashes), (3, 3));
-    assert!(!view.is_healthy());
+    assert!(!view.healthy);
     let tag = boat.request();
     boat.ok(tag);
-    assert!(boat.core.view(boat.now).workers[0].is_healthy(), "an ok resets it");
+    assert!(boat.core.view(boat.now).workers[0].healthy, "an ok resets it");
 }
 
 #[test]

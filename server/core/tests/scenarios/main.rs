@@ -8,6 +8,7 @@ mod cancels;
 mod chances;
 mod checkpoints;
 mod crashes;
+mod health;
 mod heartbeat;
 mod keeping;
 mod limits;

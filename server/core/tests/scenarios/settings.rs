@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{
-    Backoff, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings,
-    RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
+    Backoff, HealthSettings, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings,
+    QueueSettings, RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
 };
 
 pub(crate) const fn ms(millis: u64) -> Duration {
@@ -38,6 +38,7 @@ pub(crate) fn plain(workers: u16) -> Settings {
             kill_timeout: ms(300),
             on_disconnect: OnDisconnect::Cancel,
             on_panic: OnPanic::RetireSlot,
+            health: HealthSettings::default(),
         }],
         methods: vec![MethodSettings {
             name: "resize".into(),

@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 72] = [
+const WORTH_MEETING: [&str; 77] = [
     "a slot kept after a panic",
     "a slot retired, its process goes on",
     "a successor failed",
@@ -80,6 +80,7 @@ const WORTH_MEETING: [&str; 72] = [
     "start failed: timed out",
     "stopped unasked",
     "successor ordered",
+    "the last one in service stays",
     "the old one died before its successor was ready",
     "the old one goes on with what it held",
     "timed out while held behind",
@@ -89,9 +90,13 @@ const WORTH_MEETING: [&str; 72] = [
     "tripped: given back",
     "tripped: refused",
     "unkillable died",
+    "unhealthy with a successor on its way",
+    "unhealthy worker out of service",
     "unread after its deadline",
     "unread behind a later frame",
     "worn out",
+    "worker healthy again",
+    "worker unhealthy",
     "worker drained",
     "worker killed",
     "worker restarted",
@@ -197,6 +202,9 @@ impl Coverage {
             | Fact::SlotKept { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolRecovered { .. }
+            | Fact::WorkerUnhealthy { .. }
+            | Fact::WorkerHealthy { .. }
+            | Fact::WorkerDisabled { .. }
             | Fact::DrainBegan => {}
         }
     }

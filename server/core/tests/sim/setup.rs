@@ -6,8 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{
-    Backoff, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings,
-    RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
+    Backoff, HealthSettings, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings,
+    QueueSettings, RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
 };
 
 /// How the world behaves in one history: chances out of 1000, per opportunity.
@@ -132,6 +132,11 @@ fn pool(rng: &mut Rng, place: u16) -> PoolSettings {
         kill_timeout: millis(rng, &[1, 10, 50]),
         on_disconnect: if rng.bool() { OnDisconnect::Cancel } else { OnDisconnect::Finish },
         on_panic: if rng.bool() { OnPanic::RetireSlot } else { OnPanic::Keep },
+        health: HealthSettings {
+            unhealthy_after: NonZeroU32::new(rng.u32(1..=4)).unwrap(),
+            on_failed: rng.u8(0..4) == 0,
+            disable: rng.u8(0..3) == 0,
+        },
     }
 }
 

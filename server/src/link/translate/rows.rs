@@ -147,7 +147,7 @@ fn worker_row<Q, A>(core: &Core<Q, A>, view: &BrokerView, worker: &WorkerView) -
         slots: worker.slots.iter().map(|slot| slot_row(core, view.at, *slot)).collect(),
         idle_ms: if busy { 0 } else { millis(view.at - worker.last_activity) },
         consecutive_failures: worker.consecutive_failures.into(),
-        healthy: worker.is_healthy(),
+        healthy: worker.healthy,
         recycling: worker.recycling.map(|reason| reason.label().to_owned()),
         last_crash: worker
             .last_crash

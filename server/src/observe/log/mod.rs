@@ -65,6 +65,9 @@ impl Log {
             | Fact::PoolRecovered { .. }
             | Fact::DescendantsLeaked { .. }
             | Fact::UnkillableDied { .. }
+            | Fact::WorkerUnhealthy { .. }
+            | Fact::WorkerHealthy { .. }
+            | Fact::WorkerDisabled { .. }
             | Fact::DrainBegan => self.write_notable(fact, now),
         }
     }
@@ -99,6 +102,11 @@ impl Log {
             }
             Fact::PoolProbed { pool } => self.probed(*pool, now),
             Fact::PoolRecovered { pool } => self.recovered(*pool, now),
+            Fact::WorkerUnhealthy { worker, failures, last_crash, .. } => {
+                self.unhealthy(*worker, *failures, *last_crash, now);
+            }
+            Fact::WorkerHealthy { worker, .. } => self.healthy(*worker, now),
+            Fact::WorkerDisabled { worker, .. } => self.disabled(*worker),
             Fact::DrainBegan => self.draining(),
             Fact::RequestEnded(_)
             | Fact::AttemptEnded { .. }
@@ -149,6 +157,8 @@ impl Log {
             Some(Kind::Stopped(reason)) => {
                 info!(worker, reason = reason.label(), repeats, "worker stopped again");
             }
+            Some(Kind::Unhealthy) => warn!(worker, repeats, "worker unhealthy again"),
+            Some(Kind::Healthy) => info!(worker, repeats, "worker healthy again and again"),
             Some(Kind::SaveDropped) => warn!(pool, repeats, "saves could not be kept again"),
             Some(Kind::Tripped) => warn!(pool, repeats, "pool tripped again"),
             Some(Kind::Recovered) => info!(pool, repeats, "pool served again and again"),

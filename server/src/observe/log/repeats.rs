@@ -43,6 +43,10 @@ pub(super) enum Kind {
     RecycleDue(StopReason),
     /// A process left as planned.
     Stopped(StopReason),
+    /// A worker failed too often in a row.
+    Unhealthy,
+    /// A worker is healthy again.
+    Healthy,
     /// A pool's requests had saved too much.
     SaveDropped,
     /// A pool tripped.

@@ -40,6 +40,30 @@ impl Log {
         }
     }
 
+    pub(super) fn unhealthy(
+        &mut self,
+        worker: WorkerId,
+        failures: u32,
+        last_crash: Option<&'static str>,
+        now: Timestamp,
+    ) {
+        if self.repeats.admit(Scope::Worker(worker), Kind::Unhealthy, now) {
+            warn!(worker = self.names.worker(worker), failures, last_crash, "worker unhealthy");
+        }
+    }
+
+    pub(super) fn healthy(&mut self, worker: WorkerId, now: Timestamp) {
+        if self.repeats.admit(Scope::Worker(worker), Kind::Healthy, now) {
+            info!(worker = self.names.worker(worker), "worker healthy again");
+        }
+    }
+
+    /// Bounded by itself: only a person brings the worker back.
+    pub(super) fn disabled(&self, worker: WorkerId) {
+        let worker = self.names.worker(worker);
+        warn!(worker, "unhealthy worker taken out of service; `lifeboat restart {worker}` brings it back");
+    }
+
     /// Attempts are not retried while what they saved is not kept.
     pub(super) fn save_dropped(&mut self, pool: PoolId, method: MethodId, bytes: usize, now: Timestamp) {
         if self.repeats.admit(Scope::Pool(pool), Kind::SaveDropped, now) {

@@ -22,8 +22,8 @@ use lifeboat_core::ids::{
 };
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, OutcomeKind, RejectWhy};
 use lifeboat_core::settings::{
-    MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings, RecycleSettings,
-    RestartSettings, RetryPolicy, Settings,
+    HealthSettings, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings, QueueSettings,
+    RecycleSettings, RestartSettings, RetryPolicy, Settings,
 };
 use lifeboat_core::time::Timestamp;
 use lifeboat_core::view::{
@@ -65,6 +65,7 @@ fn pool(name: &str, workers: u16) -> PoolSettings {
         kill_timeout: Duration::from_secs(1),
         on_disconnect: OnDisconnect::Cancel,
         on_panic: OnPanic::RetireSlot,
+        health: HealthSettings::default(),
     }
 }
 
@@ -126,6 +127,7 @@ fn idle_worker(worker: u16, pool: PoolId) -> WorkerView {
         last_activity: Timestamp::from_millis(1_000),
         consecutive_failures: 0,
         consecutive_crashes: 0,
+        healthy: true,
         last_crash: None,
     }
 }

@@ -163,9 +163,13 @@ impl Shadow {
                 let pool = self.pool(pool);
                 pool.must_recover = pool.is_half_open();
             }
-            AnswerKind::Failed { .. } => worker.failures += 1,
+            AnswerKind::Failed { .. } => {
+                worker.failures += 1;
+                self.failed_again(key.worker);
+            }
             AnswerKind::Panicked => {
-                (worker.failures, worker.crashes) = (worker.failures + 1, worker.crashes + 1)
+                (worker.failures, worker.crashes) = (worker.failures + 1, worker.crashes + 1);
+                self.failed_again(key.worker);
             }
             AnswerKind::Cancelled => {}
         }

@@ -40,6 +40,7 @@ impl Shadow {
         if !panicked_out {
             (worker.failures, worker.crashes) = (worker.failures + 1, worker.crashes + 1);
         }
+        self.failed_again(key.worker);
         self.weigh(death, coverage);
         self.concluded(key, coverage);
     }
@@ -102,6 +103,7 @@ impl Shadow {
         let next = worker.successor.take().filter(|next| self.gets_ready_after(*next, key));
         let worker = self.worker(key.worker);
         worker.present = next;
+        worker.promoted = next;
         if next.is_some() {
             worker.must_back_off = None;
             coverage.see("the old one died before its successor was ready");

@@ -65,6 +65,9 @@ impl Shadow {
             Fact::WorkerBackingOff { worker, wait, unproductive, .. } => {
                 self.backing_off(*worker, *wait, *unproductive);
             }
+            Fact::WorkerUnhealthy { worker, failures, .. } => self.unhealthy(*worker, *failures, coverage),
+            Fact::WorkerHealthy { worker, .. } => self.healthy(*worker, coverage),
+            Fact::WorkerDisabled { worker, .. } => self.disabled(*worker, coverage),
             Fact::DescendantsLeaked { .. } => {}
             Fact::UnkillableDied { process, .. } => {
                 let process = self.known(*process);

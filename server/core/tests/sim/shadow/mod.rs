@@ -12,6 +12,7 @@ mod choice;
 mod deaths;
 mod events;
 mod facts;
+mod health;
 mod ladder;
 mod limits;
 mod operators;
@@ -60,6 +61,12 @@ struct Worker {
     disabled: bool,
     failures: u32,
     crashes: u32,
+    /// It was told to be unhealthy.
+    told_unhealthy: bool,
+    /// The successor that became present by the death of the one before.
+    promoted: Option<ProcessKey>,
+    /// It failed too often, and another one is in service.
+    must_be_disabled: bool,
 }
 
 /// Why a worker's next process has to wait.

@@ -73,6 +73,7 @@ impl Shadow {
         worker.backoff_until = None;
         worker.row = 0;
         worker.successor_row = 0;
+        (worker.failures, worker.crashes) = (0, 0);
         let (present, successor) = (worker.present, worker.successor);
         for key in [present, successor].into_iter().flatten() {
             // One that is not ready yet was ordered before: it is replaced when it is.
@@ -83,7 +84,7 @@ impl Shadow {
     }
 
     /// Out of service: what it holds is finished, what is not ready is killed.
-    fn drain(&mut self, id: WorkerId) {
+    pub(super) fn drain(&mut self, id: WorkerId) {
         let worker = self.worker(id);
         worker.disabled = true;
         worker.backoff_until = None;

@@ -30,6 +30,7 @@ impl Shadow {
         self.check_limits();
         self.check_waiting();
         self.check_workers();
+        self.check_health();
         self.check_recycling();
         self.check_pools();
         self.check_processes();

@@ -40,6 +40,7 @@ impl Shadow {
         assert_eq!(view.recycling, recycling, "{id:?} is to be replaced");
         let counts = (view.consecutive_failures, view.consecutive_crashes);
         assert_eq!(counts, (mine.failures, mine.crashes), "{id:?}: failures in a row");
+        assert_eq!(view.healthy, !self.is_unhealthy(id), "{id:?} is healthy");
         let Some(present) = mine.present.and_then(|key| self.look(key)) else {
             let states = [WorkerState::Backoff, WorkerState::Disabled, WorkerState::Stopping];
             assert!(states.contains(&view.state), "{id:?} has no process and is {:?}", view.state);

@@ -1,0 +1,66 @@
+//! The control plane: one thread for all that may wait for others: HTTP, alerts, status lines.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::http;
+use crate::observe::{Alert, AlertCounts, Query, Webhook, deliver_alerts, log_status};
+
+/// Where alerts go, where they come from, and where what became of them is counted.
+pub(super) type Alerts = (Webhook, mpsc::Receiver<Alert>, AlertCounts);
+
+/// What the control plane has to do.
+#[derive(Debug)]
+pub(super) struct ControlPlane {
+    /// Where HTTP is served.
+    pub(super) listener: Option<TcpListener>,
+    /// How often every worker's state is logged.
+    pub(super) status_interval: Option<Duration>,
+    /// Where alerts come from and go to.
+    pub(super) alerts: Option<Alerts>,
+    /// The way to the data plane.
+    pub(super) queries: mpsc::Sender<Query>,
+    /// Ends it.
+    pub(super) stop: CancellationToken,
+}
+
+impl ControlPlane {
+    /// Whether there is anything to do.
+    pub(super) const fn is_needed(&self) -> bool {
+        self.listener.is_some() || self.status_interval.is_some() || self.alerts.is_some()
+    }
+
+    /// Runs until it is told to stop; what is under way then has two seconds.
+    pub(super) fn run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let Self { listener, status_interval, alerts, queries, stop } = self;
+            let mut tasks = JoinSet::new();
+            if let Some(listener) = listener {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                tasks.spawn(http::serve(listener, queries.clone(), stop.clone()));
+            }
+            if let Some((webhook, alerts, counts)) = alerts {
+                tasks.spawn(deliver_alerts(webhook, alerts, counts, stop.clone()));
+            }
+            if let Some(interval) = status_interval {
+                let stop = stop.clone();
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = log_status(interval, queries) => {}
+                    }
+                });
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended.map_err(io::Error::other)?;
+            }
+            Ok(())
+        })
+    }
+}
