@@ -54,6 +54,8 @@ pub enum Action<A> {
         process: ProcessKey,
         /// Which signal.
         signal: StopSignal,
+        /// See first what the process does: this is the first signal of a kill, and memory is not what it is killed for.
+        look: bool,
     },
     /// Gather the evidence of an exited process, kill what is left of its tree, reap it. Answered by
     /// `EvidenceGathered`.

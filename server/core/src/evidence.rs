@@ -1,6 +1,10 @@
 //! The raw facts about a death, as the shell gathered them. Nothing here is a conclusion.
 
+mod snapshot;
+
 use std::time::Duration;
+
+pub use self::snapshot::{CpuLately, ProcessSnapshot, ThreadSnapshot, ThreadState};
 
 use crate::reason::{KillReason, StopReason};
 use crate::time::Timestamp;
@@ -30,6 +34,9 @@ pub struct Evidence {
     /// Its leader was exiting already when the broker was about to send SIGKILL. Proven where true; where false it
     /// may have begun to exit just before the signal, or none was sent.
     pub exiting_before_kill: bool,
+    /// What it was doing just before the broker's first signal; `None` where the broker did not kill it, where its memory
+    /// was the reason, or where too many were killed at once to look at each.
+    pub snapshot: Option<Box<ProcessSnapshot>>,
 }
 
 /// The kernel kills by its count of ticks and tells another count, of time: they differ by about this much at most.
@@ -129,6 +136,27 @@ pub enum IntentKind {
     Unresponsive,
     /// Killed for staying although its slots had failed.
     SlotsFailed,
+}
+
+impl IntentKind {
+    /// Whether what the process does is worth a look before it is killed. Memory that is short does not wait for that.
+    pub(crate) const fn is_worth_a_look(self) -> bool {
+        match self {
+            Self::Stop(_) | Self::Kill(KillReason::MemoryLimit | KillReason::Unkillable) => false,
+            Self::Kill(
+                KillReason::AttemptTimeout
+                | KillReason::ProgressStall
+                | KillReason::OutputStall
+                | KillReason::Deadline
+                | KillReason::Cancelled
+                | KillReason::Operator,
+            )
+            | Self::StartTimeout
+            | Self::Connection
+            | Self::Unresponsive
+            | Self::SlotsFailed => true,
+        }
+    }
 }
 
 /// The two signals that the broker sends to a process tree.

@@ -184,6 +184,7 @@ impl<Q, A> Core<Q, A> {
         let pool = self.pool_of(berth);
         let process = self.process(berth);
         let key = process.key;
+        let is_first = process.rungs.terminated_at.is_none() && process.rungs.killed_at.is_none();
         match signal {
             StopSignal::Terminate => process.rungs.terminated_at = Some(now),
             StopSignal::Kill => process.rungs.killed_at = Some(now),
@@ -191,7 +192,8 @@ impl<Q, A> Core<Q, A> {
         let intent = process.intent.as_mut().expect("the intent is recorded before the signal");
         intent.signal_sent = Some(signal);
         let intent = *intent;
-        self.out.act(Action::Signal { process: key, signal });
+        let look = is_first && intent.what.is_worth_a_look();
+        self.out.act(Action::Signal { process: key, signal, look });
         self.out.tell(Fact::Signalled { pool, process: key, intent });
     }
 

@@ -43,8 +43,8 @@ impl ProcessPort for ProcessLink {
         self.order(Order::Spawn { process, spec });
     }
 
-    fn signal(&mut self, process: ProcessKey, signal: StopSignal) {
-        self.order(Order::Signal { process, signal });
+    fn signal(&mut self, process: ProcessKey, signal: StopSignal, look: bool) {
+        self.order(Order::Signal { process, signal, look });
     }
 
     fn collect(&mut self, process: ProcessKey) {

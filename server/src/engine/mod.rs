@@ -168,7 +168,7 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
                 self.links.send_cancel(process, request, attempt, slot);
             }
             Action::SendDrain { process } => self.links.send_drain(process),
-            Action::Signal { process, signal } => self.processes.signal(process, signal),
+            Action::Signal { process, signal, look } => self.processes.signal(process, signal, look),
             Action::Collect { process } => self.processes.collect(process),
             Action::Release { process } => {
                 self.links.release(process);

@@ -92,8 +92,8 @@ pub trait ProcessPort {
     /// Starts a process of a pool for the worker of this name.
     fn spawn(&mut self, process: ProcessKey, pool: PoolId, worker: &str);
 
-    /// Sends a signal to a process's tree.
-    fn signal(&mut self, process: ProcessKey, signal: StopSignal);
+    /// Sends a signal to a process's tree, after a `look` at what it does.
+    fn signal(&mut self, process: ProcessKey, signal: StopSignal, look: bool);
 
     /// Gathers an exited process's evidence, kills what is left of its tree and reaps it.
     fn collect(&mut self, process: ProcessKey);

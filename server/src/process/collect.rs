@@ -73,6 +73,7 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
         stderr_tail: last_words.stderr_tail,
         output_dropped: last_words.dropped,
         exiting_before_kill: process.was_exiting.get(),
+        snapshot: process.seen.take_snapshot(),
         descendants_killed: process.descendants_killed.get(),
         descendants_leaked: leaked,
     };

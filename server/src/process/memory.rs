@@ -85,6 +85,7 @@ fn look(plane: &Plane, process: &Process) {
     }
     let resident = largest_resident(process);
     process.resident.set(resident);
+    process.seen.note_cpu(process.pid);
     process.seen_peak.set(process.seen_peak.get().max(resident));
     let tells = |told: &Cell<bool>| !told.replace(true) && !process.forgotten.get();
     let is_over = |limit: Option<u64>| limit.filter(|limit| resident > *limit);

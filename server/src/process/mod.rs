@@ -28,6 +28,7 @@ mod gate;
 mod host;
 mod limits;
 mod lines;
+mod look;
 mod memory;
 mod oom;
 mod orders;

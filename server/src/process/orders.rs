@@ -116,6 +116,8 @@ pub enum Order {
         process: ProcessKey,
         /// Which signal.
         signal: StopSignal,
+        /// See first what the process does, for the evidence: some hundred microseconds, 5 ms at most.
+        look: bool,
     },
     /// The leader has exited (its pidfd is readable) and its socket is drained: gather the evidence, kill what is
     /// left of its tree, reap it. Answered by `Evidence`. For a leader that still lives this waits for its exit.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
+use super::look::{Looks, Seen};
 use super::oom::OomWatch;
 use super::orders::{Order, PlaneError, PlaneOptions, Report, SpawnSpec};
 use super::output::Output;
@@ -106,6 +107,7 @@ pub(super) struct Plane {
     pub(super) oom: RefCell<OomWatch>,
     /// Those that flood their outputs.
     share: Rc<Share>,
+    looks: Looks,
     /// The memory sampler runs.
     pub(super) sampling: Cell<bool>,
     /// A process has been collected.
@@ -145,6 +147,7 @@ fn live(
         sweeper: RefCell::new(sweeper),
         oom: RefCell::new(OomWatch::new()),
         share: Rc::default(),
+        looks: Looks::default(),
         sampling: Cell::new(false),
         collected: Notify::new(),
     });
@@ -205,8 +208,15 @@ impl Plane {
         };
         match order {
             Order::Spawn { .. } => {}
-            Order::Signal { signal: StopSignal::Terminate, .. } => signal::terminate(&process),
-            Order::Signal { signal: StopSignal::Kill, .. } => self.kill(&process),
+            Order::Signal { signal, look, .. } => {
+                if look {
+                    self.looks.look(&process);
+                }
+                match signal {
+                    StopSignal::Terminate => signal::terminate(&process),
+                    StopSignal::Kill => self.kill(&process),
+                }
+            }
             Order::Collect { .. } => self.collect(process),
             Order::Forget { .. } => {
                 process.forgotten.set(true);
@@ -274,6 +284,7 @@ impl Plane {
             broker_peak,
             kill_sent: Cell::new(false),
             was_exiting: Cell::new(false),
+            seen: Seen::default(),
             collecting: Cell::new(false),
             exited: Cell::new(false),
             unreaped: Cell::new(false),

@@ -3,10 +3,9 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use rustix::process::Pid;
-
-use super::sys;
 
 /// How much of an environment is read: four times what the kernel grants arguments and environment by default.
 const ENVIRON_LIMIT: u64 = 8 * 1024 * 1024;
@@ -139,7 +138,17 @@ pub(super) fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
 pub(super) fn resident(pid: Pid) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_pid())).ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * sys::page_size())
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The CPU time that a process has used, user and system, in ticks of the kernel's clock; `None` when it is gone.
+pub(super) fn cpu_time(pid: Pid) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // Behind the name, which may hold anything, the 12th and 13th.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()?.checked_add(fields.next()?.parse().ok()?)?;
+    let millis = ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
+    Some(Duration::from_millis(millis))
 }
 
 /// The largest resident set that a process has had since its exec, in bytes; `None` when it is gone.
@@ -192,6 +201,7 @@ mod tests {
         let own = stat(rustix::process::getpid()).expect("we live");
         assert_eq!(own.parent, Pid::as_raw(rustix::process::getppid()));
         assert!(resident(rustix::process::getpid()).expect("we live") > 100_000);
+        assert!(cpu_time(rustix::process::getpid()).is_some());
         assert!(peak(rustix::process::getpid()).expect("we live") > 100_000);
     }
 }

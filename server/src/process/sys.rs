@@ -91,13 +91,6 @@ pub(super) fn watch_readable(fd: Rc<OwnedFd>) -> io::Result<AsyncFd<Rc<OwnedFd>>
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
-/// The size of a page of memory, in bytes.
-pub(super) fn page_size() -> u64 {
-    // SAFETY: sysconf takes a plain number and touches no memory of ours.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(4096)
-}
-
 /// Takes SIGCHLD back to its default, flags included, so that children stay until they are reaped.
 pub(super) fn reset_sigchld() -> io::Result<()> {
     default_disposition(libc::SIGCHLD)

@@ -14,6 +14,7 @@ use lifeboat_core::ids::ProcessKey;
 use rustix::process::Pid;
 use tokio::task::AbortHandle;
 
+use super::look::Seen;
 use super::output::Output;
 use super::proc_fs;
 
@@ -53,6 +54,8 @@ pub(super) struct Process {
     pub(super) kill_sent: Cell<bool>,
     /// It was exiting already when that was to be sent.
     pub(super) was_exiting: Cell<bool>,
+    /// What looks at it have found.
+    pub(super) seen: Seen,
     /// A task is collecting it.
     pub(super) collecting: Cell<bool>,
     /// Its leader has exited: nothing of its tree may live.

@@ -12,6 +12,7 @@ mod deaths;
 mod exits;
 mod flood;
 mod limits;
+mod looks;
 mod output;
 mod rig;
 mod search;

@@ -185,7 +185,12 @@ impl Rig {
     }
 
     pub(crate) fn signal(&self, worker: &Worker, signal: StopSignal) {
-        self.order(Order::Signal { process: worker.key, signal });
+        self.order(Order::Signal { process: worker.key, signal, look: false });
+    }
+
+    /// Kills it after a look.
+    pub(crate) fn look_and_kill(&self, worker: &Worker) {
+        self.order(Order::Signal { process: worker.key, signal: StopSignal::Kill, look: true });
     }
 
     /// Waits for the leader's exit and collects it.

@@ -221,7 +221,7 @@ fn a_start_still_waiting_its_turn_obeys_orders() {
     // Spawns let other orders pass, but not those for the same process.
     let keys: Vec<_> = (0..8).map(|_| rig.order_spawn(sh("exec sleep 1000"))).collect();
     for key in &keys {
-        rig.order(Order::Signal { process: *key, signal: StopSignal::Kill });
+        rig.order(Order::Signal { process: *key, signal: StopSignal::Kill, look: true });
         rig.order(Order::Collect { process: *key });
     }
     let mut ends = 0;

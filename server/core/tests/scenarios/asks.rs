@@ -134,7 +134,7 @@ impl Boat {
     pub(crate) fn signals(&self, process: ProcessKey) -> Vec<StopSignal> {
         let mut signals = Vec::new();
         for order in &self.orders {
-            if let Action::Signal { process: to, signal } = order
+            if let Action::Signal { process: to, signal, .. } = order
                 && *to == process
             {
                 signals.push(*signal);

@@ -92,7 +92,7 @@ impl World {
                     process.inbox.push_back(Written::Drain);
                 }
             }
-            Action::Signal { process, signal } => {
+            Action::Signal { process, signal, .. } => {
                 if let Some(process) = self.find(*process) {
                     process.signalled(rng, temper, *signal);
                 }

@@ -45,7 +45,7 @@ impl ProcessPort for Descendant {
         }
     }
 
-    fn signal(&mut self, _: ProcessKey, _: StopSignal) {}
+    fn signal(&mut self, _: ProcessKey, _: StopSignal, _: bool) {}
 
     fn collect(&mut self, _: ProcessKey) {}
 

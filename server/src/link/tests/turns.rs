@@ -32,7 +32,7 @@ pub(super) struct NoProcesses;
 impl ProcessPort for NoProcesses {
     fn spawn(&mut self, _: ProcessKey, _: PoolId, _: &str) {}
 
-    fn signal(&mut self, _: ProcessKey, _: StopSignal) {}
+    fn signal(&mut self, _: ProcessKey, _: StopSignal, _: bool) {}
 
     fn collect(&mut self, _: ProcessKey) {}
 

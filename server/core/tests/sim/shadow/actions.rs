@@ -2,9 +2,9 @@
 
 use lifeboat_core::Core;
 use lifeboat_core::action::{Action, Outcome};
-use lifeboat_core::evidence::StopSignal;
+use lifeboat_core::evidence::{IntentKind, StopSignal};
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
-use lifeboat_core::reason::OutcomeKind;
+use lifeboat_core::reason::{KillReason, OutcomeKind};
 
 use super::process::Held;
 use super::request::Place;
@@ -36,7 +36,7 @@ impl Shadow {
                 self.cancel(*process, *request, *attempt, *slot);
             }
             Action::SendDrain { process } => self.drain_frame(*process),
-            Action::Signal { process, signal } => self.signal(*process, *signal),
+            Action::Signal { process, signal, look } => self.signal(*process, *signal, *look),
             Action::Collect { process } => {
                 let process = self.known(*process);
                 assert!(process.exited && !process.collect, "collected once, after its exit");
@@ -165,12 +165,16 @@ impl Shadow {
         process.last_written = None;
     }
 
-    fn signal(&mut self, key: ProcessKey, signal: StopSignal) {
+    fn signal(&mut self, key: ProcessKey, signal: StopSignal, look: bool) {
         let process = self.known(key);
         assert!(process.spawned && !process.exited, "{key} can be signalled");
         assert!(!process.signals.contains(&signal), "{key}: each rung once");
         assert!(!process.signals.contains(&StopSignal::Kill), "{key}: nothing comes after SIGKILL");
+        let place = process.signals.len();
+        assert!(place < process.signal_facts, "{key}: the intent is told with the signal");
+        let intent = process.signal_intents[place];
+        let hurried = matches!(intent, IntentKind::Stop(_) | IntentKind::Kill(KillReason::MemoryLimit));
+        assert_eq!(look, place == 0 && !hurried, "{key}: looked at before its first signal, if it is killed");
         process.signals.push(signal);
-        assert!(process.signals.len() <= process.signal_facts, "{key}: the intent is told with the signal");
     }
 }

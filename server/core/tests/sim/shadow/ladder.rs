@@ -37,6 +37,7 @@ impl Shadow {
         }
         let process = self.known(key);
         process.signal_facts += 1;
+        process.signal_intents.push(intent.what);
         match signal {
             StopSignal::Terminate => process.terminated_at = Some(now),
             StopSignal::Kill => process.killed_at = Some(now),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
+use lifeboat_core::evidence::{IntentKind, OomEvidence, StopSignal, WaitStatus};
 use lifeboat_core::ids::{AttemptNumber, PoolId, ProcessKey, SlotId};
 use lifeboat_core::reason::{KillReason, StopReason};
 use lifeboat_core::time::Timestamp;
@@ -79,6 +79,8 @@ pub(super) struct Process {
     pub(super) terminated_at: Option<Timestamp>,
     pub(super) killed_at: Option<Timestamp>,
     pub(super) signal_facts: usize,
+    /// With which intents.
+    pub(super) signal_intents: Vec<IntentKind>,
     /// Why it may be killed.
     pub(super) grounds: Vec<KillReason>,
     /// The deadlines of executing requests that were cancelled.
@@ -140,6 +142,7 @@ impl Process {
             terminated_at: None,
             killed_at: None,
             signal_facts: 0,
+            signal_intents: Vec::new(),
             grounds: Vec::new(),
             kill_by: None,
             collect: false,
