@@ -2,8 +2,9 @@
 //!
 //! Owns the decoding and what each of its errors means to the caller. Must never read a file, and **must never limit the
 //! memory of the decoder**: the `image` crate's own limits are switched off on purpose. An image that expands to
-//! gigabytes runs into the pool's `limits.memory`, the broker ends the process, and the caller is told `memory_limit`.
-//! A limit inside the decoder covers what its authors thought of; the process's covers the rest too.
+//! gigabytes runs into the pool's `limits.memory`, its process is ended, and the caller is told `memory_limit`, or `oom`
+//! where the kernel keeps the limit. A limit inside the decoder covers what its authors thought of; the process's covers
+//! the rest too.
 
 use std::io::Cursor;
 

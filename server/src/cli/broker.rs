@@ -16,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::control_plane::{Alerts, ControlPlane};
 use super::data_plane::{DataPlane, Stop};
 use super::descriptors::{self, Descriptors};
+use super::limits;
 use super::process_link::ProcessLink;
 use super::spawn_specs::spawn_specs;
-use crate::config::{AlertsConfig, Config, HttpListen};
+use crate::config::{AlertsConfig, Cgroups, Config, HttpListen};
 use crate::engine::Clock;
 use crate::link::LinkSettings;
 use crate::link::lock::{self, BindError, Seat};
 use crate::observe::{AlertCounts, News, Observer, WallClock, Webhook, WebhookError};
-use crate::process::{PlaneError, PlaneOptions, ProcessPlane};
+use crate::process::{CgroupUse, PlaneError, PlaneOptions, ProcessPlane};
 
 /// Questions of the control plane that may wait to be answered.
 const QUERIES: usize = 64;
@@ -137,6 +138,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     let plane = ProcessPlane::start(PlaneOptions {
         owns_all_children: options.owns_all_children,
         worker_memory: Arc::clone(&worker_memory),
+        cgroups: cgroup_use(broker.cgroups),
         ..PlaneOptions::new(report)
     })?;
     let mut clock = Clock::start();
@@ -144,6 +146,9 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     let mut observer = options.observer(&settings);
     observer.show_worker_memory(worker_memory);
     let alerts = take_alerts(alerts, &mut observer)?;
+    let cgroups = plane.cgroups();
+    limits::complain(settings.pools.iter().map(|pool| pool.name.as_str()), &commands, cgroups);
+    observer.show_limits(limits::in_force(&commands, cgroups));
     clock.read();
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
@@ -257,6 +262,14 @@ impl Stopper {
     /// Ends at once, as [`RunningBroker::stop_now`].
     pub fn stop_now(&self) {
         self.0.send(Stop::Now).unwrap_or_default();
+    }
+}
+
+const fn cgroup_use(wanted: Cgroups) -> CgroupUse {
+    match wanted {
+        Cgroups::Auto => CgroupUse::Auto,
+        Cgroups::Off => CgroupUse::Off,
+        Cgroups::Required => CgroupUse::Required,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::config::{Config, ConfigError, EffectiveValue};
+use crate::config::{Cgroups, Config, ConfigError, EffectiveValue};
 
 /// Names the configuration file where no argument does.
 pub const CONFIG_VARIABLE: &str = "LIFEBOAT_CONFIG";
@@ -73,6 +73,13 @@ fn print(config: &Config, path: &Path, is_variable: bool, out: &mut impl Write) 
     for key in &config.unknown_yet {
         let note = if key.note.is_empty() { String::new() } else { format!(" ({})", key.note) };
         writeln!(out, "# accepted, not yet in effect: {}{note}, {}", key.key, key.place)?;
+    }
+    let limited = config.settings.pools.iter().zip(&config.commands);
+    for (pool, _) in limited
+        .filter(|(_, command)| config.broker.cgroups == Cgroups::Auto && command.limits.processes.is_some())
+    {
+        let name = &pool.name;
+        writeln!(out, "# in effect only where the broker may make cgroups: pools.{name}.limits.processes")?;
     }
     Ok(())
 }
@@ -158,8 +165,13 @@ mod tests {
         let from = "line 21, inherited from pools.images.defaults.deadline";
         assert_eq!(row(inherited), format!("{inherited} = \"2m\" # {from}"));
         let processes = "pools.images.limits.processes";
-        assert_eq!(row(processes), format!("{processes} = 64 # line 18, not yet in effect"));
-        assert!(printed.contains(&format!("# accepted, not yet in effect: {processes}, ")), "{printed}");
+        assert_eq!(row(processes), format!("{processes} = 64 # line 18"));
+        assert!(
+            printed.contains(&format!("# in effect only where the broker may make cgroups: {processes}\n"))
+        );
+        let least = "pools.images.workers.min";
+        assert_eq!(row(least), format!("{least} = 2 # line 9, not yet in effect"));
+        assert!(printed.contains(&format!("# accepted, not yet in effect: {least} ")), "{printed}");
         assert!(printed.ends_with("# ok: 1 pool, 8 workers, 1 method\n"), "{printed}");
 
         let again = Config::parse(&printed, "printed", []).unwrap();
@@ -174,7 +186,7 @@ mod tests {
             message.contains("the program `no-such-program` of the pool `images` is not in PATH"),
             "{message}"
         );
-        assert!(printed.contains("not yet in effect: pools.images.limits.processes"), "{printed}");
+        assert!(printed.contains("not yet in effect: pools.images.workers.min"), "{printed}");
         assert!(!printed.contains("# ok"), "{printed}");
     }
 

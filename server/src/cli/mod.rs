@@ -14,6 +14,7 @@ mod dev;
 pub mod exit;
 pub mod healthcheck;
 pub mod json;
+mod limits;
 pub mod logging;
 pub mod operate;
 mod outcome;

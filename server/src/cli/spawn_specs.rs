@@ -24,7 +24,7 @@ pub(super) fn spawn_specs(
 fn spawn_spec(command: WorkerCommand, soft_open_files: Option<u64>, socket: &Path) -> SpawnSpec {
     let WorkerCommand { program, argv, inherit_env, env, current_dir, .. } = command;
     let (memory_limit, memory_high, output) = (command.memory_limit, command.memory_high, command.output);
-    let WorkerLimits { open_files, cpu_time, file_size, core_size, nice } = command.limits;
+    let WorkerLimits { processes, open_files, cpu_time, file_size, core_size, nice } = command.limits;
     let arguments = argv.into_iter().skip(1).map(Into::into);
     SpawnSpec {
         command: std::iter::once(program.into_os_string()).chain(arguments).collect(),
@@ -35,6 +35,7 @@ fn spawn_spec(command: WorkerCommand, soft_open_files: Option<u64>, socket: &Pat
         current_dir,
         memory_limit,
         memory_high,
+        processes,
         log_output: output.log,
         output_burst: output.burst,
         output_rate: output.per_second,
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn so_does_what_the_kernel_is_to_bound() {
         let text = "[pools.p]\ncommand = [\"sh\"]\naccept_any_method = true\ninherit_env = [\"PATH\", \"LANG\"]\n\
-                    limits = { open_files = 64, cpu_time = \"90s\", file_size = \"1MiB\", core_size = \"unlimited\", nice = 5 }\n";
+                    limits = { processes = 9, open_files = 64, cpu_time = \"90s\", file_size = \"1MiB\", core_size = \"unlimited\", nice = 5 }\n";
         let command = Config::parse(text, "lifeboat.toml", []).unwrap().commands.remove(0);
         let spec = spawn_spec(command, None, Path::new("/run/l.sock"));
         assert_eq!(spec.inherit_env, Some(vec!["PATH".into(), "LANG".into()]));
@@ -90,6 +91,6 @@ mod tests {
             core_size: None,
             nice: 5,
         };
-        assert_eq!(spec.limits, limits);
+        assert_eq!((spec.limits, spec.processes), (limits, Some(9)));
     }
 }

@@ -10,7 +10,7 @@ use super::error::ProblemKind;
 use super::reader::{Reader, Set};
 use super::section::Section;
 use super::shapes::{Count, DAY, Or, Shape as _, Size, Time};
-use super::texts::{AbsolutePath, Address};
+use super::texts::{AbsolutePath, Address, Choice};
 use super::tree::Origin;
 
 /// The longest path that fits into a Unix socket address: `sun_path` holds 108 bytes with its terminator (unix(7)).
@@ -53,6 +53,19 @@ pub struct BrokerConfig {
     pub max_open_requests: u32,
     /// How often a line for each worker is logged; `None`, the default, is never.
     pub status_interval: Option<Duration>,
+    /// Whether each worker's process gets a cgroup of its own; default where that is possible.
+    pub cgroups: Cgroups,
+}
+
+/// What is to be done about cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// They are used as far as they are there.
+    Auto,
+    /// They are not used.
+    Off,
+    /// The broker does not start where they cannot limit memory and processes.
+    Required,
 }
 
 /// Where HTTP listens.
@@ -69,6 +82,7 @@ pub(super) struct Read {
     pub(super) broker: BrokerConfig,
     pub(super) max_body: Set<u64>,
     pub(super) max_open_requests: Set<u32>,
+    pub(super) cgroups: Set<Cgroups>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Option<&str>) -> Read {
@@ -87,6 +101,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
     let open = Count { least: 1, most: MOST_OPEN_REQUESTS };
     let max_open_requests = reader.value(&mut section, "max_open_requests", &open, DEFAULT_MAX_OPEN_REQUESTS);
     let status_interval = reader.value(&mut section, "status_interval", &Or(STATUS_INTERVAL, "off"), None);
+    let cgroups = Choice(&[("auto", Cgroups::Auto), ("off", Cgroups::Off), ("required", Cgroups::Required)]);
+    let cgroups = reader.value(&mut section, "cgroups", &cgroups, Cgroups::Auto);
     reader.finish(section, |_| None);
 
     check_socket(reader, &socket);
@@ -100,8 +116,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
         drain_timeout: drain_timeout.value,
         max_open_requests: max_open_requests.value,
         status_interval: status_interval.value,
+        cgroups: cgroups.value,
     };
-    Read { broker, max_body, max_open_requests }
+    Read { broker, max_body, max_open_requests, cgroups }
 }
 
 /// A size as memory; where `usize` is smaller, no more than it can hold.

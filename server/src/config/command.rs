@@ -34,9 +34,10 @@ pub struct WorkerCommand {
     pub env: Vec<(String, String)>,
     /// Where it runs; absolute. `None` is the broker's own directory.
     pub current_dir: Option<PathBuf>,
-    /// How many bytes of memory any one process of its tree may use, sampled by the broker; `None` is unlimited.
+    /// How many bytes of memory its tree may use, where it has a cgroup; else any one process of it, sampled by the broker.
+    /// `None` is unlimited.
     pub memory_limit: Option<u64>,
-    /// Above how many bytes it is replaced, measured in the same way and smaller; `None` is never.
+    /// Above how many bytes it is replaced, always sampled, and smaller; `None` is never.
     pub memory_high: Option<u64>,
     /// What the kernel bounds for each process of its tree.
     pub limits: WorkerLimits,

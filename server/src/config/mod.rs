@@ -43,7 +43,7 @@ use std::path::Path;
 use lifeboat_core::settings::Settings;
 
 pub use self::alerts::AlertsConfig;
-pub use self::broker::{BrokerConfig, HttpListen, MAX_SOCKET_PATH};
+pub use self::broker::{BrokerConfig, Cgroups, HttpListen, MAX_SOCKET_PATH};
 pub use self::command::{WorkerCommand, WorkerOutput};
 pub use self::effective::{EffectiveValue, HIDDEN, ValueOrigin};
 pub use self::error::{ConfigError, Place, Problem, ProblemKind};

@@ -143,7 +143,7 @@ fn read_tables(
 ) -> PoolSettings {
     let queue = pool_tables::read_queue(reader, section, broker, &keys.on_busy);
     let restart = pool_tables::read_restart(reader, section);
-    let (memory, limits) = limits::read(reader, section);
+    let (memory, limits) = limits::read(reader, section, &broker.cgroups);
     let (recycle, memory_high) = pool_tables::read_recycle(reader, section, &memory, &keys.start_timeout);
     command.command.memory_limit = memory.value;
     command.command.memory_high = memory_high;

@@ -4,6 +4,7 @@
 use lifeboat_core::view::{BrokerView, CurrentTask, SlotView, WorkerState, WorkerView};
 use serde::{Serialize, Serializer};
 
+use super::limits::LimitsInForce;
 use super::names::Names;
 use super::readiness::serves;
 use super::wall_clock::{WallClock, millis};
@@ -67,6 +68,8 @@ pub struct WorkerHealth {
     pub slots: Vec<SlotHealth>,
     /// Its last crash, if it ever crashed.
     pub last_crash: Option<LastCrash>,
+    /// What its processes may use.
+    pub limits: LimitsInForce,
 }
 
 /// Whether a worker is executing.
@@ -118,12 +121,14 @@ pub struct LastCrash {
 }
 
 impl HealthSnapshot {
-    pub(super) fn new(view: &BrokerView, names: &Names, clock: &WallClock) -> Self {
+    pub(super) fn new(view: &BrokerView, names: &Names, clock: &WallClock, limits: &[LimitsInForce]) -> Self {
         let workers = view
             .workers
             .iter()
             .map(|worker| {
-                (names.worker(worker.worker).to_owned(), WorkerHealth::new(worker, view, names, clock))
+                let mut health = WorkerHealth::new(worker, view, names, clock);
+                health.limits = limits.get(usize::from(worker.pool.0)).cloned().unwrap_or_default();
+                (names.worker(worker.worker).to_owned(), health)
             })
             .collect();
         Self { status: overall(view, names), timestamp: clock.unix_millis(view.at), workers }
@@ -151,6 +156,7 @@ impl WorkerHealth {
             slots: worker.slots.iter().map(|slot| SlotHealth::new(*slot, view, names, clock)).collect(),
             last_crash: worker.last_crash.map(|(at, reason)| LastCrash { at: clock.unix_millis(at), reason }),
             current_task: task,
+            limits: LimitsInForce::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod exposition;
 mod health;
 mod histogram;
 mod kills;
+mod limits;
 mod log;
 mod names;
 mod news;
@@ -35,6 +36,7 @@ pub use self::exposition::ExpositionError;
 pub use self::health::{
     Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, TaskHealth, WorkerHealth,
 };
+pub use self::limits::{LimitsInForce, MemoryBy};
 pub use self::news::News;
 pub use self::query::Query;
 pub use self::readiness::Readiness;

@@ -17,7 +17,7 @@ use super::log::Log;
 use super::names::Names;
 use super::news::{News, Watched};
 use super::snapshot::Outside;
-use super::{HealthSnapshot, MetricsSnapshot, Query, Readiness, WallClock};
+use super::{HealthSnapshot, LimitsInForce, MetricsSnapshot, Query, Readiness, WallClock};
 
 /// Counts and logs what the core tells, and answers questions about it.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Observer {
     alerting: Option<Alerting>,
     /// When each tripped pool is tried again, in configuration order.
     next_tries: Vec<Option<Timestamp>>,
+    /// In configuration order.
+    limits: Vec<LimitsInForce>,
     outside: Outside,
 }
 
@@ -46,6 +48,7 @@ impl Observer {
             names,
             watched: None,
             alerting: None,
+            limits: Vec::new(),
             outside: Outside::default(),
         }
     }
@@ -79,6 +82,11 @@ impl Observer {
     /// Shows this memory of the workers, in bytes, in the order of their ids. Without it 0 is shown.
     pub fn show_worker_memory(&mut self, memory: Arc<[AtomicU64]>) {
         self.outside.worker_memory = memory;
+    }
+
+    /// Shows these limits of the pools' workers, in configuration order. Without it none are shown.
+    pub fn show_limits(&mut self, limits: Vec<LimitsInForce>) {
+        self.limits = limits;
     }
 
     /// Counts a fact, and logs it if it is notable. `now` is the reading of the clock under which it was told.
@@ -133,7 +141,7 @@ impl Observer {
     /// What every worker is doing.
     #[must_use]
     pub fn health(&self, view: &BrokerView) -> HealthSnapshot {
-        HealthSnapshot::new(view, &self.names, &self.clock)
+        HealthSnapshot::new(view, &self.names, &self.clock, &self.limits)
     }
 
     /// Whether requests can be served.

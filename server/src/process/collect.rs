@@ -9,8 +9,9 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lifeboat_core::evidence::{Evidence, Usage, WaitStatus};
+use lifeboat_core::evidence::{Evidence, OomEvidence, Usage, WaitStatus};
 
+use super::cgroup::Group;
 use super::orders::Report;
 use super::plane::Plane;
 use super::signal;
@@ -41,7 +42,13 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
     process.output.read_last_words();
     // A process that was dying when the kill came did not die of it.
     let killed_by_us = process.kill_sent.get() && !process.was_exiting.get();
-    let judge = |status| plane.oom.borrow_mut().judge(status, killed_by_us);
+    // The own counter is proof, for and against; the shared ones are for those that have none.
+    let own = process.group.borrow().as_ref().and_then(Group::ran_out_of_memory);
+    let judge = |status| match own {
+        Some(true) => OomEvidence::OwnCounterRose,
+        Some(false) => OomEvidence::NotSeen,
+        None => plane.oom.borrow_mut().judge(status, killed_by_us),
+    };
     let peeked = sys::wait(process.pidfd.as_fd(), Take::Peek).ok().flatten();
     let judged = peeked.map(|(status, _)| judge(status));
     let leaked = kill_tree(&plane, &process).await;
@@ -104,12 +111,13 @@ async fn kill_tree(plane: &Plane, process: &Process) -> u32 {
     let started = Instant::now();
     signal::kill_group(process);
     loop {
+        let in_group = plane.kill_group_of(process);
         let round = plane.sweep(Some(process.key));
-        if round.is_clean() {
+        if round.is_clean() && in_group == 0 {
             break;
         }
         if started.elapsed() >= TREE_LIMIT {
-            return round.remaining;
+            return round.remaining.max(in_group);
         }
         if round.reaped == 0 {
             tokio::time::sleep(ROUND_PAUSE).await;

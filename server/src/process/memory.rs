@@ -1,4 +1,5 @@
-//! Looks at the memory of processes: often at those that have a limit, now and then at all. Must never kill.
+//! Looks at the memory of processes: often at those that have a limit, now and then at all, and at whom the kernel has killed
+//! for want of it. Must never kill.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use super::orders::Report;
 use super::plane::Plane;
-use super::proc_fs;
 use super::table::{Process, Table};
+use super::{exiting, proc_fs, signal};
 
 /// How often memory is sampled. At this pace a process that grows by 10 GB/s is 0.5 GB late.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -25,15 +26,38 @@ pub(super) async fn sample(plane: Rc<Plane>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if look_at(&plane, |process| process.memory_limit.is_some()).await == 0 {
+        explain_oom_kills(&plane, |process| process.kernel_bounds_memory);
+        let sampled = look_at(&plane, |process| process.memory_limit.is_some()).await;
+        if sampled == 0 && !plane.table.borrow().iter().any(|process| process.kernel_bounds_memory) {
             plane.sampling.set(false);
             return;
         }
     }
 }
 
-/// One look at those that have only a soft limit and are not known to have passed it.
-pub(super) async fn sample_soft(plane: &Plane) {
+/// Tells of descendants that the kernel has killed for want of memory, so that they do not explain their leader's death.
+fn explain_oom_kills(plane: &Plane, wanted: impl Fn(&Process) -> bool) {
+    for process in plane.table.borrow().iter().filter(|process| wanted(process) && !process.exited.get()) {
+        let lives_on = || {
+            let has_exited = signal::has_exited(&process.pidfd).is_ok_and(|exited| exited);
+            !has_exited && !exiting::is_exiting(process.pid) && !proc_fs::is_being_killed(process.pid)
+        };
+        let group = process.group.borrow();
+        if group.as_ref().is_some_and(|group| group.explain_by_descendant(lives_on)) {
+            let (worker, incarnation) = (&process.worker_name, process.key.incarnation.0);
+            tracing::warn!(
+                worker,
+                incarnation,
+                "a descendant was killed by the OOM killer; its worker lives on"
+            );
+        }
+    }
+}
+
+/// The rarer looks: at those that have only a soft limit and are not known to have passed it, and at the out-of-memory
+/// counters of those that have no limit.
+pub(super) async fn sample_rarely(plane: &Plane) {
+    explain_oom_kills(plane, |process| !process.kernel_bounds_memory);
     let only_soft = |process: &Process| process.memory_high.is_some() && process.memory_limit.is_none();
     look_at(plane, |process| only_soft(process) && !process.memory_high_told.get()).await;
 }

@@ -1,7 +1,7 @@
 //! The process plane: everything done to worker processes, on one thread of its own.
 //!
-//! It owns every spawn and everything that may block on the kernel: output pipes, `/proc`, out-of-memory counters,
-//! memory sampling, tree kills, reaping. It must never decide anything (whom to start, when to kill, why one died:
+//! It owns every spawn and everything that may block on the kernel: output pipes, `/proc`, cgroups, memory sampling,
+//! tree kills, reaping. It must never decide anything (whom to start, when to kill, why one died:
 //! the core does that and sends [`Order`]s), never look at a worker's socket, never steal the status of a child
 //! that it did not start or adopt, and never make the data plane wait.
 //!
@@ -22,6 +22,7 @@
 //! | `LIFEBOAT_INCARNATION` | which life of it, from 1 |
 //! | `LIFEBOAT_BROKER` | a mark of this broker's life, so that two brokers never sweep each other's processes |
 
+mod cgroup;
 mod collect;
 mod exiting;
 mod gate;
@@ -45,6 +46,7 @@ mod table;
 mod tail;
 mod warden;
 
+pub use cgroup::{CgroupUse, CgroupsInUse};
 pub use host::become_subreaper_and_reset_sigchld;
 pub use limits::ProcessLimits;
 pub use orders::{Order, OutputStream, PlaneError, PlaneOptions, Report, SpawnSpec};

@@ -1,17 +1,20 @@
 //! The kernel's out-of-memory counters, and which death each of their rises may explain.
 //!
-//! It owns the counters' last values. The counters are shared (the broker's own cgroup, the whole system), so a rise
+//! It owns the counters' last values. A process with a cgroup of its own has a counter of its own, which `cgroup` keeps. These
+//! here are for those without, and they are shared (the broker's own cgroup, the whole system), so a rise
 //! is a hint: it explains at most one death by SIGKILL, and only one soon after it. A process that the broker killed
 //! itself leaves the rise for another, whom the kernel killed. A rise that nobody claims was a descendant's or a
 //! stranger's, and must not name the next death.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lifeboat_core::evidence::{OomEvidence, WaitStatus};
+
+use super::cgroup;
 
 /// How long after its rise a counter may explain a death. Dying takes about 0.1 ms per MB of memory, so this covers
 /// a process of some 100 GB.
@@ -31,7 +34,9 @@ pub(super) struct OomWatch {
 impl OomWatch {
     /// Finds and reads the counters. Must be called inside the broker's cgroup.
     pub(super) fn new() -> Self {
-        let cgroup = own_counter_file().and_then(|path| Counter::open(&path));
+        let own = cgroup::own_cgroups();
+        let mut files = own.iter().filter_map(|it| cgroup::oom_counter(it.kind, &it.own));
+        let cgroup = files.find(|file| file.exists()).and_then(|file| Counter::open(&file));
         if cgroup.is_none() {
             tracing::debug!("the broker's cgroup has no readable out-of-memory counter");
         }
@@ -101,7 +106,7 @@ impl Counter {
         self.text.clear();
         self.file.rewind().ok()?;
         self.file.read_to_end(&mut self.text).ok()?;
-        parse_counter(&self.text)
+        cgroup::oom_kills(std::str::from_utf8(&self.text).ok()?)
     }
 
     fn refresh(&mut self, now: Instant) {
@@ -124,81 +129,11 @@ impl Counter {
     }
 }
 
-/// The `oom_kill` line of `memory.oom_control`, `memory.events` or `/proc/vmstat`: they have the same form.
-fn parse_counter(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-}
-
-/// The counter file of this process's own memory cgroup, of version 1 or 2.
-fn own_counter_file() -> Option<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    counter_files(&groups, &mounts).into_iter().find(|path| path.exists())
-}
-
-/// Where the counter may be, likeliest first: version 1's memory controller, then the version 2 tree.
-fn counter_files(groups: &str, mounts: &str) -> Vec<PathBuf> {
-    let v1 = groups.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|name| name == "memory").then_some(path)
-    });
-    let v2 = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    let v1 = v1.and_then(|group| directory(mounts, group, "cgroup", Some("memory")));
-    let v2 = v2.and_then(|group| directory(mounts, group, "cgroup2", None));
-    let v1 = v1.map(|dir| dir.join("memory.oom_control"));
-    let v2 = v2.map(|dir| dir.join("memory.events"));
-    v1.into_iter().chain(v2).collect()
-}
-
-/// The directory of a cgroup: where its tree is mounted, and its path below what is mounted there.
-fn directory(mounts: &str, group: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        // "36 35 98:0 ROOT MOUNT-POINT OPTIONS [FIELDS] - KIND SOURCE SUPER-OPTIONS"
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(3);
-        let (root, mount_point) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let has =
-            |options: &str| controller.is_none_or(|name| options.split(',').any(|option| option == name));
-        if right.next()? != kind || !has(right.nth(1)?) {
-            return None;
-        }
-        let below = Path::new(group).strip_prefix(root).unwrap_or_else(|_| Path::new(""));
-        Some(Path::new(mount_point).join(below))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-
-    #[test]
-    fn the_counter_is_found_beside_its_neighbours() {
-        assert_eq!(parse_counter(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
-        assert_eq!(parse_counter(b"low 0\noom 9\noom_kill 4\noom_group_kill 5\n"), Some(4));
-        assert_eq!(parse_counter(b"oom_kill_disable 0\n"), None);
-    }
-
-    #[test]
-    fn the_cgroup_is_found_in_both_versions() {
-        let mounts = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                      36 31 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                      41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let groups = "4:memory:/box/7\n1:cpu:/\n0::/slice\n";
-        assert_eq!(
-            counter_files(groups, mounts),
-            [
-                Path::new("/sys/fs/cgroup/memory/box/7/memory.oom_control"),
-                Path::new("/sys/fs/cgroup/unified/slice/memory.events"),
-            ]
-        );
-        let contained = "35 31 0:32 /docker/ab /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
-        assert_eq!(counter_files("0::/docker/ab\n", contained), [Path::new("/sys/fs/cgroup/memory.events")]);
-        assert_eq!(counter_files("0::/\n", contained), [Path::new("/sys/fs/cgroup/memory.events")]);
-        assert!(counter_files("", "garbage\n").is_empty());
-    }
 
     fn counter(path: &Path, value: u64) -> Counter {
         fs::write(path, format!("oom_kill {value}\n")).expect("a temporary file");

@@ -10,6 +10,7 @@ use lifeboat_core::evidence::{Evidence, StopSignal};
 use lifeboat_core::ids::ProcessKey;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::cgroup::CgroupUse;
 use super::limits::ProcessLimits;
 
 /// How a process plane is set up.
@@ -33,6 +34,9 @@ pub struct PlaneOptions {
     /// Where each worker's memory is shown, by its id: the largest resident set of any one process of its trees, in
     /// bytes; 0 without a process. Looked at every two seconds, which no report does. Default: no place for any.
     pub worker_memory: Arc<[AtomicU64]>,
+    /// What is to be done about cgroups. Default: nothing; where anything is, this process may be moved to another cgroup
+    /// while the plane runs.
+    pub cgroups: CgroupUse,
 }
 
 impl PlaneOptions {
@@ -44,6 +48,7 @@ impl PlaneOptions {
             report,
             owns_all_children: false,
             worker_memory: Arc::default(),
+            cgroups: CgroupUse::Off,
         }
     }
 }
@@ -61,11 +66,14 @@ pub struct SpawnSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Where the process starts; the broker's own directory where `None`.
     pub current_dir: Option<PathBuf>,
-    /// The resident set, in bytes, above which `MemoryExceeded` is reported, once. `None`: not sampled.
+    /// How many bytes of memory it may use. With a cgroup the whole tree may, and the kernel acts; otherwise the resident set
+    /// of each process is sampled, and `MemoryExceeded` is reported, once. `None`: unlimited.
     pub memory_limit: Option<u64>,
     /// The resident set, in bytes, above which `MemoryHigh` is reported, once: looked at every half a second, or as
-    /// often as the hard limit where there is one. `None`: not looked at. Default: `None`.
+    /// often as the hard limit where that is sampled. `None`: not looked at. Default: `None`.
     pub memory_high: Option<u64>,
+    /// How many processes and threads its tree may have at once. Takes a cgroup, and has no effect without. `None`: unlimited.
+    pub processes: Option<u64>,
     /// Hand out what the process writes to stdout and stderr as lines (`Output`). Default: true. The last bytes of
     /// both are evidence, and `OutputSeen` is reported, whatever this says.
     pub log_output: bool,
@@ -89,6 +97,7 @@ impl Default for SpawnSpec {
             current_dir: None,
             memory_limit: None,
             memory_high: None,
+            processes: None,
             log_output: true,
             output_burst: 100,
             output_rate: 20,
@@ -225,6 +234,12 @@ pub enum PlaneError {
              processes (ulimit -u) and open files (ulimit -n)"
     )]
     Warden(#[source] std::io::Error),
+    /// Limits that take cgroups are required and not possible.
+    #[error(
+        "{0}; start the broker in a cgroup that is delegated to it (systemd: Delegate=yes; containers: a writable \
+             /sys/fs/cgroup), or set `broker.cgroups` to \"auto\" to do without"
+    )]
+    Cgroups(String),
     /// `/proc` cannot be read, without which process trees can neither be found nor killed.
     #[error("cannot read /proc: {0}; mount it (mount -t proc proc /proc)")]
     NoProc(#[source] std::io::Error),

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
+use super::cgroup::{self, Bounds, CgroupsInUse, Group, Home};
 use super::look::{Looks, Seen};
 use super::oom::OomWatch;
 use super::orders::{Order, PlaneError, PlaneOptions, Report, SpawnSpec};
@@ -43,6 +44,7 @@ const LAST_ROUNDS: u32 = 500;
 /// The handle of the process plane: the sending half of its orders.
 #[derive(Debug)]
 pub struct ProcessPlane {
+    cgroups: CgroupsInUse,
     orders: UnboundedSender<Order>,
     finished: std_mpsc::Receiver<()>,
     thread: JoinHandle<()>,
@@ -55,7 +57,7 @@ impl ProcessPlane {
     ///
     /// # Errors
     ///
-    /// When the thread or its event loop cannot be created, or `/proc` cannot be read.
+    /// When the thread or its event loop cannot be created, `/proc` cannot be read, or what is required of cgroups is missing.
     pub fn start(options: PlaneOptions) -> Result<Self, PlaneError> {
         let (orders, incoming) = unbounded_channel();
         let (ready, is_ready) = std_mpsc::sync_channel(1);
@@ -69,10 +71,16 @@ impl ProcessPlane {
             })
             .map_err(PlaneError::Thread)?;
         match is_ready.recv() {
-            Ok(Ok(())) => Ok(Self { orders, finished, thread }),
+            Ok(Ok(cgroups)) => Ok(Self { cgroups, orders, finished, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(PlaneError::EventLoop(std::io::Error::other("its thread ended"))),
         }
+    }
+
+    /// What of cgroups is in use.
+    #[must_use]
+    pub const fn cgroups(&self) -> CgroupsInUse {
+        self.cgroups
     }
 
     /// Gives an order. Never blocks. When the plane is gone the order is lost; the closed report channel tells.
@@ -86,7 +94,7 @@ impl ProcessPlane {
     /// and the thread ends. Waits for that, at most `within`; says whether it is done. Dropping the handle does
     /// the same without waiting. Blocks: not for a thread that still serves.
     pub fn shutdown(self, within: Duration) -> bool {
-        let Self { orders, finished, thread } = self;
+        let Self { orders, finished, thread, .. } = self;
         drop(orders);
         match finished.recv_timeout(within) {
             Ok(()) | Err(std_mpsc::RecvTimeoutError::Disconnected) => thread.join().is_ok(),
@@ -101,6 +109,8 @@ pub(super) struct Plane {
     options: PlaneOptions,
     pub(super) mark: BrokerMark,
     warden: RefCell<Warden>,
+    /// Dropped behind the warden, which is where the broker is.
+    pub(super) home: Home,
     pub(super) adopts_orphans: bool,
     pub(super) table: RefCell<Table>,
     sweeper: RefCell<Sweeper>,
@@ -118,43 +128,49 @@ pub(super) struct Plane {
 fn live(
     options: PlaneOptions,
     orders: UnboundedReceiver<Order>,
-    ready: &std_mpsc::SyncSender<Result<(), PlaneError>>,
+    ready: &std_mpsc::SyncSender<Result<CgroupsInUse, PlaneError>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let prepared = runtime.map_err(PlaneError::EventLoop).and_then(|runtime| {
-        let mark = BrokerMark::new();
-        let warden = Warden::start(&options.shim, &mark).map_err(PlaneError::Warden)?;
-        let sweeper = Sweeper::new(options.owns_all_children, warden.pid()).map_err(PlaneError::NoProc)?;
-        Ok((runtime, mark, warden, sweeper))
-    });
+    let prepared = runtime
+        .map_err(PlaneError::EventLoop)
+        .and_then(|runtime| Plane::prepare(options).map(|plane| (runtime, Rc::new(plane))));
     // The receiver waits inside `start`, so sending cannot fail.
-    let (runtime, mark, warden, sweeper) = match prepared {
-        Ok(prepared) => {
-            let _ = ready.send(Ok(()));
-            prepared
+    match prepared {
+        Ok((runtime, plane)) => {
+            let _ = ready.send(Ok(plane.home.in_use()));
+            LocalSet::new().block_on(&runtime, plane.run(orders));
         }
         Err(error) => {
             let _ = ready.send(Err(error));
-            return;
         }
-    };
-    let plane = Rc::new(Plane {
-        options,
-        mark,
-        warden: RefCell::new(warden),
-        adopts_orphans: host::adopts_orphans(),
-        table: RefCell::default(),
-        sweeper: RefCell::new(sweeper),
-        oom: RefCell::new(OomWatch::new()),
-        share: Rc::default(),
-        looks: Looks::default(),
-        sampling: Cell::new(false),
-        collected: Notify::new(),
-    });
-    LocalSet::new().block_on(&runtime, plane.run(orders));
+    }
 }
 
 impl Plane {
+    fn prepare(options: PlaneOptions) -> Result<Self, PlaneError> {
+        let mark = BrokerMark::new();
+        // Before the broker is moved to another one, if it is.
+        let oom = OomWatch::new();
+        let home =
+            Home::make(options.cgroups, cgroup::own_cgroups(), mark.value()).map_err(PlaneError::Cgroups)?;
+        let warden = Warden::start(&options.shim, &mark, home.paths()).map_err(PlaneError::Warden)?;
+        let sweeper = Sweeper::new(options.owns_all_children, warden.pid()).map_err(PlaneError::NoProc)?;
+        Ok(Self {
+            options,
+            mark,
+            warden: RefCell::new(warden),
+            home,
+            adopts_orphans: host::adopts_orphans(),
+            table: RefCell::default(),
+            sweeper: RefCell::new(sweeper),
+            oom: RefCell::new(oom),
+            share: Rc::default(),
+            looks: Looks::default(),
+            sampling: Cell::new(false),
+            collected: Notify::new(),
+        })
+    }
+
     pub(super) fn report(&self, report: Report) {
         // Nobody listens any more when the data plane has ended first.
         let _ = self.options.report.send(report);
@@ -244,6 +260,7 @@ impl Plane {
             // takes its time does not save its tree.
             tokio::time::sleep(SLOW_DEATH).await;
             if !process.exited.get() {
+                plane.kill_group_of(&process);
                 signal::kill_marked(&plane.mark, None, |mark| mark.names(&process), &mut HashMap::new())
                     .await;
             }
@@ -258,15 +275,25 @@ impl Plane {
 
     fn spawn(self: &Rc<Self>, key: ProcessKey, spec: &SpawnSpec) {
         let broker_peak = proc_fs::peak(rustix::process::getpid()).unwrap_or(0);
-        let started = match spawn::start(&self.options.shim, &self.mark, key, spec) {
+        let group = match self.make_group(key, spec) {
+            Ok(group) => group,
+            Err(error) => {
+                self.report(Report::SpawnFailed { process: key, error });
+                return;
+            }
+        };
+        let started = match spawn::start(&self.options.shim, &self.mark, key, spec, group.as_ref()) {
             Ok(started) => started,
             Err(error) => {
+                group.into_iter().for_each(|group| self.home.retire(group));
                 self.report(Report::SpawnFailed { process: key, error: error.to_string() });
                 return;
             }
         };
         let Started { pid: leader, pidfd, their_pidfd, socket, output } = started;
         let output = Output::new(key, spec, self.options.report.clone(), Rc::clone(&self.share), output);
+        let kernel_bounds_memory =
+            group.is_some() && self.home.in_use().memory && spec.memory_limit.is_some();
         let process = Rc::new(Process {
             key,
             worker_name: spec.worker_name.clone(),
@@ -274,7 +301,10 @@ impl Plane {
             pidfd,
             reader: tokio::task::spawn_local(Rc::clone(&output).follow()).abort_handle(),
             output,
-            memory_limit: spec.memory_limit,
+            // The kernel's own limit acts at once.
+            memory_limit: spec.memory_limit.filter(|_| !kernel_bounds_memory),
+            kernel_bounds_memory,
+            group: RefCell::new(group),
             memory_high: spec.memory_high,
             cpu_limit: spec.limits.cpu_at_most(),
             resident: Cell::new(0),
@@ -298,6 +328,19 @@ impl Plane {
         }
         let pid = leader.as_raw_pid().unsigned_abs();
         self.report(Report::Spawned { process: key, pid, pidfd: their_pidfd, socket });
+    }
+
+    fn make_group(&self, key: ProcessKey, spec: &SpawnSpec) -> Result<Option<Group>, String> {
+        let bounds = Bounds { memory: spec.memory_limit, processes: spec.processes };
+        self.home.group(&format!("{}-{}", spec.worker_name, key.incarnation.0), bounds)
+    }
+
+    /// SIGKILL to all who live in a process's cgroup; says how many they were.
+    pub(super) fn kill_group_of(&self, process: &Process) -> u32 {
+        let members = process.group.borrow().as_ref().map(Group::kill).unwrap_or_default();
+        let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        self.sweeper.borrow_mut().killed(members, process.key);
+        count
     }
 
     /// Kills and collects whatever is left, orphans included.
@@ -326,6 +369,7 @@ impl Plane {
     /// Takes a process whose leader is reaped off the table.
     pub(super) fn release(&self, process: &Process) {
         self.warden.borrow().is_gone(process.pid);
+        process.group.take().into_iter().for_each(|group| self.home.retire(group));
         self.table.borrow_mut().remove(process);
         self.show_memory();
         self.collected.notify_one();
@@ -347,7 +391,7 @@ impl Plane {
         if self.warden.borrow_mut().is_there() {
             return;
         }
-        match Warden::start(&self.options.shim, &self.mark) {
+        match Warden::start(&self.options.shim, &self.mark, self.home.paths()) {
             Ok(warden) => {
                 tracing::warn!("the warden was gone; there is another one");
                 self.sweeper.borrow_mut().warden_is(warden.pid());
@@ -370,8 +414,9 @@ impl Plane {
                 collect::reap_withheld(&self);
                 self.sweep(None);
                 self.oom.borrow_mut().refresh();
-                memory::sample_soft(&self).await;
+                memory::sample_rarely(&self).await;
             }
+            self.home.clear();
             count = count.wrapping_add(1);
             if count.is_multiple_of(MEMORY_TICKS) {
                 memory::look_at_all(&self).await;

@@ -158,6 +158,18 @@ pub(super) fn peak(pid: Pid) -> Option<u64> {
     Some(kib.parse::<u64>().ok()? * 1024)
 }
 
+/// Whether SIGKILL waits for a process's main thread to take notice.
+pub(super) fn is_being_killed(pid: Pid) -> bool {
+    const SIGKILL: u64 = 1 << 8;
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap_or_default();
+    let pending =
+        |line: &str| u64::from_str_radix(line.trim(), 16).is_ok_and(|signals| signals & SIGKILL != 0);
+    let mut lists = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    lists.any(pending)
+}
+
 fn parse_pid(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }

@@ -1,7 +1,7 @@
 //! The shim: the same binary, started in place of the worker, sets up its own process and becomes the worker.
 //!
-//! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, socket to
-//! its number, stdin, session, limits, directory, signals, descriptors, exec. It is single-threaded, must never return
+//! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, cgroup, socket
+//! to its number, stdin, session, limits, directory, signals, descriptors, exec. It is single-threaded, must never return
 //! to its caller and must never print when it succeeds. By another word it becomes the warden instead.
 
 use std::convert::Infallible;
@@ -60,6 +60,8 @@ pub fn run_shim(args: impl IntoIterator<Item = OsString>) -> ! {
 pub(super) struct ShimCall {
     /// Who must still be the parent once the parent-death signal is set.
     pub(super) parent: Pid,
+    /// The files by which it joins its cgroup.
+    pub(super) cgroup: Vec<PathBuf>,
     /// What the kernel is to bound.
     pub(super) limits: ProcessLimits,
     /// Where to start.
@@ -74,6 +76,8 @@ impl ShimCall {
     /// The arguments that follow [`SHIM_ARG`].
     pub(super) fn to_args(&self) -> Vec<OsString> {
         let mut args = vec![OsString::from(self.parent.as_raw_pid().to_string())];
+        args.push(OsString::from(self.cgroup.len().to_string()));
+        args.extend(self.cgroup.iter().map(|door| door.clone().into_os_string()));
         args.extend(self.limits.to_words());
         args.extend([
             self.current_dir.clone().unwrap_or_default().into_os_string(),
@@ -86,8 +90,10 @@ impl ShimCall {
 
     fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, ShimError> {
         let mut args = args.into_iter();
-        let parent = args.next().as_deref().and_then(OsStr::to_str).and_then(|text| text.parse().ok());
-        let parent = parent.and_then(Pid::from_raw).ok_or(ShimError::BadCall)?;
+        let parent = number(args.next()).and_then(Pid::from_raw).ok_or(ShimError::BadCall)?;
+        let doors =
+            number(args.next()).and_then(|doors| usize::try_from(doors).ok()).ok_or(ShimError::BadCall)?;
+        let cgroup: Vec<_> = args.by_ref().take(doors).map(PathBuf::from).collect();
         let limits = ProcessLimits::from_words(&mut args).ok_or(ShimError::BadCall)?;
         let current_dir = args.next().ok_or(ShimError::BadCall)?;
         let current_dir = (!current_dir.is_empty()).then(|| PathBuf::from(current_dir));
@@ -95,12 +101,14 @@ impl ShimCall {
             return Err(ShimError::BadCall);
         }
         let program = args.next().ok_or(ShimError::BadCall)?;
-        Ok(Self { parent, limits, current_dir, program, args: args.collect() })
+        Ok(Self { parent, cgroup, limits, current_dir, program, args: args.collect() })
     }
 
     /// Sets the process up and replaces it by the worker; returns only when a step failed.
     fn become_worker(self) -> Result<Infallible, ShimError> {
         die_with_parent(self.parent)?;
+        // Before anything could be started that would be outside.
+        join(&self.cgroup).map_err(|source| ShimError::step("join its cgroup", source))?;
         place_descriptors().map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
         rustix::process::setsid().map_err(|errno| ShimError::step("start a session", errno.into()))?;
         let limited = |(step, errno): (_, Errno)| ShimError::step(step, errno.into());
@@ -116,6 +124,14 @@ impl ShimCall {
         let source = Command::new(&self.program).args(&self.args).exec();
         Err(ShimError::from_exec(self.program, source))
     }
+}
+
+fn number(word: Option<OsString>) -> Option<i32> {
+    word?.to_str()?.parse().ok()
+}
+
+fn join(cgroup: &[PathBuf]) -> io::Result<()> {
+    cgroup.iter().try_for_each(|door| std::fs::write(door, "0"))
 }
 
 /// Has this process killed when the broker's spawning thread ends, and looks whether it already has.
@@ -186,14 +202,20 @@ mod tests {
     fn the_call_survives_its_argument_list() {
         let call = ShimCall {
             parent: Pid::from_raw(4711).expect("not zero"),
+            cgroup: vec![PathBuf::from("/sys/a/cgroup.procs"), PathBuf::from("/sys/b/cgroup.procs")],
             limits: ProcessLimits { open_files: Some(1024), ..ProcessLimits::default() },
             current_dir: Some(PathBuf::from("/tmp/a b")),
             program: OsString::from("prog"),
             args: vec![OsString::from("--"), OsString::new(), OsString::from("-x")],
         };
         assert_eq!(ShimCall::parse(call.to_args()).expect("own words"), call);
-        let plain =
-            ShimCall { limits: ProcessLimits::default(), current_dir: None, args: Vec::new(), ..call };
+        let plain = ShimCall {
+            cgroup: Vec::new(),
+            limits: ProcessLimits::default(),
+            current_dir: None,
+            args: Vec::new(),
+            ..call
+        };
         assert_eq!(ShimCall::parse(plain.to_args()).expect("own words"), plain);
     }
 
@@ -202,9 +224,11 @@ mod tests {
         for args in [
             &[][..],
             &["x"],
-            &["1", "", "", "", "", "", "many", "", "--", "p"],
-            &["1", "", "", "", "", "", "0", "", "p"],
-            &["1", "", "", "", "", "", "0", "", "--"],
+            &["1", "-1", "", "", "", "", "", "0", "", "--", "p"],
+            &["1", "9", "", "", "", "", "", "0", "", "--", "p"],
+            &["1", "0", "", "", "", "", "", "many", "", "--", "p"],
+            &["1", "0", "", "", "", "", "", "0", "", "p"],
+            &["1", "0", "", "", "", "", "", "0", "", "--"],
         ] {
             let parsed = ShimCall::parse(args.iter().map(OsString::from));
             assert!(matches!(parsed, Err(ShimError::BadCall)), "{args:?}");

@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::cgroup::Group;
 use super::orders::SpawnSpec;
 use super::shim::{SHIM_ARG, ShimCall, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
@@ -91,12 +92,13 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Starts a process. Blocks until the shim has been executed: about 0.1 ms, whatever the broker's size.
+/// Starts a process in its cgroup, if it has one. Blocks until the shim has been executed: about 0.1 ms, whatever the broker's size.
 pub(super) fn start(
     shim: &Path,
     mark: &BrokerMark,
     process: ProcessKey,
     spec: &SpawnSpec,
+    group: Option<&Group>,
 ) -> Result<Started, SpawnError> {
     let (program, args) = spec.command.split_first().ok_or(SpawnError::EmptyCommand)?;
     let (socket, worker_socket) =
@@ -107,6 +109,7 @@ pub(super) fn start(
 
     let call = ShimCall {
         parent: rustix::process::getpid(),
+        cgroup: group.map(Group::doors).unwrap_or_default(),
         limits: spec.limits.clone(),
         current_dir: spec.current_dir.clone(),
         program: program.clone(),

@@ -26,6 +26,8 @@ pub(super) struct Sweeper {
     /// Process groups that were killed for a process still being collected. Their members may be zombies, which can
     /// no longer be asked for their mark, before they are first seen.
     killed_groups: HashMap<i32, ProcessKey>,
+    /// The same of those that were killed by their cgroup, one by one.
+    killed_members: HashMap<Pid, ProcessKey>,
     /// Children that were there before the plane.
     foreign: HashSet<Pid>,
     warden: Pid,
@@ -86,6 +88,7 @@ impl Sweeper {
         Ok(Self {
             orphans: HashMap::new(),
             killed_groups: HashMap::new(),
+            killed_members: HashMap::new(),
             foreign,
             warden,
             owns_all_children,
@@ -93,6 +96,11 @@ impl Sweeper {
             kills_unmarked: owns_all_children && !rustix::process::getpid().is_init(),
             children,
         })
+    }
+
+    /// These were killed by the cgroup of a process that is being collected.
+    pub(super) fn killed(&mut self, members: impl IntoIterator<Item = Pid>, process: ProcessKey) {
+        self.killed_members.extend(members.into_iter().map(|pid| (pid, process)));
     }
 
     /// The warden is another process from now on.
@@ -124,6 +132,7 @@ impl Sweeper {
         }
         let mut known = std::mem::take(&mut self.orphans);
         self.killed_groups.retain(|_, key| table.get(*key).is_some());
+        self.killed_members.retain(|_, key| table.get(*key).is_some());
         let mut round = Round::default();
         let now = Instant::now();
         for &pid in &children {
@@ -212,7 +221,9 @@ impl Sweeper {
                 }
                 Marking::NotOurs => Owner::NotOurs,
                 Marking::Unreadable => {
-                    self.killed_groups.get(&stat.group).map_or(Owner::Unreadable, |key| Owner::Process(*key))
+                    let killed =
+                        self.killed_members.get(&pid).or_else(|| self.killed_groups.get(&stat.group));
+                    killed.map_or(Owner::Unreadable, |key| Owner::Process(*key))
                 }
             },
         };

@@ -2,7 +2,7 @@
 //!
 //! A pid in this table cannot be reused by the kernel, because nobody but the plane reaps it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -14,6 +14,7 @@ use lifeboat_core::ids::ProcessKey;
 use rustix::process::Pid;
 use tokio::task::AbortHandle;
 
+use super::cgroup::Group;
 use super::look::Seen;
 use super::output::Output;
 use super::proc_fs;
@@ -37,7 +38,12 @@ pub(super) struct Process {
     pub(super) output: Rc<Output>,
     /// The task that reads its output.
     pub(super) reader: AbortHandle,
+    /// Its cgroup.
+    pub(super) group: RefCell<Option<Group>>,
+    /// The limit on memory that is sampled.
     pub(super) memory_limit: Option<u64>,
+    /// The kernel limits its memory.
+    pub(super) kernel_bounds_memory: bool,
     /// The soft limit.
     pub(super) memory_high: Option<u64>,
     /// The CPU time at which the kernel kills it.
@@ -144,6 +150,14 @@ impl BrokerMark {
         Self(format!("{}-{random:016x}", std::process::id()))
     }
 
+    /// Whether a text has the form of a mark.
+    pub(super) fn is_one(text: &str) -> bool {
+        text.split_once('-').is_some_and(|(pid, random)| {
+            let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+            is_pid && random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    }
+
     /// One that was made elsewhere.
     pub(super) const fn of(value: String) -> Self {
         Self(value)
@@ -176,6 +190,10 @@ mod tests {
     #[test]
     fn only_this_broker_s_mark_counts() {
         let ours = BrokerMark::new();
+        assert!(BrokerMark::is_one(ours.value()));
+        for other in ["", "1", "1-", "-0123456789abcdef", "x-0123456789abcdef", "1-0123456789abcdef.slice"] {
+            assert!(!BrokerMark::is_one(other), "{other}");
+        }
         let environ = |broker: &str| {
             format!("A=b\0LIFEBOAT_WORKER=w\0LIFEBOAT_INCARNATION=3\0LIFEBOAT_BROKER={broker}\0").into_bytes()
         };

@@ -3,7 +3,7 @@
 //! Owns both sides: the broker's handle, which tells it of every worker's process, and its own process, which waits for the
 //! broker's end. When the broker is killed, the kernel ends the leaders of its workers (parent-death signal), and nobody
 //! but the warden their descendants. It must never signal anything while the broker lives, nor ever anything that neither
-//! carries the broker's mark nor belongs to the session of one of its workers.
+//! carries the broker's mark nor belongs to the session or the cgroup of one of its workers.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ use rustix::process::Pid;
 
 use super::shim::SHIM_ARG;
 use super::table::BrokerMark;
-use super::{proc_fs, signal, sys};
+use super::{cgroup, proc_fs, signal, sys};
 
-/// What follows [`SHIM_ARG`] where the program is to be the warden; its mark follows.
+/// What follows [`SHIM_ARG`] where the program is to be the warden; its mark follows, and the broker's folders of cgroups.
 pub(super) const WARDEN_WORD: &str = "warden";
 
 /// How long what is left may resist SIGKILL before it is given up.
@@ -48,12 +48,17 @@ pub(super) struct Warden {
 
 impl Warden {
     /// Starts it. It has nothing of the broker's but its environment.
-    pub(super) fn start(program: &Path, mark: &BrokerMark) -> io::Result<Self> {
+    pub(super) fn start<'a>(
+        program: &Path,
+        mark: &BrokerMark,
+        cgroups: impl Iterator<Item = &'a Path>,
+    ) -> io::Result<Self> {
         let (heard, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&tell, true)?;
         let child = Command::new(program)
             .arg0("lifeboat-warden")
             .args([SHIM_ARG, WARDEN_WORD, mark.value()])
+            .args(cgroups)
             .stdin(Stdio::from(heard))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -105,13 +110,16 @@ impl Drop for Warden {
 pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
     let mark = args.next().and_then(|mark| mark.into_string().ok()).filter(|mark| !mark.is_empty());
     let mark = BrokerMark::of(mark.ok_or(io::ErrorKind::InvalidInput)?);
+    let cgroups: Vec<_> = args.map(PathBuf::from).collect();
     // Whoever stops the broker's group, terminal or service does not stop it before its time.
     rustix::process::setsid()?;
     sys::ignore_polite_signals()?;
     sys::close_from(3)?;
     rustix::process::chdir("/")?;
     let sessions = hear()?;
-    end_all(&mark, &sessions);
+    end_all(&mark, &sessions, &cgroups);
+    // Whom that could be told is gone; the next broker tries again.
+    cgroups.iter().for_each(|folder| drop(cgroup::take_down(folder)));
     std::process::exit(0)
 }
 
@@ -140,11 +148,13 @@ fn hear() -> io::Result<BTreeSet<i32>> {
 }
 
 /// SIGKILL to all that is left, until there is nothing.
-fn end_all(mark: &BrokerMark, sessions: &BTreeSet<i32>) {
+fn end_all(mark: &BrokerMark, sessions: &BTreeSet<i32>, cgroups: &[PathBuf]) {
     let until = Instant::now() + LIMIT;
     let mut clean = 0;
     while clean < CLEAN && Instant::now() < until {
-        let found = kill_all(mark, sessions);
+        let in_cgroups =
+            cgroups.iter().map(|folder| cgroup::end_all_in(folder)).fold(false, |any, it| any | it);
+        let found = kill_all(mark, sessions) || in_cgroups;
         clean = if found { 0 } else { clean + 1 };
         std::thread::sleep(PAUSE);
     }

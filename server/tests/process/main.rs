@@ -8,6 +8,7 @@
 
 mod alone;
 mod bounds;
+mod cgroups;
 mod deaths;
 mod exits;
 mod flood;

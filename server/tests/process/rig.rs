@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{
-    Order, OutputStream, PlaneOptions, ProcessPlane, Report, SpawnSpec, become_subreaper_and_reset_sigchld,
+    CgroupsInUse, Order, OutputStream, PlaneOptions, ProcessPlane, Report, SpawnSpec,
+    become_subreaper_and_reset_sigchld,
 };
 use lifeboat_core::evidence::{Evidence, StopSignal};
 use lifeboat_core::ids::{Incarnation, ProcessKey, WorkerId};
@@ -75,6 +76,10 @@ impl Rig {
         let plane = ProcessPlane::start(options).expect("a plane");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         Self { plane: Some(plane), reports, output: VecDeque::new(), seen: 0, runtime, incarnations: 0 }
+    }
+
+    pub(crate) fn cgroups(&self) -> CgroupsInUse {
+        self.plane.as_ref().expect("not ended").cgroups()
     }
 
     pub(crate) fn order(&self, order: Order) {

@@ -69,8 +69,9 @@ fn what_replaces_a_healthy_process() {
 fn what_the_kernel_bounds() {
     let limits = |lines: &str| read(&format!("limits = {{ {lines} }}"), "").2.limits;
     assert_eq!(limits(""), WorkerLimits::default());
-    let all = "open_files = 64, cpu_time = \"1m\", file_size = \"1GiB\", core_size = \"4KiB\", nice = 19";
+    let all = "processes = 64, open_files = 64, cpu_time = \"1m\", file_size = \"1GiB\", core_size = \"4KiB\", nice = 19";
     let expected = WorkerLimits {
+        processes: Some(64),
         open_files: Some(64),
         cpu_time: Some(secs(60)),
         file_size: Some(1 << 30),
@@ -80,6 +81,22 @@ fn what_the_kernel_bounds() {
     assert_eq!(limits(all), expected);
     assert_eq!(limits("core_size = \"unlimited\"").core_size, None);
     assert_eq!(limits("core_size = \"none\", open_files = \"unlimited\""), WorkerLimits::default());
+}
+
+#[test]
+fn a_limit_that_takes_cgroups_warns_where_there_are_none() {
+    let warnings = |cgroups: &str| {
+        let text = format!(
+            "[broker]\ncgroups = \"{cgroups}\"\n[pools.p]\ncommand = [\"true\"]\nmethods.m = {{}}\nlimits.processes = 9\n"
+        );
+        let config = parse(&text).unwrap();
+        config.warnings.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    assert!(warnings("auto").is_empty() && warnings("required").is_empty());
+    assert_eq!(
+        warnings("off"),
+        ["`pools.p.limits.processes` has no effect, because `broker.cgroups` is off"]
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{Backoff, Jitter, OnBusy, OnDisconnect, OnPanic, RetryOn, RetryPolicy};
 use proptest::prelude::*;
 
-use super::super::{Config, ConfigError, HttpListen, ValueOrigin, WorkerOutput};
+use super::super::{Cgroups, Config, ConfigError, HttpListen, ValueOrigin, WorkerOutput};
 use super::{EXAMPLE, SMALL, parse, parse_with, variables};
 
 #[test]
@@ -46,8 +46,7 @@ fn what_is_not_there_yet_is_named_where_it_stands() {
     let config = parse(EXAMPLE).unwrap();
     let named: Vec<_> =
         config.unknown_yet.iter().map(|each| format!("{} {}", each.place, each.key)).collect();
-    let expected =
-        ["lifeboat.toml:9:13 pools.images.workers.min", "lifeboat.toml:18:30 pools.images.limits.processes"];
+    let expected = ["lifeboat.toml:9:13 pools.images.workers.min"];
     for key in expected {
         assert!(named.iter().any(|each| each == key), "{key} is not in {named:#?}");
     }
@@ -61,6 +60,7 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(config.broker.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.settings.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.settings.max_open_requests, 65_536);
+    assert_eq!(config.broker.cgroups, Cgroups::Auto);
     let pool = &config.settings.pools[0];
     assert_eq!((pool.workers.get(), pool.prefetch.get()), (1, 1));
     let times = [pool.start_timeout, pool.cancel_grace, pool.stop_grace, pool.kill_timeout];

@@ -38,6 +38,18 @@ fn an_idle_worker_in_full() {
                 "timeSinceProgress": null,
             }],
             "lastCrash": null,
+            "limits": {
+                "memory": null,
+                "memoryBy": null,
+                "processes": null,
+                "openFiles": null,
+                "cpuTime": null,
+                "fileSize": null,
+                "coreSize": null,
+                "nice": 0,
+                "inheritEnv": null,
+                "currentDir": null,
+            },
         })
     );
 }

@@ -1,0 +1,189 @@
+//! A cgroup for each process: bounds of a whole tree, proof that memory ran out, and nothing that could get away.
+//!
+//! Where no cgroup may be made these tests say so and prove nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use lifeboat::process::{CgroupUse, become_subreaper_and_reset_sigchld};
+use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::rig::{Rig, Worker, lives, program, python, sh, state, wait_until};
+
+const KILLED: WaitStatus = WaitStatus::Signaled { signal: 9, core_dumped: false };
+
+const MIB: u64 = 1 << 20;
+
+/// A plane that uses cgroups; `None` where that is not possible.
+#[expect(clippy::print_stderr, reason = "who runs the tests is to know that something is not proven")]
+fn rig() -> Option<Rig> {
+    become_subreaper_and_reset_sigchld().expect("allowed to every process");
+    let rig = Rig::with(|options| options.cgroups = CgroupUse::Auto);
+    let cgroups = rig.cgroups();
+    if cgroups.memory && cgroups.processes && cgroups.kill {
+        return Some(rig);
+    }
+    eprintln!("SKIPPED: no cgroup may be made here ({cgroups:?}); nothing is proven");
+    None
+}
+
+/// The folders of a process's cgroups that a broker has made, as they are below the mounts.
+fn folders(pid: u32) -> Vec<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+    let made = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    made.filter(|group| group.contains("/lifeboat-")).map(PathBuf::from).collect()
+}
+
+/// A folder in the list of a process's cgroups, found below the mounts.
+fn find(group: &Path) -> Vec<PathBuf> {
+    let below = group.strip_prefix("/").expect("absolute");
+    let mounts =
+        fs::read_dir("/sys/fs/cgroup").expect("mounted").filter_map(|entry| Some(entry.ok()?.path()));
+    mounts
+        .chain([PathBuf::from("/sys/fs/cgroup")])
+        .map(|mount| mount.join(below))
+        .filter(|it| it.exists())
+        .collect()
+}
+
+#[test]
+fn each_process_has_one_of_its_own_and_none_stays() {
+    let Some(mut rig) = rig() else { return };
+    let [first, second] = [(); 2].map(|()| {
+        let worker = rig.spawn(program(&["sleep", "1000"]));
+        worker.wait_until_it_is("sleep");
+        worker
+    });
+    let groups = folders(first.pid);
+    assert!(!groups.is_empty());
+    assert!(groups.iter().all(|group| group.ends_with("images-0-1")), "{groups:?}");
+    assert!(folders(second.pid).iter().all(|group| group.ends_with("images-0-2")));
+    let parent = groups[0].parent().expect("the broker's own").to_owned();
+    assert!(!find(&groups[0]).is_empty() && !find(&parent).is_empty());
+    rig.signal(&first, StopSignal::Kill);
+    assert_eq!(rig.collect(&first).wait, KILLED);
+    wait_until("its cgroup is gone", || groups.iter().all(|group| find(group).is_empty()));
+    assert!(lives(second.pid));
+    assert!(rig.end());
+    assert!(find(&parent).is_empty(), "{parent:?} is left");
+}
+
+#[test]
+fn the_own_counter_proves_that_memory_ran_out() {
+    let Some(mut rig) = rig() else { return };
+    let mut spec = python("x = bytearray(300 << 20); import time; time.sleep(1000)");
+    spec.memory_limit = Some(100 * MIB);
+    let evidence = rig.evidence_of(spec.clone());
+    assert_eq!((evidence.wait, evidence.oom), (KILLED, OomEvidence::OwnCounterRose));
+    assert!(rig.unread_report().is_none(), "nothing is sampled");
+    // Nobody else's death is explained by it.
+    let mut worker = rig.spawn(python("import os, time; os.write(3, b'up\\n'); time.sleep(1000)"));
+    assert_eq!(worker.line(), "up");
+    kill(worker.pid);
+    assert_eq!(rig.collect(&worker).oom, OomEvidence::NotSeen);
+    spec.command = program(&["true"]).command;
+    assert_eq!(rig.evidence_of(spec).oom, OomEvidence::NotSeen);
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, Signal::KILL).expect("it lives");
+}
+
+#[test]
+fn a_fork_bomb_is_bounded_and_ends_with_its_worker() {
+    let Some(mut rig) = rig() else { return };
+    let mut spec = python(
+        "import os, time\nwhile True:\n  try:\n    if os.fork() == 0: os.setsid()\n  except BlockingIOError:\n    \
+         os.write(3, b'full\\n'); time.sleep(1000)",
+    );
+    spec.processes = Some(50);
+    let mut worker = rig.spawn(spec);
+    // So many processes have been refused one more.
+    for _ in 0..50 {
+        assert_eq!(worker.line(), "full");
+    }
+    let pids = members(&worker);
+    assert_eq!(pids.len(), 50);
+    rig.signal(&worker, StopSignal::Kill);
+    let evidence = rig.collect(&worker);
+    assert_eq!((evidence.wait, evidence.descendants_leaked), (KILLED, 0));
+    assert_eq!(evidence.descendants_killed, 49);
+    assert!(!pids.iter().any(|pid| lives(*pid)), "at the moment of the evidence");
+}
+
+/// The processes in a worker's cgroup.
+fn members(worker: &Worker) -> Vec<u32> {
+    let procs = find(&folders(worker.pid)[0])[0].join("cgroup.procs");
+    let text = fs::read_to_string(procs).expect("it lives");
+    text.lines().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+/// It carries no mark, is in a session of its own, and the worker beside it could be where it comes from.
+#[test]
+fn who_has_left_everything_but_the_cgroup_goes_with_it() {
+    let Some(mut rig) = rig() else { return };
+    let beside = rig.spawn(program(&["sleep", "1000"]));
+    let script = "setsid env -i sh -c 'echo $$ >&3; exec sleep 1000' & read word <&3; exit 3";
+    for _ in 0..5 {
+        let mut worker = rig.spawn(sh(script));
+        let escaped: u32 = worker.line().parse().expect("a pid");
+        let environ = format!("/proc/{escaped}/environ");
+        wait_until("it has no environment", || {
+            fs::read_to_string(&environ).is_ok_and(|environ| !environ.contains("LIFEBOAT"))
+        });
+        worker.say("go");
+        let evidence = rig.collect(&worker);
+        assert!(!lives(escaped));
+        assert_eq!((evidence.descendants_killed, evidence.descendants_leaked), (1, 0), "{evidence:?}");
+        wait_until("it is reaped", || state(escaped).is_none());
+    }
+    assert!(lives(beside.pid));
+}
+
+/// The same with a worker, and a folder that was made for all of them.
+fn rig_with_a_worker() -> Option<(Rig, Worker, PathBuf)> {
+    let mut rig = rig()?;
+    let worker = rig.spawn(program(&["sleep", "1000"]));
+    worker.wait_until_it_is("sleep");
+    let own = find(folders(worker.pid).first()?.parent()?).first()?.clone();
+    Some((rig, worker, own))
+}
+
+/// A folder as a broker leaves it that was killed together with its warden, with somebody in it.
+fn leftover(beside: &Path, name: &str) -> (PathBuf, Child) {
+    let folder = beside.with_file_name(name);
+    let group = folder.join("images-0-9");
+    fs::create_dir_all(&group).expect("allowed, or the rig would not have any");
+    let child = Command::new("sleep").arg("1000").spawn().expect("sleep can be started");
+    fs::write(group.join("cgroup.procs"), child.id().to_string()).expect("allowed");
+    (folder, child)
+}
+
+#[test]
+fn what_a_broker_has_left_that_is_gone_is_ended_and_removed() {
+    let Some((_first, worker, own)) = rig_with_a_worker() else { return };
+    let (folder, mut child) = leftover(&own, &format!("lifeboat-0-{:016x}", std::process::id()));
+    let second = rig().expect("there was one before");
+    let status = child.wait().expect("our child");
+    assert!(!status.success(), "{status}");
+    assert!(!folder.exists());
+    assert!(own.exists() && lives(worker.pid), "the first one's is not touched");
+    drop(second);
+    assert!(own.exists() && lives(worker.pid));
+}
+
+#[test]
+fn a_process_whose_cgroup_cannot_be_made_runs_without() {
+    let Some((mut rig, _worker, own)) = rig_with_a_worker() else { return };
+    // Somebody is quicker than the plane: the folder of the next one is taken.
+    fs::create_dir(own.join("images-0-2")).expect("allowed");
+    let next = rig.spawn(program(&["sleep", "1000"]));
+    next.wait_until_it_is("sleep");
+    assert!(folders(next.pid).is_empty(), "it runs without");
+    rig.signal(&next, StopSignal::Kill);
+    assert_eq!(rig.collect(&next).wait, KILLED);
+    fs::remove_dir(own.join("images-0-2")).expect("nobody is in it");
+}
