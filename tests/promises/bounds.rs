@@ -5,9 +5,10 @@ use std::fs;
 
 use lifeboat_tests::harness::{Broker, Turn};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::calls::signal;
-use crate::common::{config, crashes, echo};
+use crate::common::{config, crashes, echo, has_cgroups};
 
 /// A file of `/proc` about a process.
 fn proc(pid: u32, name: &str) -> String {
@@ -52,6 +53,11 @@ async fn each_process_is_bounded_as_configured() {
     let [soft, hard] = limit(pid, "Max core file size");
     assert!(soft == hard && ["0", "4096"].contains(&&*soft), "{soft}, unless the system allows none at all");
     assert_eq!(niceness(pid), (niceness(broker.pid()) + 5).min(19));
+    let shown = json!({
+        "memory": null, "memoryBy": null, "processes": null, "openFiles": 64, "cpuTime": 3_600_000,
+        "fileSize": 1_u64 << 30, "coreSize": 4096, "nice": 5, "inheritEnv": null, "currentDir": null,
+    });
+    assert_eq!(broker.health().await["workers"]["p-0"]["limits"], shown);
     broker.stop();
 }
 
@@ -66,6 +72,27 @@ async fn without_limits_nothing_but_core_dumps_is_bounded() {
     assert!(["0", "1"].contains(&&*limit(pid, "Max core file size")[1]));
     assert_eq!(niceness(pid), niceness(broker.pid()));
     broker.stop();
+}
+
+/// Where they are and where they are not, health says which limits are in force; where they must be, the broker starts with
+/// them or not at all.
+#[tokio::test]
+async fn limits_of_a_whole_tree_take_cgroups() {
+    let _turn = Turn::shared();
+    let pool = config("sdk", 1, r#"limits = { memory = "1GiB", processes = 200 }"#, "");
+    let limits = async |cgroups: &str| {
+        let broker = Broker::start(format!("broker.cgroups = \"{cgroups}\"\n{pool}")).await;
+        echo(&broker.client().await, 1).await;
+        let limits = broker.health().await["workers"]["p-0"]["limits"].clone();
+        let told = broker.log().contains("`limits.processes` is not in force");
+        let has = cgroups != "off" && has_cgroups(&broker);
+        broker.stop();
+        (limits["memoryBy"].clone(), limits["processes"].clone(), told, has)
+    };
+    assert_eq!(limits("off").await, (json!("sampling"), json!(null), true, false));
+    if limits("auto").await.3 {
+        assert_eq!(limits("required").await, (json!("cgroup"), json!(200), false, true));
+    }
 }
 
 #[tokio::test]

@@ -94,3 +94,13 @@ pub(crate) fn within(took: Duration, least: Duration, most: Duration) {
     assert!(took >= least, "early: took {took:?}, not before {least:?}");
     assert!(took <= most, "late: took {took:?}, allowed {most:?}");
 }
+
+/// Whether processes have cgroups here. Where they have not, it says so, and a test of them proves nothing.
+#[expect(clippy::print_stderr, reason = "who runs the tests is to know that something is not proven")]
+pub(crate) fn has_cgroups(broker: &Broker) -> bool {
+    let has = broker.log().contains("each process gets a cgroup of its own");
+    if !has {
+        eprintln!("SKIPPED: no cgroup may be made here; nothing is proven");
+    }
+    has
+}

@@ -72,8 +72,11 @@ rows! {
         sdk(Deed::Signal(9)).crashed("killed_from_outside").replaced();
     is_terminated: "is ended with SIGTERM by somebody else, and has no handler for it" =>
         raw(Deed::Signal(15)).crashed("stopped_from_outside").replaced();
-    uses_too_much_memory: "uses more memory than its limit" =>
-        sdk(Deed::Memory).pool("limits = { memory = \"96MiB\" }").crashed("memory_limit").replaced();
+    uses_too_much_memory: "uses more memory than its limit, in a cgroup of its own" =>
+        sdk(Deed::Memory).pool("limits = { memory = \"96MiB\" }").takes_cgroups().crashed("oom").replaced();
+    uses_too_much_memory_without_a_cgroup: "uses more memory than its limit, where there are no cgroups" =>
+        sdk(Deed::Memory).broker("cgroups = \"off\"").pool("limits = { memory = \"96MiB\" }")
+            .crashed("memory_limit").replaced();
     uses_too_much_cpu: "uses more CPU time than its limit" =>
         sdk(Deed::Busy).pool("limits = { cpu_time = \"1s\" }").crashed("cpu_limit").replaced();
     ignores_that_it_uses_too_much_cpu: "uses more CPU time than its limit, and ignores SIGXCPU" =>

@@ -14,6 +14,7 @@ mod demo;
 mod dev;
 mod failures;
 mod floods;
+mod groves;
 mod health;
 mod hosts;
 mod http;

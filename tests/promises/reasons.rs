@@ -8,7 +8,7 @@ use lifeboat_tests::act::{Act, Deed, LAST_LINE, PANIC, Uncaught};
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually, is_alive};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{begun, config, crashes, echo, failing, plain};
+use crate::common::{begun, config, crashes, echo, failing, has_cgroups, plain};
 
 /// What a crash must look like.
 struct Expected {
@@ -241,12 +241,47 @@ async fn a_panic_is_the_slots_and_the_process_counts_once() {
 #[tokio::test]
 async fn a_memory_hog_is_killed_at_its_limit() {
     let _turn = Turn::shared();
-    let broker = Broker::start(config("sdk", 1, r#"limits = { memory = "96MiB" }"#, "")).await;
+    let text = config("sdk", 1, r#"limits = { memory = "96MiB" }"#, "");
+    let broker = Broker::start(format!("broker.cgroups = \"off\"\n{text}")).await;
     let client = broker.client().await;
     let text = "Worker crashed (killed by the broker: memory limit) while processing 'act'";
     let error = dies(&broker, &client, Deed::Memory, Expected::new("memory_limit", text)).await;
     assert_eq!(confidence(&error), Some(ConfidenceLabel::Proven));
     assert_eq!(broker.metrics().await.count("worker_kills_total", &[("reason", "memory_limit")]), 1);
+    broker.stop();
+}
+
+/// A broker whose worker has a cgroup of its own with a limit on memory, if that is possible.
+async fn bounded_by_a_cgroup() -> Option<(Broker, Client)> {
+    let broker = Broker::start(config("sdk", 1, r#"limits = { memory = "96MiB" }"#, "")).await;
+    let client = broker.client().await;
+    has_cgroups(&broker).then_some((broker, client))
+}
+
+/// The kernel acts in the worker's own cgroup, and its counter proves it.
+#[tokio::test]
+async fn story_12_the_kernel_kills_it_for_want_of_memory() {
+    let _turn = Turn::shared();
+    let Some((broker, client)) = bounded_by_a_cgroup().await else { return };
+    let text = "Worker crashed (out of memory) while processing 'act'";
+    let error = dies(&broker, &client, Deed::Memory, Expected::new("oom", text)).await;
+    assert_eq!(confidence(&error), Some(ConfidenceLabel::Proven));
+    assert_eq!(broker.metrics().await.count("worker_kills_total", &[]), 0, "the broker has killed nobody");
+    broker.stop();
+}
+
+/// A descendant that the kernel kills for want of memory is told of, and does not name its worker's own death.
+#[tokio::test]
+async fn what_the_kernel_does_to_a_descendant_does_not_name_the_next_death() {
+    let _turn = Turn::shared();
+    let Some((broker, client)) = bounded_by_a_cgroup().await else { return };
+    let before = client.call(Act::new(Deed::MemoryOfAChild)).await.expect("it outlives its child");
+    let told = "a descendant was killed by the OOM killer";
+    eventually(LIMIT, told, async || broker.log().contains(told)).await;
+    let error = failing(&client, Deed::Signal(9)).await;
+    let CallError::WorkerCrashed { reason, attempts, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(attempts[0].pid, Some(before.pid));
+    assert_eq!((reason.label(), reason.confidence()), ("killed_from_outside", ConfidenceLabel::Proven));
     broker.stop();
 }
 

@@ -39,6 +39,11 @@ pub enum Deed {
     Signal(i32),
     /// Leaves a child and a daemon of another session behind, then does the other deed.
     Litter(Box<Self>),
+    /// Starts a child with a child, a daemon of another session, one without an environment too, a process that ignores
+    /// SIGTERM and one that is stopped, all with this word on their command lines, then does the other deed.
+    Grove(String, Box<Self>),
+    /// Starts processes, which start processes, until the system says no; all have this word on their command lines.
+    Bomb(String),
     /// Computes for ever, without a system call.
     Busy,
     /// Stops itself with SIGSTOP.
@@ -53,6 +58,8 @@ pub enum Deed {
     LitterUndead(Box<Self>),
     /// Takes memory until it is stopped.
     Memory,
+    /// Has a child take memory until it is stopped, and answers when it was.
+    MemoryOfAChild,
     /// Writes to a file until it is stopped.
     Grow,
     /// Writes so many MiB to stderr, then one last line, and exits with code 9.

@@ -92,25 +92,6 @@ impl<'a> Reader<'a> {
         set
     }
 
-    /// Reads a key whose feature is not there yet: its form is checked, and it is named when somebody wrote anything
-    /// but the built-in value, which counts.
-    pub(super) fn value_not_yet<S: Shape>(
-        &mut self,
-        section: &mut Section,
-        key: &'static str,
-        shape: &S,
-        built_in: S::Value,
-    ) where
-        S::Value: PartialEq,
-    {
-        let path = section.path(key);
-        let named_at = section.origin_of(key);
-        let set = self.value(section, key, shape, built_in.clone());
-        if let Some(place) = named_at.filter(|_| set.value != built_in) {
-            self.not_yet(path, &place, "");
-        }
-    }
-
     /// Remembers a key that is accepted but has no effect.
     pub(super) fn not_yet(&mut self, key: String, origin: &Origin, note: &'static str) {
         let place = self.source.place(origin);

@@ -35,11 +35,6 @@ impl Section {
         join(&self.path, &bare_or_quoted(key))
     }
 
-    /// Where one of its keys was written.
-    pub(super) fn origin_of(&self, key: &str) -> Option<Origin> {
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.origin.clone())
-    }
-
     /// Puts a key back that was taken, to be read in another shape.
     pub(super) fn put_back(&mut self, entry: Entry) {
         self.entries.push(entry);

@@ -35,8 +35,14 @@ fn text(rows: &[Row]) -> String {
         format!("<!-- Written from the rows of tests/promises/failures.rs by: {COMMAND} -->\n\n{HEAD}");
     text.push_str("| The worker … | configured | its caller gets | its death is counted as | then the worker … |\n|---|---|---|---|---|\n");
     for row in rows {
-        let configured: Vec<_> =
-            row.restart.iter().chain(&row.pool).chain(&row.policy).map(|line| format!("`{line}`")).collect();
+        let configured: Vec<_> = row
+            .broker
+            .iter()
+            .chain(&row.restart)
+            .chain(&row.pool)
+            .chain(&row.policy)
+            .map(|line| format!("`{line}`"))
+            .collect();
         let reason = row.reason.map(|reason| format!("`{reason}`")).unwrap_or_default();
         writeln!(
             text,

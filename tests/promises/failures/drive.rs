@@ -5,7 +5,7 @@ use lifeboat_tests::act::Acted;
 use lifeboat_tests::harness::{Broker, LIMIT, Turn, eventually, threads_of, zombies_of};
 
 use super::row::{Caller, Fate, Row};
-use crate::common::echo;
+use crate::common::{echo, has_cgroups};
 use crate::scene::Beside;
 
 /// The worker that misbehaves.
@@ -24,6 +24,9 @@ struct Before {
 pub(super) async fn prove(row: Row) {
     let _turn = Turn::shared();
     let broker = Broker::start(row.config()).await;
+    if row.takes_cgroups && !has_cgroups(&broker) {
+        return;
+    }
     let client = broker.client().await;
     let beside = Beside::start(broker.client().await);
     let before = begin(&row, &broker, &client).await;

@@ -71,6 +71,10 @@ pub(super) struct Row {
     graces: (&'static str, &'static str),
     /// How processes come back, where the row depends on it.
     pub(super) restart: Option<&'static str>,
+    /// Lines of the broker.
+    pub(super) broker: Vec<&'static str>,
+    /// It takes a cgroup to prove it.
+    pub(super) takes_cgroups: bool,
     /// Further lines of the pool.
     pub(super) pool: Vec<&'static str>,
     /// Lines of the method.
@@ -94,6 +98,8 @@ pub(super) fn worker(kind: &str, act: Act) -> Row {
         command: format!("{words:?}"),
         graces: ("100ms", "100ms"),
         restart: None,
+        broker: Vec::new(),
+        takes_cgroups: false,
         pool: Vec::new(),
         policy: Vec::new(),
         act,
@@ -133,6 +139,17 @@ impl Row {
     /// With a way to come back that the row depends on.
     pub(super) fn restart(self, line: &'static str) -> Self {
         Self { restart: Some(line), ..self }
+    }
+
+    /// With a line of the broker.
+    pub(super) fn broker(mut self, line: &'static str) -> Self {
+        self.broker.push(line);
+        self
+    }
+
+    /// Where processes have cgroups.
+    pub(super) fn takes_cgroups(self) -> Self {
+        Self { takes_cgroups: true, ..self }
     }
 
     /// With a line of the pool.
@@ -219,6 +236,8 @@ impl Row {
         let (cancel_grace, stop_grace) = self.graces;
         format!(
             r#"
+[broker]
+{}
 [pools.p]
 command = {}
 {}
@@ -231,6 +250,7 @@ stop_grace = "{stop_grace}"
 command = ["misbehave", "sdk"]
 [pools.beside.methods.wait]
 "#,
+            self.broker.join("\n"),
             self.command,
             self.restart.unwrap_or(RESTART),
             self.pool.join("\n"),

@@ -1,5 +1,6 @@
 //! Takes memory until it is stopped.
 
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
@@ -18,4 +19,16 @@ pub(super) fn commit() -> ! {
         thread::sleep(CHEW);
     }
     super::hang::commit()
+}
+
+/// Waits for a child that does so.
+pub(super) fn by_child() {
+    let program = std::env::current_exe().expect("the program has a file");
+    let ended = Command::new(program).arg("hog").status().expect("a child can be started");
+    super::complain(&format!("the child has ended: {ended}"));
+}
+
+/// That child.
+pub(super) fn run() -> ExitCode {
+    commit()
 }

@@ -12,6 +12,7 @@ mod answer_stranger;
 mod answer_then;
 mod answer_twice;
 mod bad_hello;
+mod bomb;
 mod busy;
 mod chaos;
 mod close_and_live;
@@ -23,6 +24,7 @@ mod fail;
 mod fail_start;
 mod flood;
 mod garbage;
+mod grove;
 mod grow;
 mod half_answer;
 mod halt;
@@ -61,13 +63,15 @@ mod when;
 
 use std::process::ExitCode;
 
+pub use self::grove::GROVE;
+
 use crate::act::Deed;
 
 /// The main function of a kind of program.
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 23] = [
+const KINDS: [(&str, Kind); 26] = [
     ("sdk", sdk::run),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
@@ -83,6 +87,9 @@ const KINDS: [(&str, Kind); 23] = [
     ("die-when-ready", die_when_ready::run),
     ("never-read", never_read::run),
     ("hang", hang::run),
+    ("grove", grove::run),
+    ("hog", memory::run),
+    ("bomb", bomb::run),
     ("escape", escape::run),
     ("hang-lost-main", lose_main::run_and_hang),
     ("escape-undead", escape::run_undead),
@@ -125,6 +132,11 @@ fn commit(deed: &Deed) {
             litter::commit();
             commit(then);
         }
+        Deed::Grove(word, then) => {
+            grove::commit(word);
+            commit(then);
+        }
+        Deed::Bomb(word) => bomb::commit(word),
         Deed::Regroup(then) => {
             regroup::commit();
             commit(then);
@@ -136,6 +148,7 @@ fn commit(deed: &Deed) {
             commit(then);
         }
         Deed::Memory => memory::commit(),
+        Deed::MemoryOfAChild => memory::by_child(),
         Deed::Flood(mib) => flood::commit(*mib),
         Deed::EchoAfter(millis) => echo::after(*millis),
         Deed::When(file, then) => {

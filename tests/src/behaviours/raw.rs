@@ -164,6 +164,9 @@ impl Link {
             | Deed::Litter(_)
             | Deed::LitterUndead(_)
             | Deed::Regroup(_)
+            | Deed::Grove(..)
+            | Deed::Bomb(_)
+            | Deed::MemoryOfAChild
             | Deed::Allocation
             | Deed::Grow
             | Deed::Memory

@@ -153,6 +153,7 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         Deed::Litter(then)
         | Deed::LitterUndead(then)
         | Deed::Regroup(then)
+        | Deed::Grove(_, then)
         | Deed::AnswerThen(then)
         | Deed::Recycle(then)
         | Deed::KeepSocket(then) => reasons(then, pool),
@@ -162,6 +163,8 @@ pub fn reasons(deed: &Deed, pool: Pool) -> &'static [&'static str] {
         | Deed::FailFor(_)
         | Deed::Hang
         | Deed::Busy
+        | Deed::Bomb(_)
+        | Deed::MemoryOfAChild
         | Deed::IgnoreSigterm
         | Deed::AnswerTwice
         | Deed::AnswerLate(_)

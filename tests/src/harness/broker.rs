@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::start::read;
-use super::{LIMIT, Marked, Metrics, Page, Room, Start, eventually, get, until_some, wait_until};
+use super::{LIMIT, Marked, Metrics, Page, Room, Start, cgroups_of, eventually, get, until_some, wait_until};
 
 /// How long a broker may take to end after SIGTERM when nothing runs.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -255,7 +255,7 @@ impl Broker {
     ///
     /// # Panics
     ///
-    /// When the exit code is not 0, a process is left, a file other than the lock is left, or the log has an ERROR line
+    /// When the exit code is not 0, a process or a cgroup is left, a file other than the lock is left, or the log has an ERROR line
     /// that was not expected.
     pub fn ended(mut self) {
         let (status, _) = self.wait_for_exit(STOP_LIMIT);
@@ -264,6 +264,8 @@ impl Broker {
         wait_until(LEAVING, || self.alive().is_empty());
         let alive = self.alive();
         assert!(alive.is_empty(), "left alive: {alive:#?}");
+        let cgroups = cgroups_of(self.pid);
+        assert!(cgroups.is_empty(), "cgroups are left: {cgroups:?}");
         assert_eq!(self.room.left_in_seat(), ["broker.sock.lock"], "left beside the socket");
         let errors = self.unexpected_errors();
         assert!(errors.is_empty(), "the log has errors:\n{}", errors.join("\n"));

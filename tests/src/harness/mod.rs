@@ -4,6 +4,7 @@
 //! or let a test pass that left a process alive.
 
 mod broker;
+mod cgroups;
 mod core_waits;
 mod held;
 mod http;
@@ -21,12 +22,13 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use broker::Broker;
+pub use cgroups::cgroups_of;
 pub use core_waits::{CoreWaited, CoreWaits};
 pub use held::Held;
 pub use http::{Page, get};
 pub use mark::{MARK_VARIABLE, Mark, Marked};
 pub use metrics::Metrics;
-pub use proc_fs::{Usage, is_alive, threads_of, usage, zombies_of};
+pub use proc_fs::{Usage, is_alive, running_with, threads_of, usage, zombies_of};
 pub use programs::{ballast, broker_program, caller, chaos_client, misbehave, workspace};
 pub use raw_client::{RawClient, Received, hello, request_frame};
 pub use receiver::{Answer, Receiver};

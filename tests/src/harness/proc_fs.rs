@@ -47,6 +47,18 @@ pub fn threads_of(pid: u32) -> usize {
     threads.filter_map(|thread| alive(thread.ok()?)).count()
 }
 
+/// The living processes that have this word on their command line. Zombies have none.
+#[must_use]
+pub fn running_with(word: &str) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let has_it = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    };
+    pids.filter(has_it).collect()
+}
+
 /// The zombies whose parent is this process. One that has only lost its main thread is none.
 #[must_use]
 pub fn zombies_of(parent: u32) -> Vec<u32> {
