@@ -28,6 +28,10 @@ pub const SAVE_FEATURE: &str = "save";
 /// The feature of a worker that wants to be told of the attempts before its own.
 pub const HISTORY_FEATURE: &str = "history";
 
+/// The feature of a worker that notes its heartbeats, and what its slots begin, in the flight recorder that it was handed:
+/// it sends no heartbeats.
+pub const RECORDER_FEATURE: &str = "recorder";
+
 /// The feature of a broker that understands `retire`: a worker sends it to no other.
 pub const RETIRE_FEATURE: &str = "retire";
 

@@ -45,6 +45,7 @@ mod operations;
 mod origin;
 mod progress;
 mod put;
+mod recorder;
 mod route;
 mod rows;
 
@@ -64,8 +65,8 @@ pub use frame::{FrameError, FrameLimit, FrameStart, LENGTH_PREFIX, Split, begin_
 pub use header::{Header, HeaderError, Message, decode};
 pub use hello::{
     ACCEPTED_FEATURE, Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, MAX_SLOTS, MethodTimes,
-    OTHER_METHOD, OnPanic, POOL_FEATURE, RETIRE_FEATURE, Role, SAVE_FEATURE, Service, WorkerHello,
-    agree_version,
+    OTHER_METHOD, OnPanic, POOL_FEATURE, RECORDER_FEATURE, RETIRE_FEATURE, Role, SAVE_FEATURE, Service,
+    WorkerHello, agree_version,
 };
 pub use history::{History, MAX_PREVIOUS_ATTEMPTS, MAX_SAVED, PreviousAttempt, SavedItem};
 pub use message_type::MessageType;
@@ -78,6 +79,7 @@ pub use put::{
     put_answer, put_answer_head, put_control, put_empty, put_partial, put_partial_head, put_request,
     put_request_head, put_save, put_save_head,
 };
+pub use recorder::{Beats, BeganNote, FlightRecorder, RECORDER_VARIABLE, SlotNote, recorder_len};
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 pub use rows::{
     LastCrash, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,

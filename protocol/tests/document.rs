@@ -66,6 +66,7 @@ fn every_word_of_the_closed_lists_is_named() {
         RETIRE_FEATURE,
         ACCEPTED_FEATURE,
         POOL_FEATURE,
+        RECORDER_FEATURE,
     ]);
     for word in words {
         assert!(PAGE.contains(&format!("`{word}`")), "`{word}` is not on the page");

@@ -149,7 +149,17 @@ fn hellos() -> Vec<Vector> {
             "hello_worker_with_heartbeat",
             Hello { features: vec![HEARTBEAT_FEATURE.into()], ..worker.clone() },
         ),
-        hello("hello_worker_with_history", Hello { features: vec![HISTORY_FEATURE.into()], ..worker }),
+        hello(
+            "hello_worker_with_history",
+            Hello { features: vec![HISTORY_FEATURE.into()], ..worker.clone() },
+        ),
+        hello(
+            "hello_worker_with_recorder",
+            Hello {
+                features: [HEARTBEAT_FEATURE, HISTORY_FEATURE, RECORDER_FEATURE].map(String::from).into(),
+                ..worker
+            },
+        ),
         hello("hello_broker_to_client", to_client(service.clone())),
         hello(
             "hello_broker_to_client_with_features",
