@@ -71,7 +71,7 @@ impl<Q, A> Core<Q, A> {
 
     fn front_answered(&mut self, berth: usize, slot: SlotId, answer: Answer<A>) {
         let now = self.now;
-        self.note_started(berth, slot);
+        self.note_started(berth, slot, 0);
         let held = self.process(berth).slot(slot).line[0];
         if matches!(answer, Answer::Cancelled) && !self.may_be_cancelled(&held) {
             self.violated(berth, "it cancelled a request that nobody had cancelled".into());

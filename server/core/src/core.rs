@@ -139,7 +139,7 @@ impl<Q, A> Core<Q, A> {
             Event::Spawned { process, pid } => self.spawned(process, pid),
             Event::SpawnFailed { process, error } => self.spawn_failed(process, error),
             Event::Ready { process, heartbeats } => self.ready_received(process, heartbeats),
-            Event::HeartbeatReceived { process } => self.note_heard(process),
+            Event::HeartbeatReceived { process, ago } => self.note_heard(process, ago),
             Event::ProgressReceived { process, request, attempt, note } => {
                 self.progress_received(process, request, attempt, note);
             }

@@ -142,6 +142,9 @@ impl<Q, A> Core<Q, A> {
             cpu_used_up: evidence.is_cpu_used_up(),
         });
         self.tell_leaks(key, &evidence);
+        if let Some(recording) = &evidence.recorder {
+            self.heed_recorder(berth, recording);
+        }
         let fit = self.conclude(berth, verdict, *evidence);
         self.release(berth, fit);
     }

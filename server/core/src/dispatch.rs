@@ -48,7 +48,14 @@ impl<Q, A> Core<Q, A> {
         record.phase = RequestPhase::Held { process: key };
         let first = !std::mem::replace(&mut record.dispatched, true);
         let (method, pool, accepted_at) = (record.method, record.pool, record.accepted_at);
-        process.slot(slot).line.push_back(Held { request, attempt, method, started: false, settled: None });
+        process.slot(slot).line.push_back(Held {
+            request,
+            attempt,
+            method,
+            started: false,
+            moved: false,
+            settled: None,
+        });
         process.newest = process.newest.max(Some(request));
         process.active_at = now;
         self.worker(berth).last_activity = now;
@@ -74,7 +81,7 @@ impl<Q, A> Core<Q, A> {
         if place.retired || all_failed {
             return;
         }
-        self.note_started(berth, slot);
+        self.note_started(berth, slot, 0);
         match held.settled {
             None if phase.executes() => self.arm_attempt(held.request),
             // Its cancel frame was sent when it was settled; the process has `cancel_grace` to get rid of it.
@@ -88,11 +95,12 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// Takes note that the front of a slot's line is executing: an attempt of its request is spent.
-    pub(crate) fn note_started(&mut self, berth: usize, slot: SlotId) {
+    /// Takes note that what has this place in a slot's line, usually the front, is executing: an attempt of its request is
+    /// spent.
+    pub(crate) fn note_started(&mut self, berth: usize, slot: SlotId, place: usize) {
         let now = self.now;
         let line = &mut self.process(berth).slot(slot).line;
-        let Some(held) = line.front_mut().filter(|held| !held.started) else { return };
+        let Some(held) = line.get_mut(place).filter(|held| !held.started) else { return };
         held.started = true;
         let held = *held;
         if held.settled.is_none() {

@@ -51,10 +51,12 @@ pub enum Event<Q, A> {
         /// It will send heartbeats.
         heartbeats: bool,
     },
-    /// A process sent a heartbeat. Every other message of it counts as one too.
+    /// A process sent a heartbeat, or its flight recorder has one. Every other message of it counts as one too.
     HeartbeatReceived {
         /// Which.
         process: ProcessKey,
+        /// How long ago; none for one that was sent.
+        ago: Duration,
     },
     /// A process asked to be replaced: one of its handlers wants no further request in it.
     RetireReceived {

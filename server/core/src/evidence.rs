@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use self::snapshot::{CpuLately, ProcessSnapshot, ThreadSnapshot, ThreadState};
 
 use crate::reason::{KillReason, StopReason};
+use crate::recorder::Recording;
 use crate::time::Timestamp;
 
 /// What was found when a process's leader had exited: wait status, resource use, counters, last words.
@@ -37,6 +38,8 @@ pub struct Evidence {
     /// What it was doing just before the broker's first signal; `None` where the broker did not kill it, where its memory
     /// was the reason, or where too many were killed at once to look at each.
     pub snapshot: Option<Box<ProcessSnapshot>>,
+    /// What its flight recorder said last; `None` where it used none.
+    pub recorder: Option<Recording>,
 }
 
 /// The kernel kills by its count of ticks and tells another count, of time: they differ by about this much at most.

@@ -116,6 +116,7 @@ impl<Q, A> Core<Q, A> {
             last_limit: None,
             closing: false,
             may_have_started: false,
+            spared: 0,
             stream,
             restartable,
             saved_bytes: 0,

@@ -13,6 +13,7 @@ pub mod fact;
 pub mod ids;
 pub mod judge;
 pub mod reason;
+pub mod recorder;
 pub mod restart;
 pub mod retry;
 pub mod settings;

@@ -192,6 +192,7 @@ mod tests {
             attempt: AttemptNumber::FIRST,
             method: MethodId(0),
             started: false,
+            moved: false,
             settled: None,
         });
     }

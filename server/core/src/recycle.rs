@@ -3,6 +3,8 @@
 //! It owns when a process is due, whose turn it is (one worker of a pool at a time), and the change from the old
 //! process to its successor. It must never take a request from a process: the old one finishes what it holds.
 
+use std::time::Duration;
+
 use crate::berth::other;
 use crate::core::Core;
 use crate::evidence::IntentKind;
@@ -17,7 +19,7 @@ const AGE_SPREAD: f64 = 0.1;
 impl<Q, A> Core<Q, A> {
     /// The age at which a process that is ready now is replaced: spread, so that what started together does not end
     /// together.
-    pub(crate) fn draw_age(&mut self, pool: PoolId) -> Option<std::time::Duration> {
+    pub(crate) fn draw_age(&mut self, pool: PoolId) -> Option<Duration> {
         let age = self.settings.pool(pool).recycle.age?;
         Some(age - age.mul_f64(AGE_SPREAD * self.rng.f64()))
     }
@@ -51,7 +53,7 @@ impl<Q, A> Core<Q, A> {
 
     /// A process wants to be replaced. From one that is on its way out that is old news.
     pub(crate) fn retire_received(&mut self, key: ProcessKey) {
-        self.note_heard(key);
+        self.note_heard(key, Duration::ZERO);
         if let Some(berth) = self.find_process(key) {
             self.recycle(berth, StopReason::RecycleAsked);
         }

@@ -68,6 +68,8 @@ pub(crate) struct Record<Q> {
     pub(crate) closing: bool,
     /// A process was given it behind another request and may have begun it, beyond the attempts that are known.
     pub(crate) may_have_started: bool,
+    /// How often it went back free of charge on a process's word.
+    pub(crate) spared: u8,
     /// The client wants to be told of progress, parts and failed attempts.
     pub(crate) stream: bool,
     /// A further attempt is welcome even after a part was told.

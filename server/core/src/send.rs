@@ -52,8 +52,8 @@ impl<Q, A> Core<Q, A> {
     /// A process has exited and never read the last that was written to it. If that was the request that counts as
     /// executing, it cannot have started, and is treated like those behind it from here on.
     ///
-    /// One that a shutdown has asked to stop stays what it was said to be. A limit of the attempt cannot have passed: a cancel
-    /// frame would have followed. A deadline is the request's own: it has passed without an attempt.
+    /// One that a shutdown has asked to stop stays what it was said to be. A deadline is the request's own: it has passed
+    /// without an attempt.
     pub(crate) fn last_was_unread(&mut self, berth: usize) {
         let process = self.process(berth);
         let last = process.last_sent;
@@ -61,18 +61,24 @@ impl<Q, A> Core<Q, A> {
             return;
         };
         let Some(slot) = process.slot_of(held.request) else { return };
-        let record = self.requests.open_record(held.request);
+        self.has_not_begun(berth, slot, held.request);
+    }
+
+    /// The front of a dead process's slot has not begun. Whether that changes anything: an attempt that ran past a limit of
+    /// its own was made, begun or not, because its process had the time.
+    pub(crate) fn has_not_begun(&mut self, berth: usize, slot: SlotId, request: RequestId) -> bool {
+        let record = self.requests.open_record(request);
         let (pool, limit) = (record.pool, record.limit);
-        let is_over = limit == Some(TimeoutWhich::Deadline);
-        debug_assert!(limit.is_none() || is_over, "a limit of the attempt is followed by a cancel frame");
-        if record.closing {
-            return;
+        if record.closing || limit.is_some_and(|limit| limit != TimeoutWhich::Deadline) {
+            return false;
         }
+        let is_over = !record.armed.deadline;
         self.take_start_back(berth, slot);
         if is_over {
-            self.abandon(held.request, Settled::Deadline);
+            self.abandon(request, Settled::Deadline);
         } else if self.is_closing(pool) {
-            self.abandon(held.request, Settled::Closed);
+            self.abandon(request, Settled::Closed);
         }
+        true
     }
 }

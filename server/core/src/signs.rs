@@ -3,6 +3,8 @@
 //! It owns when a process was last heard and what its silence means. It must never take the broker's own absence for
 //! a process's: a look that comes late counts for nothing.
 
+use std::time::Duration;
+
 use crate::core::Core;
 use crate::evidence::IntentKind;
 use crate::ids::ProcessKey;
@@ -13,11 +15,12 @@ use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
 
 impl<Q, A> Core<Q, A> {
-    /// A process sent something: it is scheduled.
-    pub(crate) fn note_heard(&mut self, key: ProcessKey) {
-        let now = self.now;
+    /// A process was scheduled, so long ago.
+    pub(crate) fn note_heard(&mut self, key: ProcessKey, ago: Duration) {
+        let at = self.now.before(ago);
         if let Some(berth) = self.find_process(key) {
-            self.process(berth).heard_at = now;
+            let process = self.process(berth);
+            process.heard_at = process.heard_at.max(at);
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Held {
     pub(crate) method: MethodId,
     /// It has been the front: it counts as executing, unless the process is found not to have read it.
     pub(crate) started: bool,
+    /// Its process has told of it: progress, a part of the reply, something to save.
+    pub(crate) moved: bool,
     /// Its request has ended; whatever the process says of it is swallowed.
     pub(crate) settled: Option<Settled>,
 }

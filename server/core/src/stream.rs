@@ -64,8 +64,10 @@ impl<Q, A> Core<Q, A> {
         let process = self.process(berth);
         process.heard_at = now;
         let Some((slot, 0)) = process.find(request, attempt) else { return false };
-        self.note_started(berth, slot);
-        if self.process(berth).slot(slot).executing().is_none() {
+        self.note_started(berth, slot, 0);
+        let Some(front) = self.process(berth).slot(slot).line.front_mut() else { return false };
+        front.moved = true;
+        if front.settled.is_some() {
             return false;
         }
         self.requests.open_record(request).progress_at = now;

@@ -35,6 +35,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The point so long before this one; not before the broker's start.
+    #[must_use]
+    pub fn before(self, ago: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// The time from `earlier` to this point; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -83,6 +83,8 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
         snapshot: process.seen.take_snapshot(),
         descendants_killed: process.descendants_killed.get(),
         descendants_leaked: leaked,
+        // The data plane has it.
+        recorder: None,
     };
     plane.report(Report::Evidence { process: process.key, evidence: Box::new(evidence) });
 }

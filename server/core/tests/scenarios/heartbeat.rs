@@ -18,7 +18,7 @@ fn beating(mut settings: Settings) -> Settings {
 }
 
 fn beats(boat: &mut Boat) {
-    boat.tell(Event::HeartbeatReceived { process: life(0, 1) });
+    boat.tell(Event::HeartbeatReceived { process: life(0, 1), ago: ms(0) });
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_busy_one_too_and_what_it_executed_is_retried_as_after_a_crash() {
     let mut boat = Boat::afloat(beating(retrying(2, 2)));
     let tag = boat.request();
     boat.pass(ms(3000));
-    boat.tell(Event::HeartbeatReceived { process: life(1, 1) });
+    boat.tell(Event::HeartbeatReceived { process: life(1, 1), ago: ms(0) });
     boat.pass(ms(3000));
     assert_eq!(boat.signals(life(0, 1)), [StopSignal::Kill]);
     boat.dies(life(0, 1), signal(9));
@@ -64,6 +64,20 @@ fn whatever_it_sends_is_a_sign_of_life() {
     assert!(boat.signals(life(0, 1)).is_empty());
     boat.pass(ms(1));
     assert_eq!(boat.signals(life(0, 1)), [StopSignal::Kill]);
+}
+
+#[test]
+fn a_heartbeat_that_is_found_later_counts_from_when_it_was() {
+    let mut boat = Boat::afloat(beating(plain(1)));
+    boat.pass(ms(3000));
+    let found = |ago| Event::HeartbeatReceived { process: life(0, 1), ago: ms(ago) };
+    boat.tell(found(1000));
+    boat.tell(found(2500));
+    boat.pass(ms(4999));
+    assert!(boat.signals(life(0, 1)).is_empty());
+    boat.tell(found(60_000));
+    boat.pass(ms(1));
+    assert_eq!(boat.signals(life(0, 1)), [StopSignal::Kill], "6 s after the latest");
 }
 
 #[test]
@@ -135,9 +149,9 @@ fn a_process_that_finishes_what_it_holds_can_freeze_as_well() {
     let tag = boat.request();
     boat.tell(Event::MemoryHigh { process: life(0, 1) });
     boat.becomes_ready(life(0, 2));
-    boat.tell(Event::HeartbeatReceived { process: life(0, 2) });
+    boat.tell(Event::HeartbeatReceived { process: life(0, 2), ago: ms(0) });
     boat.pass(ms(5000));
-    boat.tell(Event::HeartbeatReceived { process: life(0, 2) });
+    boat.tell(Event::HeartbeatReceived { process: life(0, 2), ago: ms(0) });
     boat.pass(ms(1000));
     assert_eq!(boat.signals(life(0, 1)), [StopSignal::Kill], "it retires, and is silent");
     boat.dies(life(0, 1), signal(9));

@@ -16,6 +16,7 @@ mod operator;
 mod orders;
 mod prefetch;
 mod queue;
+mod recorder;
 mod recycling;
 mod restarts;
 mod retry_after;

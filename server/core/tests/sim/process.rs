@@ -1,6 +1,7 @@
 //! One process of the world: it starts or fails to, works, misbehaves and dies; `work` is what its slots do, `tell`
-//! what the shell tells of it.
+//! what the shell tells of it, `recorder` what its flight recorder says.
 
+mod recorder;
 mod tell;
 mod work;
 
@@ -11,6 +12,7 @@ use lifeboat_core::event::{Answer, Event};
 use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 
+use self::recorder::Recorder;
 use super::setup::Temper;
 
 /// Signals with which processes die on their own: HUP, INT, ILL, ABRT, FPE, SEGV, TERM, XCPU, XFSZ, SYS.
@@ -52,6 +54,8 @@ enum Life {
 #[derive(Debug, Default)]
 struct Slot {
     line: VecDeque<(RequestId, AttemptNumber)>,
+    /// The last that it began.
+    begun: Option<(RequestId, AttemptNumber)>,
     /// Never answers what it executes now.
     hung: bool,
     /// Its handler panicked.
@@ -64,6 +68,7 @@ pub(crate) struct Process {
     life: Life,
     said_hello: bool,
     beats: bool,
+    recorder: Recorder,
     socket: VecDeque<Frame>,
     /// The socket is closed or broken on its side: nothing is written any more.
     mute: bool,
@@ -92,6 +97,7 @@ impl Process {
             life: Life::Ordered,
             said_hello: false,
             beats: false,
+            recorder: Recorder::None,
             socket: VecDeque::new(),
             mute: false,
             end_told: false,
@@ -218,6 +224,7 @@ impl Process {
             if !self.mute && rng.u32(0..3) == 0 {
                 self.said_hello = true;
                 self.beats = rng.bool();
+                self.recorder = Recorder::draw(rng, temper.denies);
                 self.socket.push_back(Frame::Ready { heartbeats: self.beats });
             }
             return;

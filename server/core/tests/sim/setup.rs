@@ -38,6 +38,8 @@ pub(crate) struct Temper {
     pub(crate) beats: u32,
     /// A process writes something.
     pub(crate) writes: u32,
+    /// A process's flight recorder denies that anything was begun.
+    pub(crate) denies: u32,
     /// Somebody orders something, in 10 000.
     pub(crate) operators: u32,
     /// How far the clock moves between events.
@@ -55,13 +57,15 @@ pub(crate) fn temper(rng: &mut Rng) -> Temper {
     let calm = rng.u32(0..3) == 0;
     let mut chance = |calm_max: u32, wild_max: u32| rng.u32(0..=if calm { calm_max } else { wild_max });
     let events = 300 + u64::from(chance(16_000, 6_000));
+    let denies = [0, 0, 0, 0, 0, 950][chance(5, 5) as usize];
     Temper {
         events,
         clients: 1 + u64::from(chance(3, 3)),
         appetite: [1, 3, 8, 40][chance(3, 3) as usize],
         spawn_fails: chance(20, 200),
         start_fails: chance(30, 300),
-        wild: chance(5, 120),
+        // Whoever denies much dies much: it takes several such deaths in a row.
+        wild: if denies > 0 { 300 } else { chance(5, 120) },
         hangs: chance(20, 400),
         reads_late: chance(50, 500),
         fails: chance(100, 300),
@@ -74,6 +78,7 @@ pub(crate) fn temper(rng: &mut Rng) -> Temper {
         tells: chance(300, 300),
         beats: chance(500, 300),
         writes: chance(100, 100),
+        denies,
         operators: [0, 0, 10, 60][chance(3, 3) as usize],
         pace: Duration::from_micros([5, 50, 300, 2000][chance(3, 3) as usize]),
         jumps: [5, 30, 200, 500][chance(3, 3) as usize],

@@ -248,7 +248,7 @@ fn late_news(rng: &mut Rng, process: ProcessKey) -> Event<u64, u64> {
         3 => Event::ConnectionEnded { process, how: ConnectionEnd::Closed },
         4 => Event::MemoryExceeded { process, resident: 2, limit: 1 },
         5 => Event::WorkersFailed { process, reasons: String::new() },
-        6 => Event::HeartbeatReceived { process },
+        6 => Event::HeartbeatReceived { process, ago: Duration::ZERO },
         7 => Event::ProgressReceived { process, request, attempt, note: 1 },
         8 => Event::PartReceived { process, request, attempt, part: 1 },
         9 => Event::OutputSeen { process },

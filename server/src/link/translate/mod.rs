@@ -158,7 +158,7 @@ pub(super) fn worker_event(
             let (item, bytes) = saved(message, inbound);
             Ok(Event::Saved { process, request, attempt, item, bytes })
         }
-        Header::Heartbeat => Ok(Event::HeartbeatReceived { process }),
+        Header::Heartbeat => Ok(Event::HeartbeatReceived { process, ago: Duration::ZERO }),
         Header::Retire => Ok(Event::RetireReceived { process }),
         Header::WorkersFailed => {
             let failed: WorkersFailed = worker_body(message)?;

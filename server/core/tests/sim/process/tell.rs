@@ -1,9 +1,12 @@
 //! What the shell tells of a process: what it wrote, how it ends, what is found then.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use lifeboat_core::event::Event;
 use lifeboat_core::evidence::{ConnectionEnd, Evidence, WaitStatus};
 
+use super::recorder::Recorder;
 use super::{Frame, Life, Process, Written, chance};
 use crate::sim::setup::Temper;
 
@@ -12,7 +15,7 @@ impl Process {
     pub(super) fn tell_alive(&mut self, rng: &mut Rng, temper: &Temper) -> Option<Event<u64, u64>> {
         let process = self.key;
         if let Some(frame) = self.socket.pop_front() {
-            return Some(self.told(frame));
+            return Some(self.told(rng, frame));
         }
         if self.mute && !self.end_told && rng.bool() {
             self.end_told = true;
@@ -56,7 +59,7 @@ impl Process {
             return Some(Event::ConnectionEnded { process, how });
         }
         if let Some(frame) = self.socket.pop_front() {
-            return Some(self.told(frame));
+            return Some(self.told(rng, frame));
         }
         if rng.bool() {
             return None;
@@ -84,12 +87,18 @@ impl Process {
         let wait = if rng.u32(0..50) == 0 { WaitStatus::Unknown } else { wait };
         let descendants_leaked = u32::from(rng.u32(0..50) == 0);
         let exiting_before_kill = self.dying_before_kill;
-        let evidence =
-            Evidence { wait, oom: self.oom, exiting_before_kill, descendants_leaked, ..Evidence::default() };
+        let evidence = Evidence {
+            wait,
+            oom: self.oom,
+            exiting_before_kill,
+            descendants_leaked,
+            recorder: self.recording(rng),
+            ..Evidence::default()
+        };
         Some(Event::EvidenceGathered { process, evidence: Box::new(evidence) })
     }
 
-    fn told(&self, frame: Frame) -> Event<u64, u64> {
+    fn told(&self, rng: &mut Rng, frame: Frame) -> Event<u64, u64> {
         let process = self.key;
         match frame {
             Frame::Ready { heartbeats } => Event::Ready { process, heartbeats },
@@ -101,7 +110,11 @@ impl Process {
             Frame::Save(request, attempt, item, bytes) => {
                 Event::Saved { process, request, attempt, item, bytes }
             }
-            Frame::Heartbeat => Event::HeartbeatReceived { process },
+            // One of the recorder is found later, or was known better already.
+            Frame::Heartbeat => {
+                let millis = if self.recorder == Recorder::None { 0 } else { rng.u64(0..20) };
+                Event::HeartbeatReceived { process, ago: Duration::from_millis(millis) }
+            }
             Frame::Retire => Event::RetireReceived { process },
             Frame::WorkersFailed => Event::WorkersFailed { process, reasons: "slot 0: out of bounds".into() },
         }

@@ -25,6 +25,7 @@ impl Process {
     /// A slot executes the front of its line, or drops it.
     pub(super) fn execute(&mut self, rng: &mut Rng, temper: &Temper, place: usize) {
         let Some((request, attempt)) = self.slots[place].line.front().copied() else { return };
+        self.slots[place].begun = Some((request, attempt));
         if chance(rng, temper.tells) {
             let note = rng.u64(..);
             self.socket.push_back(word(rng, request, attempt, note));
@@ -54,6 +55,7 @@ impl Process {
     fn answer(&mut self, rng: &mut Rng, place: usize, answer: Answer<u64>) {
         let slot = &mut self.slots[place];
         let Some((request, attempt)) = slot.line.pop_front() else { return };
+        slot.begun = Some((request, attempt));
         if matches!(answer, Answer::Panicked { kept: false, .. }) {
             slot.gone = true;
             slot.line.clear();

@@ -129,7 +129,7 @@ impl Shadow {
         process.newest = process.newest.max(serial);
         process.last_written = Some(serial);
         let line = &mut process.slot(slot).line;
-        line.push_back(Held { serial, attempt, started: false, cancel: None });
+        line.push_back(Held { serial, attempt, started: false, moved: false, cancel: None });
         if line.len() > 1 {
             coverage.see("prefetched dispatch");
         } else {

@@ -1,5 +1,7 @@
 //! What processes say, as the shadow sees it: signs of life, progress, answers, the last that was read.
 
+use std::time::Duration;
+
 use lifeboat_core::event::Answer;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 use lifeboat_core::reason::{KillReason, OutcomeKind, TimeoutWhich};
@@ -11,9 +13,15 @@ use crate::sim::coverage::Coverage;
 
 impl Shadow {
     pub(super) fn heard(&mut self, key: ProcessKey) {
-        let now = self.now;
-        if let Some(process) = self.process(key) {
-            process.heard_at = now;
+        self.was_scheduled(key, Duration::ZERO);
+    }
+
+    /// It was scheduled so long ago.
+    pub(super) fn was_scheduled(&mut self, key: ProcessKey, ago: Duration) {
+        let at = self.now.before(ago);
+        if let Some(process) = self.process(key).filter(|process| process.heard_at <= at) {
+            process.heard_at = at;
+            process.heard_later = !ago.is_zero();
         }
     }
 
@@ -80,6 +88,9 @@ impl Shadow {
         let process = self.process(key).filter(|process| !process.concluded)?;
         let (slot, _) = process.find(serial, attempt).filter(|(_, place)| *place == 0)?;
         self.note_front(key, slot);
+        if let Some(front) = self.known(key).slot(slot).line.front_mut() {
+            front.moved = true;
+        }
         let request = self.request(serial);
         request.is_held_by(key).then(|| {
             request.progress_at = now;

@@ -32,6 +32,7 @@ impl Shadow {
         let executed = process.executing().any(|held| held.serial == serial);
         let dead = process.concluded || process.exited;
         assert_ne!(process.never_read, Some(serial), "{serial}: what was never read costs no attempt");
+        assert!(!process.cleared.contains(&serial), "{serial}: what was not begun costs no attempt");
         match end {
             AttemptEnd::Ok => assert!(answer(AnswerKind::Ok), "{serial}: nobody answered ok"),
             AttemptEnd::Failed => {

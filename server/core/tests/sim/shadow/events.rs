@@ -69,7 +69,7 @@ impl Shadow {
                 process.first_sign = Some(now);
             }
             Event::Ready { process, heartbeats } => self.ready(*process, *heartbeats, coverage),
-            Event::HeartbeatReceived { process } => self.heard(*process),
+            Event::HeartbeatReceived { process, ago } => self.was_scheduled(*process, *ago),
             Event::ProgressReceived { process, request, attempt, note } => {
                 self.progressed(*process, *request, *attempt, super::Told::Progress(*note));
             }
@@ -95,6 +95,9 @@ impl Shadow {
             Event::ConnectionEnded { process, how } => self.connection_ended(*process, how),
             Event::Exited { process, unread } => self.exited(*process, *unread, coverage),
             Event::EvidenceGathered { process, evidence } => {
+                if let Some(recording) = &evidence.recorder {
+                    self.heed(*process, recording, coverage);
+                }
                 if let Some(process) = self.process(*process) {
                     assert!(process.collect, "evidence is only given when asked for");
                     process.evidence = true;
@@ -228,6 +231,7 @@ impl Shadow {
             unkept: false,
             told_part: false,
             may_have_started: false,
+            spared: 0,
             told: false,
         });
         self.received += 1;

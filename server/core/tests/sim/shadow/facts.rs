@@ -99,6 +99,8 @@ impl Shadow {
             }
         } else if process.never_read == Some(serial) {
             coverage.see("given back unread");
+        } else if process.cleared.contains(&serial) {
+            coverage.see("given back not begun");
         }
         self.place(serial, Place::Waiting);
     }

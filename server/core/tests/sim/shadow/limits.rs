@@ -19,11 +19,15 @@ impl Shadow {
         Some((process.heard_at + heartbeat.patience()).max(process.borne_until))
     }
 
-    /// The time is told. The silence of a process is borne for longer if the first look at it comes late.
+    /// The time is told. The silence of a process is borne for longer if the first look at it comes late. What was learnt
+    /// later than it was says nothing of when the first look was due.
     pub(super) fn bear_silence(&mut self, place: usize, told_before: Timestamp, coverage: &mut Coverage) {
         let (now, process) = (self.now, &self.processes[place]);
         let Some(heartbeat) = self.pool_settings(process.pool).heartbeat else { return };
-        let Some(ends) = self.silence_ends(process).filter(|_| process.works()) else { return };
+        let Some(ends) = self.silence_ends(process).filter(|_| process.works() && !process.heard_later)
+        else {
+            return;
+        };
         if told_before < ends && ends <= now && now - ends > heartbeat.interval / 2 {
             coverage.see("silence borne for the broker's own delay");
             self.processes[place].borne_until = now + heartbeat.interval;

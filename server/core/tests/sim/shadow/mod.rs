@@ -2,7 +2,7 @@
 //!
 //! It shares nothing with the core but the vocabulary. `events`, `answers` and `operators` follow what the core is
 //! told; `facts`, `attempts`, `starts`, `deaths`, `ladder`, `pools`, `actions` and `outcomes` check what it says; `retries` is
-//! who is tried again, `saves` what they are told, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
+//! who is tried again, `saves` what they are told, `recorder` who is believed not to have begun, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
 //! points.
 
 mod actions;
@@ -20,6 +20,7 @@ mod outcomes;
 mod pool;
 mod pools;
 mod process;
+mod recorder;
 mod request;
 mod retries;
 mod rules;

@@ -13,6 +13,8 @@ pub(super) struct Held {
     pub(super) serial: u64,
     pub(super) attempt: AttemptNumber,
     pub(super) started: bool,
+    /// It has told of it.
+    pub(super) moved: bool,
     /// It was told to stop: since when its slot has to be rid of it.
     pub(super) cancel: Option<Timestamp>,
 }
@@ -38,10 +40,14 @@ pub(super) struct Process {
     pub(super) last_written: Option<u64>,
     /// The request that is proven not to have started, because the process never read it.
     pub(super) never_read: Option<u64>,
+    /// Requests that its flight recorder says it had not begun.
+    pub(super) cleared: Vec<u64>,
     /// When it last became ready, was given work or answered, as a count.
     pub(super) touched: u64,
     pub(super) active_at: Timestamp,
     pub(super) heard_at: Timestamp,
+    /// That was learnt only later.
+    pub(super) heard_later: bool,
     /// Its silence is borne until then, because the broker came late.
     pub(super) borne_until: Timestamp,
     pub(super) output_at: Timestamp,
@@ -115,9 +121,11 @@ impl Process {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             last_written: None,
             never_read: None,
+            cleared: Vec::new(),
             touched: 0,
             active_at: now,
             heard_at: now,
+            heard_later: false,
             borne_until: now,
             output_at: now,
             served: 0,
@@ -175,7 +183,7 @@ impl Process {
 
     /// What its slots execute.
     pub(super) fn executing(&self) -> impl Iterator<Item = &Held> {
-        self.slots.iter().filter_map(|slot| slot.line.front()).filter(|held| held.started)
+        self.held().filter(|held| held.started)
     }
 
     /// The slot that holds an attempt, and its place in the slot's line.

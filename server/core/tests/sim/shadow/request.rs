@@ -60,6 +60,8 @@ pub(super) struct Request {
     pub(super) told_part: bool,
     /// It was abandoned while a process held it behind another one.
     pub(super) may_have_started: bool,
+    /// How often it went back on a flight recorder's word.
+    pub(super) spared: u8,
     /// Its outcome went to the client.
     pub(super) told: bool,
 }
