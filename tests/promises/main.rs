@@ -32,6 +32,7 @@ mod panic_abort;
 mod punctual;
 mod queues;
 mod reasons;
+mod recorder;
 mod recycling;
 mod retries;
 mod scene;

@@ -174,6 +174,9 @@ impl Context {
     /// Never blocks and never fails: a call that finds the socket full is dropped, and one 10 ms later tries again. After
     /// the handler returned it does nothing.
     pub fn progress(&self, progress: Progress<'_>) {
+        if !self.call.has_ended() {
+            self.process.recorder.progress(self.call.route);
+        }
         if self.process.tells_all_progress {
             return self.tell(progress);
         }

@@ -1,6 +1,7 @@
 //! Heartbeats: that the process is scheduled, said by a thread that runs no handler.
 //!
-//! Owns when one is due. Must never say anything of the work, and must never wait for room.
+//! Owns when one is due. They are noted in the flight recorder, where the process has one, and cost no message. Must never
+//! say anything of the work, and must never wait for room.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use lifeboat_protocol::{MessageType, put_empty};
 
 use crate::pen::Pen;
+use crate::recorder::Recorder;
 
 /// How soon a heartbeat that found no room is tried again, at most.
 const RETRY: Duration = Duration::from_millis(50);
@@ -43,14 +45,17 @@ impl Pulse {
 /// The watcher's side.
 pub(crate) struct Heart {
     interval: Duration,
+    recorder: Recorder,
     due: Option<Instant>,
 }
 
 impl Heart {
     /// One that beats once per `interval`, counted from now.
-    pub(crate) fn start(interval: Duration, pen: &Pen) -> Self {
-        pen.pulse.begin();
-        Self { interval, due: Instant::now().checked_add(interval) }
+    pub(crate) fn start(interval: Duration, recorder: Recorder, pen: &Pen) -> Self {
+        if !recorder.is_there() {
+            pen.pulse.begin();
+        }
+        Self { interval, recorder, due: Instant::now().checked_add(interval) }
     }
 
     /// When to look again; `None`: never.
@@ -58,10 +63,14 @@ impl Heart {
         self.due
     }
 
-    /// Sends a heartbeat if nothing else was sent for so long.
+    /// Notes a heartbeat, or sends one if nothing else was sent for so long.
     pub(crate) fn beat_if_due(&mut self, pen: &Pen) {
         let now = Instant::now();
         if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        if self.recorder.beat() {
+            self.due = now.checked_add(self.interval);
             return;
         }
         self.due = self.after_latest(pen);

@@ -110,7 +110,7 @@
 //! * **When the broker is gone**, `is_cancelled` turns true, the handler may go on for the pool's `stop_grace`, then
 //!   the process exits.
 //! * **Long work says so**: [`Context::progress`] restarts the method's `progress_timeout`. It may be called in a tight
-//!   loop and never blocks. Heartbeats are the SDK's own: a thread that runs no handler sends them where the pool asks for
+//!   loop and never blocks. Heartbeats are the SDK's own: a thread that runs no handler notes or sends them where the pool asks for
 //!   them, whatever handlers do.
 //! * **Parts of a reply** may be sent before the answer, with [`Parts`].
 //!   They wait while the broker does not read.
@@ -213,6 +213,7 @@ mod partial;
 mod pen;
 mod process;
 mod progress;
+mod recorder;
 mod runtime;
 mod serve;
 mod slot;

@@ -14,6 +14,7 @@ use crate::crew::Crew;
 use crate::inbox::Inbox;
 use crate::pace::Pace;
 use crate::pen::Pen;
+use crate::recorder::Recorder;
 
 pub(crate) struct Link {
     pub(crate) socket: Arc<OwnedFd>,
@@ -37,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) heartbeat: Option<Duration>,
     /// How long handlers may go on once the broker is gone.
     pub(crate) grace: Duration,
+    /// Where heartbeats are noted instead of being sent, if there is one.
+    pub(crate) recorder: Recorder,
 }
 
 impl Link {

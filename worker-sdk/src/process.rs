@@ -10,6 +10,7 @@ use lifeboat_protocol::{Assignment, FrameLimit};
 
 use crate::Context;
 use crate::pen::Pen;
+use crate::recorder::Recorder;
 use crate::state::States;
 
 /// What is the same for all requests of a process.
@@ -24,6 +25,7 @@ pub(crate) struct Process {
     pub(crate) limit: FrameLimit,
     /// The broker keeps what attempts save.
     pub(crate) keeps_saves: bool,
+    pub(crate) recorder: Recorder,
     /// Progress is told however often it is said, and waits for room: a test wants to see it all.
     pub(crate) tells_all_progress: bool,
     /// Whether it is to be replaced.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifeboat_protocol::{
-    FrameLimit, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, Refused, RefusedCode, Role, WorkerHello,
+    FrameLimit, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, RECORDER_FEATURE, Refused, RefusedCode, Role,
+    WorkerHello,
 };
 
 use crate::WorkerError;
@@ -17,6 +18,7 @@ use crate::inbox::{BrokerHello, Inbox};
 use crate::link::{Link, Terms};
 use crate::outbox::Outbox;
 use crate::process::{Process, Retirement};
+use crate::recorder::Recorder;
 use crate::runtime::Runtime;
 use crate::slot::Slot;
 use crate::state::States;
@@ -36,6 +38,7 @@ pub(crate) struct Program {
     pub(crate) states: States,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_slots: u32,
+    pub(crate) recorder: Recorder,
     /// For tests; see [`Process::tells_all_progress`].
     pub(crate) tells_all_progress: bool,
 }
@@ -107,10 +110,10 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
     if slots > 1 {
         link.crew.grow(slots).map_err(setup("the descriptors that slots wait for"))?;
     }
-    let Program { methods, handlers, states, tells_all_progress, .. } = program;
+    let Program { methods, handlers, states, recorder, tells_all_progress, .. } = program;
     let limit = FrameLimit::for_body(broker.max_body);
-    let hello = hello(&methods, slots, our_max_body, &broker);
-    let terms = terms(&broker);
+    let hello = hello(&methods, slots, our_max_body, &broker, recorder);
+    let terms = terms(&broker, recorder);
     let process = Arc::new(Process {
         assignment: broker.assignment,
         methods,
@@ -118,6 +121,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
         pen: Arc::downgrade(&link.pen),
         limit,
         keeps_saves: broker.keeps_saves,
+        recorder,
         tells_all_progress,
         retirement: Retirement::new(broker.retires),
     });
@@ -137,6 +141,7 @@ fn run(link: &Link, program: Program, broker: BrokerHello) -> Result<(), WorkerE
                 return give_up(link, setup("the threads of the slots")(error));
             }
         }
+        recorder.open(slots);
         let mut outbox = Outbox::new(limit);
         outbox.hello(&hello);
         if let Err(error) = outbox.flush(&link.pen, None) {
@@ -158,9 +163,16 @@ fn give_up(link: &Link, error: WorkerError) {
 }
 
 /// The hello that says: ready.
-fn hello(methods: &[String], slots: usize, max_body: usize, broker: &BrokerHello) -> Hello {
+fn hello(
+    methods: &[String],
+    slots: usize,
+    max_body: usize,
+    broker: &BrokerHello,
+    recorder: Recorder,
+) -> Hello {
     let heartbeat = (broker.assignment.heartbeat_ms > 0).then_some(HEARTBEAT_FEATURE);
-    let features = heartbeat.into_iter().chain([HISTORY_FEATURE]).map(str::to_owned);
+    let recorder = recorder.is_there().then_some(RECORDER_FEATURE);
+    let features = heartbeat.into_iter().chain([HISTORY_FEATURE]).chain(recorder).map(str::to_owned);
     Hello {
         features: features.collect(),
         pid: Some(std::process::id()),
@@ -169,11 +181,12 @@ fn hello(methods: &[String], slots: usize, max_body: usize, broker: &BrokerHello
     }
 }
 
-fn terms(broker: &BrokerHello) -> Terms {
+fn terms(broker: &BrokerHello, recorder: Recorder) -> Terms {
     let heartbeat = Some(broker.assignment.heartbeat_ms).filter(|millis| *millis > 0);
     Terms {
         heartbeat: heartbeat.map(Duration::from_millis),
         grace: Duration::from_millis(broker.assignment.stop_grace_ms),
+        recorder,
     }
 }
 

@@ -56,6 +56,7 @@ impl<'a> Slot<'a> {
         let context = Context::new(Arc::clone(call), Arc::clone(process));
         let handler = &handlers[call.method];
         let runtime = runtime.as_ref();
+        process.recorder.begin(call.route);
         last_words::begin(call.route);
         let ran = panics::catch(|| handler.run(Seat { context: &context, body, runtime, outbox }));
         last_words::end();
@@ -69,7 +70,9 @@ impl<'a> Slot<'a> {
             Ok(Ran::Cancelled) => outbox.cancelled(call.route),
             Err(panicked) => return Ok(After::Panicked(panicked)),
         }
-        outbox.flush(pen, Some(call)).map(|()| After::Usable)
+        outbox.flush(pen, Some(call))?;
+        process.recorder.end(call.route);
+        Ok(After::Usable)
     }
 
     /// Whether the slot goes on after a panic.
@@ -86,7 +89,9 @@ impl<'a> Slot<'a> {
         // It may have come in the middle of encoding a reply.
         self.outbox.clear();
         self.outbox.panicked(call.route, panicked);
-        self.outbox.flush(self.pen, Some(call))
+        self.outbox.flush(self.pen, Some(call))?;
+        self.process.recorder.end(call.route);
+        Ok(())
     }
 
     /// A panic, as the reason why the slot was retired.

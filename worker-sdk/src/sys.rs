@@ -1,19 +1,23 @@
-//! The four things that need `unsafe`: taking a descriptor by its number, registering one with the runtime, reading into
-//! memory that was not written before, and running code in a signal handler.
+//! The five things that need `unsafe`: taking a descriptor by its number, registering one with the runtime, reading into
+//! memory that was not written before, sharing memory with the broker, and running code in a signal handler.
 //!
 //! Owns every unsafe block of this crate. Must never hold policy: which descriptor, how much to read and what an
 //! error means are decided by the callers.
 
 #![expect(
     unsafe_code,
-    reason = "an inherited descriptor is a bare number; reads go into uninitialised memory; signal handlers are bound by rules"
+    reason = "an inherited descriptor is a bare number; reads go into uninitialised memory; memory is mapped; signal handlers \
+              are bound by rules"
 )]
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::null_mut;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::BytesMut;
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,8 +36,8 @@ pub(crate) fn adopt<E>(fd: RawFd, check: impl FnOnce(BorrowedFd<'_>) -> Result<(
     // kernel, which answers EBADF if nothing is. The borrow does not outlive the call.
     check(unsafe { BorrowedFd::borrow_raw(fd) })?;
     // SAFETY: `check` found the descriptor open and not owned by anything in this process, by the rule above; the
-    // only caller tells by close-on-exec, which every descriptor made by Rust code has and an inherited one cannot
-    // have. That caller comes here once in the life of a process at most.
+    // callers tell by close-on-exec, which every descriptor made by Rust code has and an inherited one cannot
+    // have. Each of them comes here once in the life of a process at most, and their descriptors differ in kind.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -63,6 +67,22 @@ pub(crate) fn recv_into(socket: impl AsFd, buffer: &mut BytesMut, flags: RecvFla
     // after the buffer's length.
     unsafe { buffer.set_len(buffer.len() + received) };
     Ok(received)
+}
+
+/// Maps the first `len` bytes of memory that cannot shrink, for as long as the process lives. A multiple of a page is mapped
+/// whole; of what is less, whole words.
+///
+/// # Errors
+///
+/// That of the system.
+pub(crate) fn map_for_ever(memory: impl AsFd, len: usize) -> std::io::Result<&'static [AtomicU64]> {
+    // SAFETY: a new mapping at a place of the system's choosing, which is nobody's memory yet.
+    let start =
+        unsafe { mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, memory, 0)? };
+    // SAFETY: the mapping is page-aligned, `len` bytes long, readable and writable, is never unmapped, and does not end
+    // before its memory does, which cannot shrink: the only caller checks the seals. All bits are a valid `AtomicU64`, and
+    // through one another process may write at any time.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast(), len / size_of::<AtomicU64>()) })
 }
 
 /// Runs `action` whenever the signal comes, on the thread that it comes to, for as long as the process lives.

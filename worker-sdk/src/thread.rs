@@ -170,16 +170,17 @@ fn wait_beside_tasks(runtime: &mut Runtime, crew: &Crew, slot: usize) -> std::io
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Instant;
 
     use bytes::Bytes;
-    use lifeboat_protocol::{Assignment, FrameLimit, Route, TimeLeft};
+    use lifeboat_protocol::{Assignment, BeganNote, FlightRecorder, FrameLimit, Route, SlotNote, TimeLeft};
 
     use super::*;
     use crate::HandlerError;
     use crate::adapter::{RawBlocking, Run};
     use crate::process::{Process, Retirement};
+    use crate::recorder::Recorder;
     use crate::state::States;
 
     #[test]
@@ -192,6 +193,7 @@ mod tests {
         let (broker, socket) = UnixStream::pair().unwrap();
         let link = Link::new(socket, Inbox::new(vec!["raw".to_owned()], None, 1)).unwrap();
         link.lock().lines.resize_with(1, Default::default);
+        let page: &[AtomicU64] = (0..512).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak();
         let limit = FrameLimit::for_body(1_000);
         let process = Process {
             tells_all_progress: false,
@@ -201,6 +203,7 @@ mod tests {
             pen: Arc::downgrade(&link.pen),
             limit,
             keeps_saves: true,
+            recorder: Recorder::over(page),
             retirement: Retirement::new(true),
         };
         let handlers: [Box<dyn Run>; 1] = [Box::new(RawBlocking(handler))];
@@ -224,6 +227,10 @@ mod tests {
             assert_eq!(STARTED.load(Ordering::SeqCst), !terminated);
             let answered = rustix::io::ioctl_fionread(&broker).unwrap() > 0;
             assert_eq!(answered, !terminated);
+            // The flight recorder has what began, and nothing of what did not.
+            let noted = FlightRecorder::over(page).read(0);
+            let began = matches!(noted, SlotNote::Began(BeganNote { request: 2, executing: false, .. }));
+            assert!(if terminated { noted == SlotNote::Unused } else { began }, "{noted:?}");
         }
     }
 }

@@ -188,9 +188,10 @@ impl Watcher {
             }
         }
         if self.heart.is_none()
-            && let Some(interval) = self.link.terms.get().and_then(|terms| terms.heartbeat)
+            && let Some(terms) = self.link.terms.get()
+            && let Some(interval) = terms.heartbeat
         {
-            self.heart = Some(Heart::start(interval, &self.link.pen));
+            self.heart = Some(Heart::start(interval, terms.recorder, &self.link.pen));
         }
         true
     }

@@ -13,6 +13,7 @@ use lifeboat_protocol::{MAX_SLOTS, Method, check_method};
 use crate::adapter::{Async, Blocking, RawAsync, RawBlocking, Run};
 use crate::exit::complain;
 use crate::handler::{BlockingHandler, Handler};
+use crate::recorder::Recorder;
 use crate::serve::{Program, serve};
 use crate::state::States;
 use crate::watch::Abandon;
@@ -48,6 +49,7 @@ use crate::{Context, Exit, HandlerError, WorkerError};
 #[must_use = "a worker does nothing before `run`"]
 pub struct Worker {
     socket: Result<UnixStream, WorkerError>,
+    recorder: Recorder,
     handlers: Vec<Declared>,
     states: States,
     max_body: Option<usize>,
@@ -67,7 +69,9 @@ impl Worker {
     /// while the states are built holds it: make it the first thing in `main`. The variable itself stays in the
     /// environment. A descriptor that is no such socket is left alone; [`run`](Self::run) tells that there is none.
     pub fn new() -> Self {
-        Self::with_socket(crate::inherit::inherited_socket())
+        let socket = crate::inherit::inherited_socket();
+        let recorder = if socket.is_ok() { Recorder::inherited() } else { Recorder::NONE };
+        Self { recorder, ..Self::with_socket(socket) }
     }
 
     /// A worker that is no process of a broker.
@@ -77,7 +81,14 @@ impl Worker {
     }
 
     fn with_socket(socket: Result<UnixStream, WorkerError>) -> Self {
-        Self { socket, handlers: Vec::new(), states: States::default(), max_body: None, max_slots: MAX_SLOTS }
+        Self {
+            socket,
+            recorder: Recorder::NONE,
+            handlers: Vec::new(),
+            states: States::default(),
+            max_body: None,
+            max_slots: MAX_SLOTS,
+        }
     }
 
     /// Gives the handlers of all slots something to share, as [`State<S>`](crate::State): one value per type. It is
@@ -177,8 +188,10 @@ impl Worker {
     /// `?` on whatever it does before.
     pub fn run(mut self) -> crate::Result {
         let socket = std::mem::replace(&mut self.socket, Err(WorkerError::AlreadyTaken));
+        let recorder = self.recorder;
         let served = socket.and_then(|socket| {
-            self.check().and_then(|program| serve(program, socket, true, Box::new(abandon)))
+            let program = Program { recorder, ..self.check()? };
+            serve(program, socket, true, Box::new(abandon))
         });
         Ok(Exit::new(served))
     }
@@ -251,7 +264,15 @@ impl Worker {
             handlers.push(handler);
         }
         let Self { states, max_body, max_slots, .. } = self;
-        Ok(Program { methods, handlers, states, max_body, max_slots, tells_all_progress: false })
+        Ok(Program {
+            methods,
+            handlers,
+            states,
+            max_body,
+            max_slots,
+            recorder: Recorder::NONE,
+            tells_all_progress: false,
+        })
     }
 }
 

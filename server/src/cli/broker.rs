@@ -152,6 +152,8 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     clock.read();
     let (stops, stop_orders) = mpsc::unbounded_channel();
     let (ask, queries) = mpsc::channel(QUERIES);
+    let slots: Vec<u16> = settings.pools.iter().map(|pool| pool.slots.get()).collect();
+    let specs = spawn_specs(commands.into_iter().zip(slots), before, &broker.socket);
     let data_plane = DataPlane {
         link: LinkSettings { max_body: broker.max_body, client_backlog: broker.client_backlog, max_clients },
         settings,
@@ -159,7 +161,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
         seed,
         clock,
         observer,
-        processes: ProcessLink::new(plane, spawn_specs(commands, before, &broker.socket)),
+        processes: ProcessLink::new(plane, specs),
         reports,
         queries,
         stops: stop_orders,

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::process_link::ProcessLink;
 use crate::engine::{Clock, Engine, queries, ticker};
+use crate::link::recorder::Memory;
 use crate::link::worker::{NewProcess, adopt};
 use crate::link::{LinkSettings, Links, SharedEngine, flush, listener};
 use crate::observe::{Observer, Query};
@@ -127,12 +128,19 @@ fn shut_down(engine: &SharedEngine<ProcessLink>, stop: Stop) {
 async fn take_reports(engine: SharedEngine<ProcessLink>, mut reports: mpsc::UnboundedReceiver<Report>) {
     while let Some(report) = reports.recv().await {
         let event = match report {
-            Report::Spawned { process, pid, pidfd, socket } => {
-                adopt(&engine, NewProcess { process, pid, pidfd, socket });
+            Report::Spawned { process, pid, pidfd, socket, recorder } => {
+                let recorder = recorder.map(|memory| Box::new(memory) as Box<dyn Memory>);
+                adopt(&engine, NewProcess { process, pid, pidfd, socket, recorder });
                 continue;
             }
             Report::SpawnFailed { process, error } => Event::SpawnFailed { process, error },
-            Report::Evidence { process, evidence } => Event::EvidenceGathered { process, evidence },
+            Report::Evidence { process, mut evidence } => {
+                let mut engine = engine.borrow_mut();
+                let core = engine.core();
+                let slots = core.settings().pool(core.worker_pool(process.worker)).slots.get();
+                engine.links.add_recording(process, slots, &mut evidence);
+                Event::EvidenceGathered { process, evidence }
+            }
             Report::MemoryExceeded { process, resident, limit } => {
                 Event::MemoryExceeded { process, resident, limit }
             }

@@ -2,6 +2,8 @@
 
 use std::path::{self, Path};
 
+use lifeboat_protocol::recorder_len;
+
 use crate::config::{WorkerCommand, WorkerLimits};
 use crate::link::SEND_BUFFER;
 use crate::process::{ProcessLimits, SpawnSpec};
@@ -9,15 +11,19 @@ use crate::process::{ProcessLimits, SpawnSpec};
 /// Names the clients' socket to worker processes, as clients look for it.
 const SOCKET_VARIABLE: &str = "LIFEBOAT_SOCKET";
 
-/// One for each pool, in order. `soft_open_files` is the limit that the broker itself was given.
+/// One for each pool, in order, which has so many slots. `soft_open_files` is the limit that the broker itself was given.
 pub(super) fn spawn_specs(
-    commands: Vec<WorkerCommand>,
+    commands: impl Iterator<Item = (WorkerCommand, u16)>,
     soft_open_files: Option<u64>,
     socket: &Path,
 ) -> Vec<SpawnSpec> {
     // Workers may start in another directory.
     let socket = path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-    commands.into_iter().map(|command| spawn_spec(command, soft_open_files, &socket)).collect()
+    let spec = |(command, slots)| SpawnSpec {
+        recorder_len: recorder_len(u32::from(slots)),
+        ..spawn_spec(command, soft_open_files, &socket)
+    };
+    commands.map(spec).collect()
 }
 
 /// A worker's handlers find the broker as clients do, unless they are to find another one.

@@ -106,9 +106,13 @@ impl<L: LinkPort, P: ProcessPort> Engine<L, P> {
         self.observer.worker_wrote(process, stream, &executing, lines, dropped);
     }
 
-    /// Lets the core act on the limits that have passed.
+    /// Lets the core act on the limits that have passed. It may be somebody's silence: heartbeats that nobody sends are
+    /// looked for first.
     pub fn handle_timeout(&mut self) {
         let now = self.clock.read();
+        for (process, ago) in self.links.heartbeats() {
+            self.handle(Event::HeartbeatReceived { process, ago });
+        }
         self.core.handle_timeout(now);
         self.carry_out(now);
     }

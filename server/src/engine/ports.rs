@@ -44,6 +44,9 @@ pub trait LinkPort {
     /// Writes a drain frame to a process.
     fn send_drain(&mut self, process: ProcessKey);
 
+    /// The processes that have noted a heartbeat since the last call, which nobody sends, and how long ago the latest was.
+    fn heartbeats(&mut self) -> Vec<(ProcessKey, Duration)>;
+
     /// Closes the connection of a process.
     fn release(&mut self, process: ProcessKey);
 

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::intake::{Inbound, Intake, Scratch};
 use super::outbox::Outbox;
 use super::payload::RequestPayload;
+use super::recorder::Recorder;
 use super::socket::Socket;
 
 /// Answers up to this size are copied into the outbox; larger ones go as their own slice.
@@ -132,6 +133,8 @@ pub(super) struct WorkerConnection {
     pub(super) greeted: bool,
     /// It wants to be told of the attempts before its own.
     pub(super) history: bool,
+    /// What it may note in memory that it shares with the broker.
+    pub(super) recorder: Option<Recorder>,
     /// Its end was told to the core; nothing more is read by the reading task.
     pub(super) ended: bool,
     /// The kernel has said that the process closed its end with bytes unread. It says so once.

@@ -8,8 +8,8 @@ use lifeboat_core::settings::OnPanic;
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{
     Assignment, HEARTBEAT_FEATURE, HISTORY_FEATURE, Header, Hello, Message, MessageType, OTHER_METHOD,
-    RETIRE_FEATURE, Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello, agree_version,
-    decode_body, put_control,
+    RECORDER_FEATURE, RETIRE_FEATURE, Refused, RefusedCode, Role, SAVE_FEATURE, VERSIONS, WorkerHello,
+    agree_version, decode_body, put_control,
 };
 use thiserror::Error;
 
@@ -75,6 +75,8 @@ pub(super) fn read(message: &Message<'_>) -> Result<Result<Hello, HelloError>, S
 struct Greeted {
     /// It will send heartbeats.
     heartbeats: bool,
+    /// It notes them in its flight recorder.
+    notes: bool,
     /// It wants to be told of the attempts before its own.
     history: bool,
     /// It has handlers for these.
@@ -90,10 +92,13 @@ impl<P: ProcessPort> Engine<Links, P> {
     ) -> Result<LinkEvent, String> {
         let pool = self.core().worker_pool(process.worker);
         match read.and_then(|hello| self.check_hello(pool, hello)) {
-            Ok(Greeted { heartbeats, history, methods }) => {
+            Ok(Greeted { heartbeats, notes, history, methods }) => {
                 if let Some(worker) = self.links.table.worker(process) {
                     worker.greeted = true;
                     worker.history = history;
+                    if let Some(recorder) = &mut worker.recorder {
+                        recorder.beats = heartbeats && notes;
+                    }
                 }
                 self.observer().announced(process, methods);
                 Ok(Event::Ready { process, heartbeats })
@@ -132,6 +137,7 @@ impl<P: ProcessPort> Engine<Links, P> {
 
     fn check_hello(&self, pool: PoolId, hello: Hello) -> Result<Greeted, HelloError> {
         let heartbeats = hello.has_feature(HEARTBEAT_FEATURE);
+        let notes = hello.has_feature(RECORDER_FEATURE);
         let history = hello.has_feature(HISTORY_FEATURE);
         if hello.role != Role::Worker {
             return Err(HelloError::Role(hello.role));
@@ -150,7 +156,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         }
         let mut wanted = self.core().settings().methods.iter().filter(|method| method.pool == pool);
         match wanted.find(|method| method.name != OTHER_METHOD && !methods.contains(&method.name)) {
-            None => Ok(Greeted { heartbeats, history, methods }),
+            None => Ok(Greeted { heartbeats, notes, history, methods }),
             Some(missing) => Err(HelloError::MissingMethod(missing.name.clone())),
         }
     }

@@ -20,6 +20,7 @@ mod operate;
 mod outbox;
 mod payload;
 mod peer;
+pub mod recorder;
 mod refusals;
 mod service;
 mod socket;
@@ -249,6 +250,10 @@ impl LinkPort for Links {
         self.write(Peer::Process(process), |connection, _| {
             put_empty(connection.outbox.tail(), MessageType::Drain, None);
         });
+    }
+
+    fn heartbeats(&mut self) -> Vec<(ProcessKey, Duration)> {
+        self.noted_heartbeats()
     }
 
     fn release(&mut self, process: ProcessKey) {

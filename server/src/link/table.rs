@@ -90,6 +90,10 @@ impl Table {
         }
     }
 
+    pub(super) fn workers(&mut self) -> impl Iterator<Item = &mut WorkerConnection> {
+        self.workers.iter_mut().flatten()
+    }
+
     pub(super) fn worker(&mut self, process: ProcessKey) -> Option<&mut WorkerConnection> {
         let processes = self.workers.get_mut(usize::from(process.worker.0))?;
         processes.iter_mut().find(|worker| worker.process == process)

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::connection::{Connection, WorkerConnection};
 use super::hello;
 use super::intake::{Inbound, SCRATCH};
+use super::recorder::{Memory, Recorder};
 use super::socket::{Received, Socket};
 use super::table::Peer;
 use super::translate;
@@ -37,11 +38,13 @@ pub struct NewProcess {
     pub pidfd: OwnedFd,
     /// The broker's end of its socket, non-blocking.
     pub socket: OwnedFd,
+    /// The memory of its flight recorder.
+    pub recorder: Option<Box<dyn Memory>>,
 }
 
 /// Takes over a process's connection: tells the core, greets the process, watches both ends of its life.
 pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess) {
-    let NewProcess { process, pid, pidfd, socket } = new;
+    let NewProcess { process, pid, pidfd, socket, recorder } = new;
     let mut borrowed = engine.borrow_mut();
     borrowed.wake();
     borrowed.handle(Event::Spawned { process, pid });
@@ -52,7 +55,7 @@ pub fn adopt<P: ProcessPort + 'static>(engine: &SharedEngine<P>, new: NewProcess
             // Ends by itself, with the process: one that was called unkillable is watched beside its successor.
             tokio::task::spawn_local(await_exit(Rc::clone(engine), process, pidfd));
             let reader = tokio::task::spawn_local(read(Rc::clone(engine), process, Rc::clone(&socket)));
-            borrowed.greet_process(process, pid, socket, reader.abort_handle());
+            borrowed.greet_process(process, pid, socket, recorder, reader.abort_handle());
         }
         Err(error) => {
             // Nobody will see its end: it is killed, and its evidence ordered at once; the process plane waits for it.
@@ -108,7 +111,14 @@ async fn await_exit<P: ProcessPort + 'static>(
 }
 
 impl<P: ProcessPort> Engine<Links, P> {
-    fn greet_process(&mut self, process: ProcessKey, pid: u32, socket: Rc<Socket>, reader: AbortHandle) {
+    fn greet_process(
+        &mut self,
+        process: ProcessKey,
+        pid: u32,
+        socket: Rc<Socket>,
+        recorder: Option<Box<dyn Memory>>,
+        reader: AbortHandle,
+    ) {
         let hello = self.assignment(process);
         self.links.table.insert_worker(WorkerConnection {
             process,
@@ -116,6 +126,7 @@ impl<P: ProcessPort> Engine<Links, P> {
             connection: Connection::new(socket, self.links.limit),
             greeted: false,
             history: false,
+            recorder: recorder.map(Recorder::new),
             ended: false,
             reset: false,
             reader,

@@ -8,8 +8,8 @@
 //! The thread lives as long as the process, because a parent-death signal follows the *thread* that forked: when
 //! it ends, every worker gets SIGKILL.
 //!
-//! What a worker finds: stdin is `/dev/null`, descriptor 3 its end of a stream socketpair, stdout and stderr are
-//! pipes that the plane reads, no other descriptor. It leads a session, starts with default signal dispositions
+//! What a worker finds: stdin is `/dev/null`, descriptor 3 its end of a stream socketpair, 4 its flight recorder, stdout and
+//! stderr are pipes that the plane reads, no other descriptor. It leads a session, starts with default signal dispositions
 //! and an empty mask, dumps no core unless asked to (`RLIMIT_CORE` is 1), sees nothing of the variables that a
 //! service manager addresses to the broker (`NOTIFY_SOCKET`, `LISTEN_*`, `WATCHDOG_*`) nor of those that replace values
 //! of its configuration (`LIFEBOAT__*`), and has these, which its
@@ -18,6 +18,7 @@
 //! | variable | value |
 //! |---|---|
 //! | `LIFEBOAT_FD` | `3` |
+//! | `LIFEBOAT_RECORDER` | `4`: the memory that it shares with the broker, if there is any |
 //! | `LIFEBOAT_WORKER` | the worker's name |
 //! | `LIFEBOAT_INCARNATION` | which life of it, from 1 |
 //! | `LIFEBOAT_BROKER` | a mark of this broker's life, so that two brokers never sweep each other's processes |
@@ -37,6 +38,7 @@ mod output;
 mod plane;
 mod proc_fs;
 mod share;
+mod shared;
 mod shim;
 mod signal;
 mod spawn;
@@ -51,4 +53,5 @@ pub use host::become_subreaper_and_reset_sigchld;
 pub use limits::ProcessLimits;
 pub use orders::{Order, OutputStream, PlaneError, PlaneOptions, Report, SpawnSpec};
 pub use plane::ProcessPlane;
+pub use shared::SharedMemory;
 pub use shim::{EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, EXIT_SHIM_FAILED, SHIM_ARG, WORKER_SOCKET_FD, run_shim};

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::cgroup::CgroupUse;
 use super::limits::ProcessLimits;
+use super::shared::SharedMemory;
 
 /// How a process plane is set up.
 #[derive(Clone, Debug)]
@@ -83,6 +84,8 @@ pub struct SpawnSpec {
     pub output_rate: u32,
     /// What the kernel bounds.
     pub limits: ProcessLimits,
+    /// How much memory it shares with the broker for its flight recorder, in bytes: whole pages. Default: 0, none.
+    pub recorder_len: usize,
     /// `SO_SNDBUF` of both ends of the socket, in bytes (the kernel doubles and caps it); 0 keeps its default.
     pub send_buffer: usize,
 }
@@ -102,6 +105,7 @@ impl Default for SpawnSpec {
             output_burst: 100,
             output_rate: 20,
             limits: ProcessLimits::default(),
+            recorder_len: 0,
             send_buffer: 0,
         }
     }
@@ -155,6 +159,8 @@ pub enum Report {
         pidfd: OwnedFd,
         /// The broker's end of its socket: non-blocking, close-on-exec.
         socket: OwnedFd,
+        /// The memory of its flight recorder, which is all zero until the process writes.
+        recorder: Option<SharedMemory>,
     },
     /// A process could not be started; nothing of it is left.
     SpawnFailed {

@@ -290,7 +290,7 @@ impl Plane {
                 return;
             }
         };
-        let Started { pid: leader, pidfd, their_pidfd, socket, output } = started;
+        let Started { pid: leader, pidfd, their_pidfd, socket, recorder, output } = started;
         let output = Output::new(key, spec, self.options.report.clone(), Rc::clone(&self.share), output);
         let kernel_bounds_memory =
             group.is_some() && self.home.in_use().memory && spec.memory_limit.is_some();
@@ -327,7 +327,7 @@ impl Plane {
             tokio::task::spawn_local(memory::sample(Rc::clone(self)));
         }
         let pid = leader.as_raw_pid().unsigned_abs();
-        self.report(Report::Spawned { process: key, pid, pidfd: their_pidfd, socket });
+        self.report(Report::Spawned { process: key, pid, pidfd: their_pidfd, socket, recorder });
     }
 
     fn make_group(&self, key: ProcessKey, spec: &SpawnSpec) -> Result<Option<Group>, String> {

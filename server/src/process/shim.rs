@@ -25,6 +25,9 @@ pub const SHIM_ARG: &str = "__shim";
 /// The descriptor at which a worker finds its socket, said in `LIFEBOAT_FD`.
 pub const WORKER_SOCKET_FD: RawFd = 3;
 
+/// The descriptor at which a worker finds the memory of its flight recorder, said in `LIFEBOAT_RECORDER`.
+pub(super) const WORKER_RECORDER_FD: RawFd = 4;
+
 /// The shim's exit code when setting up the process failed. As used by `env`, `nohup` and container runtimes.
 pub const EXIT_SHIM_FAILED: i32 = 125;
 
@@ -62,6 +65,8 @@ pub(super) struct ShimCall {
     pub(super) parent: Pid,
     /// The files by which it joins its cgroup.
     pub(super) cgroup: Vec<PathBuf>,
+    /// Where the memory of the flight recorder is.
+    pub(super) recorder: Option<RawFd>,
     /// What the kernel is to bound.
     pub(super) limits: ProcessLimits,
     /// Where to start.
@@ -75,7 +80,8 @@ pub(super) struct ShimCall {
 impl ShimCall {
     /// The arguments that follow [`SHIM_ARG`].
     pub(super) fn to_args(&self) -> Vec<OsString> {
-        let mut args = vec![OsString::from(self.parent.as_raw_pid().to_string())];
+        let recorder = self.recorder.map(|fd| fd.to_string()).unwrap_or_default();
+        let mut args = vec![OsString::from(self.parent.as_raw_pid().to_string()), recorder.into()];
         args.push(OsString::from(self.cgroup.len().to_string()));
         args.extend(self.cgroup.iter().map(|door| door.clone().into_os_string()));
         args.extend(self.limits.to_words());
@@ -91,6 +97,9 @@ impl ShimCall {
     fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, ShimError> {
         let mut args = args.into_iter();
         let parent = number(args.next()).and_then(Pid::from_raw).ok_or(ShimError::BadCall)?;
+        let recorder = args.next().ok_or(ShimError::BadCall)?;
+        let recorder =
+            if recorder.is_empty() { None } else { Some(number(Some(recorder)).ok_or(ShimError::BadCall)?) };
         let doors =
             number(args.next()).and_then(|doors| usize::try_from(doors).ok()).ok_or(ShimError::BadCall)?;
         let cgroup: Vec<_> = args.by_ref().take(doors).map(PathBuf::from).collect();
@@ -101,7 +110,7 @@ impl ShimCall {
             return Err(ShimError::BadCall);
         }
         let program = args.next().ok_or(ShimError::BadCall)?;
-        Ok(Self { parent, cgroup, limits, current_dir, program, args: args.collect() })
+        Ok(Self { parent, recorder, cgroup, limits, current_dir, program, args: args.collect() })
     }
 
     /// Sets the process up and replaces it by the worker; returns only when a step failed.
@@ -109,7 +118,8 @@ impl ShimCall {
         die_with_parent(self.parent)?;
         // Before anything could be started that would be outside.
         join(&self.cgroup).map_err(|source| ShimError::step("join its cgroup", source))?;
-        place_descriptors().map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
+        let beyond = place_descriptors(self.recorder)
+            .map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
         rustix::process::setsid().map_err(|errno| ShimError::step("start a session", errno.into()))?;
         let limited = |(step, errno): (_, Errno)| ShimError::step(step, errno.into());
         self.limits.apply().map_err(limited)?;
@@ -118,7 +128,7 @@ impl ShimCall {
                 .map_err(|source| ShimError::Directory { dir: dir.clone(), source })?;
         }
         sys::reset_signals().map_err(|source| ShimError::step("reset its signals", source))?;
-        sys::close_on_exec_from(WORKER_SOCKET_FD + 1)
+        sys::close_on_exec_from(beyond)
             .map_err(|source| ShimError::step("close foreign descriptors", source))?;
         self.limits.apply_to_open_files().map_err(limited)?;
         let source = Command::new(&self.program).args(&self.args).exec();
@@ -142,11 +152,17 @@ fn die_with_parent(parent: Pid) -> Result<(), ShimError> {
     if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(ShimError::ParentGone) }
 }
 
-/// The socket, which came as stdin, goes to its number; stdin becomes `/dev/null`.
-fn place_descriptors() -> io::Result<()> {
+/// The flight recorder goes to its number, then the socket, which came as stdin, whatever was there before; stdin becomes
+/// `/dev/null`. Gives the first descriptor that the worker is not to have.
+fn place_descriptors(recorder: Option<RawFd>) -> io::Result<RawFd> {
+    if let Some(recorder) = recorder.filter(|fd| *fd != WORKER_RECORDER_FD) {
+        sys::copy_descriptor(recorder, WORKER_RECORDER_FD)?;
+    }
     sys::copy_descriptor(0, WORKER_SOCKET_FD)?;
     let null = std::fs::File::open("/dev/null")?;
-    sys::copy_descriptor(null.as_raw_fd(), 0)
+    sys::copy_descriptor(null.as_raw_fd(), 0)?;
+    let last = if recorder.is_some() { WORKER_RECORDER_FD } else { WORKER_SOCKET_FD };
+    Ok(last + 1)
 }
 
 /// Why the shim could not become the worker.
@@ -203,6 +219,7 @@ mod tests {
         let call = ShimCall {
             parent: Pid::from_raw(4711).expect("not zero"),
             cgroup: vec![PathBuf::from("/sys/a/cgroup.procs"), PathBuf::from("/sys/b/cgroup.procs")],
+            recorder: Some(17),
             limits: ProcessLimits { open_files: Some(1024), ..ProcessLimits::default() },
             current_dir: Some(PathBuf::from("/tmp/a b")),
             program: OsString::from("prog"),
@@ -211,6 +228,7 @@ mod tests {
         assert_eq!(ShimCall::parse(call.to_args()).expect("own words"), call);
         let plain = ShimCall {
             cgroup: Vec::new(),
+            recorder: None,
             limits: ProcessLimits::default(),
             current_dir: None,
             args: Vec::new(),
@@ -224,11 +242,12 @@ mod tests {
         for args in [
             &[][..],
             &["x"],
-            &["1", "-1", "", "", "", "", "", "0", "", "--", "p"],
-            &["1", "9", "", "", "", "", "", "0", "", "--", "p"],
-            &["1", "0", "", "", "", "", "", "many", "", "--", "p"],
-            &["1", "0", "", "", "", "", "", "0", "", "p"],
-            &["1", "0", "", "", "", "", "", "0", "", "--"],
+            &["1", "none", "0", "", "", "", "", "", "0", "", "--", "p"],
+            &["1", "", "-1", "", "", "", "", "", "0", "", "--", "p"],
+            &["1", "", "9", "", "", "", "", "", "0", "", "--", "p"],
+            &["1", "", "0", "", "", "", "", "", "many", "", "--", "p"],
+            &["1", "", "0", "", "", "", "", "", "0", "", "p"],
+            &["1", "4", "0", "", "", "", "", "", "0", "", "--"],
         ] {
             let parsed = ShimCall::parse(args.iter().map(OsString::from));
             assert!(matches!(parsed, Err(ShimError::BadCall)), "{args:?}");

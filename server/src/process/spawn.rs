@@ -5,19 +5,21 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lifeboat_core::ids::ProcessKey;
+use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::Group;
 use super::orders::SpawnSpec;
-use super::shim::{SHIM_ARG, ShimCall, WORKER_SOCKET_FD};
+use super::shared::SharedMemory;
+use super::shim::{SHIM_ARG, ShimCall, WORKER_RECORDER_FD, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
 
 /// Variables addressed to the broker by its service manager, which would mislead a worker.
@@ -30,6 +32,9 @@ const NOT_FOR_WORKERS: [&str; 7] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
+
+/// Names the descriptor of a process's flight recorder to it.
+const RECORDER_VARIABLE: &str = "LIFEBOAT_RECORDER";
 
 /// Variables that replace values of the broker's configuration: other pools' secrets may be among them.
 const CONFIGURATION_PREFIX: &[u8] = b"LIFEBOAT__";
@@ -63,6 +68,8 @@ pub(super) struct Started {
     pub(super) their_pidfd: OwnedFd,
     /// The broker's end; non-blocking.
     pub(super) socket: OwnedFd,
+    /// What it shares with the process.
+    pub(super) recorder: Option<SharedMemory>,
     /// The reading ends of stdout and stderr; non-blocking.
     pub(super) output: [OwnedFd; 2],
 }
@@ -107,9 +114,12 @@ pub(super) fn start(
     let (stdout, worker_stdout) = pipe()?;
     let (stderr, worker_stderr) = pipe()?;
 
+    let (recorder, their_recorder) = shared_memory(process, spec.recorder_len).unzip();
+
     let call = ShimCall {
         parent: rustix::process::getpid(),
         cgroup: group.map(Group::doors).unwrap_or_default(),
+        recorder: their_recorder.as_ref().map(AsRawFd::as_raw_fd),
         limits: spec.limits.clone(),
         current_dir: spec.current_dir.clone(),
         program: program.clone(),
@@ -129,11 +139,15 @@ pub(super) fn start(
         .stdin(Stdio::from(worker_socket))
         .stdout(Stdio::from(worker_stdout))
         .stderr(Stdio::from(worker_stderr));
+    match &their_recorder {
+        Some(_) => command.env(RECORDER_VARIABLE, WORKER_RECORDER_FD.to_string()),
+        None => command.env_remove(RECORDER_VARIABLE),
+    };
     let child = command.spawn().map_err(|source| SpawnError::Spawn { shim: shim.to_owned(), source })?;
     // Closes the broker's copies of the worker's ends: while they are open there is no end of file.
-    drop(command);
+    drop((command, their_recorder));
     let (pid, pidfd, their_pidfd) = watch(child)?;
-    Ok(Started { pid, pidfd, their_pidfd, socket, output: [stdout, stderr] })
+    Ok(Started { pid, pidfd, their_pidfd, socket, recorder, output: [stdout, stderr] })
 }
 
 /// Opens the pidfd, which is safe while the child is unreaped. A child that cannot be watched is not kept.
@@ -167,6 +181,22 @@ fn socket_pair(send_buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
         rustix::net::sockopt::set_socket_send_buffer_size(&theirs, send_buffer)?;
     }
     Ok((ours, theirs))
+}
+
+/// The memory of a process's flight recorder, and the descriptor that the shim inherits of it: no other process can, as all
+/// are started on this thread. A process can do without.
+fn shared_memory(process: ProcessKey, len: usize) -> Option<(SharedMemory, OwnedFd)> {
+    if len == 0 {
+        return None;
+    }
+    let made = SharedMemory::new(len).and_then(|(memory, theirs)| {
+        rustix::io::fcntl_setfd(&theirs, FdFlags::empty())?;
+        Ok((memory, theirs))
+    });
+    made.inspect_err(
+        |error| tracing::warn!(%process, %error, "a process has to do without a flight recorder"),
+    )
+    .ok()
 }
 
 /// A pipe, close-on-exec: the reading end (non-blocking; the flag is not shared with the other end) and the writing.

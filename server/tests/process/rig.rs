@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{
-    CgroupsInUse, Order, OutputStream, PlaneOptions, ProcessPlane, Report, SpawnSpec,
+    CgroupsInUse, Order, OutputStream, PlaneOptions, ProcessPlane, Report, SharedMemory, SpawnSpec,
     become_subreaper_and_reset_sigchld,
 };
 use lifeboat_core::evidence::{Evidence, StopSignal};
@@ -53,6 +53,7 @@ pub(crate) struct Worker {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) socket: UnixStream,
+    pub(crate) recorder: Option<SharedMemory>,
 }
 
 impl Rig {
@@ -170,11 +171,11 @@ impl Rig {
     pub(crate) fn spawn(&mut self, spec: SpawnSpec) -> Worker {
         let key = self.order_spawn(spec);
         match self.report() {
-            Report::Spawned { process, pid, pidfd, socket } if process == key => {
+            Report::Spawned { process, pid, pidfd, socket, recorder } if process == key => {
                 let socket = UnixStream::from(socket);
                 socket.set_nonblocking(false).expect("our own socket");
                 socket.set_read_timeout(Some(LIMIT)).expect("our own socket");
-                Worker { key, pid, pidfd, socket }
+                Worker { key, pid, pidfd, socket, recorder }
             }
             other => panic!("not spawned: {other:?}"),
         }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
@@ -97,6 +99,34 @@ fn it_leads_a_session_and_knows_its_name() {
     assert_eq!(variables["GREETING"], "hello");
     let found = fs::read_link(worker.proc("cwd")).expect("alive");
     assert_eq!(found, dir.path().canonicalize().expect("there"));
+}
+
+#[test]
+fn the_memory_of_its_flight_recorder_is_its_fourth_descriptor_where_it_has_one() {
+    let mut rig = Rig::new();
+    for len in [8192, 0] {
+        let mut spec = program(&["sleep", "1000"]);
+        spec.recorder_len = len;
+        spec.env = vec![("LIFEBOAT_RECORDER".into(), "17".into())];
+        let worker = rig.spawn(spec);
+        worker.wait_until_it_is("sleep");
+        let environ = fs::read_to_string(worker.proc("environ")).expect("alive");
+        let said = environ.split('\0').find_map(|entry| entry.strip_prefix("LIFEBOAT_RECORDER="));
+        let found = descriptors(&worker);
+        assert!(found["3"].starts_with("socket:"), "{found:?}");
+        let words = worker.recorder.as_ref().map(|memory| memory.as_ref().len());
+        if len > 0 {
+            assert!(found["4"].contains("lifeboat-recorder"), "{found:?}");
+            assert_eq!((found.len(), said, words), (5, Some("4"), Some(1024)));
+            let theirs =
+                fs::OpenOptions::new().write(true).open(worker.proc("fd/4")).expect("it can be opened");
+            theirs.write_all_at(&7_u64.to_ne_bytes(), 8).expect("it can be written");
+            let word = &worker.recorder.as_ref().expect("it has one").as_ref()[1];
+            assert_eq!(word.load(Ordering::Acquire), 7, "it is the same memory");
+        } else {
+            assert_eq!((found.len(), said, words), (4, None, None), "{found:?}");
+        }
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod overflow;
 mod oversized;
 mod panic;
 mod raw;
+mod recorder;
 mod regroup;
 mod save;
 mod say;
@@ -71,13 +72,15 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 26] = [
+const KINDS: [(&str, Kind); 28] = [
     ("sdk", sdk::run),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
     ("raw-for", raw::run_for),
     ("raw-stubborn", ignore_sigterm::run),
     ("raw-lost-main", lose_main::run),
+    ("raw-noting", recorder::run_noting),
+    ("sdk-scribbling", recorder::run_scribbling),
     ("mirror", mirror::run),
     ("fail-start", fail_start::run),
     ("slow-start", slow_start::run),

@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use lifeboat_protocol::{
-    Assignment, Ext, Hello, MessageType, Role, Route, RouteFlags, TimeLeft, decode, decode_body, encode_body,
-    put_control, put_request,
+    Assignment, Ext, HEARTBEAT_FEATURE, HISTORY_FEATURE, Hello, MessageType, Role, Route, RouteFlags,
+    TimeLeft, decode, decode_body, encode_body, put_control, put_request,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", r#"exec "$0" "$@" 3<&0 </dev/null"#]).arg(std::env::current_exe().unwrap());
     command.args(["worker::worker_process", "--exact", "--nocapture"]).env(AS_WORKER, "1");
-    command.env_remove("LIFEBOAT_FD").env_remove("LIFEBOAT_WORKER");
+    command.env_remove("LIFEBOAT_FD").env_remove("LIFEBOAT_WORKER").env_remove("LIFEBOAT_RECORDER");
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -34,9 +34,15 @@ pub(super) struct Started {
 
 impl Started {
     pub(super) fn new(assignment: Assignment) -> Self {
+        Self::by(command(), assignment, &[HISTORY_FEATURE])
+    }
+
+    /// One that this command starts, and that has these features, beside `heartbeat` where heartbeats are wanted.
+    pub(super) fn by(mut command: Command, assignment: Assignment, features: &[&str]) -> Self {
         let (mut socket, theirs) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
-        let child = command().env("LIFEBOAT_FD", "3").stdin(OwnedFd::from(theirs)).spawn().unwrap();
+        let child = command.env("LIFEBOAT_FD", "3").stdin(OwnedFd::from(theirs)).spawn().unwrap();
+        let heartbeat = (assignment.heartbeat_ms > 0).then_some(HEARTBEAT_FEATURE);
         let slots = assignment.slots;
         let hello = Hello { assignment: Some(assignment), ..Hello::new(Role::Broker, 1 << 20, "scripted/0") };
         let mut out = Vec::new();
@@ -47,6 +53,8 @@ impl Started {
         assert_eq!(kind, MessageType::Hello);
         let hello: Hello = decode_body(&body).unwrap();
         assert_eq!(hello.pid, Some(started.child.id()));
+        let features: Vec<_> = heartbeat.iter().chain(features).collect();
+        assert_eq!(hello.features.iter().collect::<Vec<_>>(), features);
         let worker = hello.worker.unwrap();
         assert_eq!((worker.methods, worker.slots), (vec!["do".to_owned()], slots));
         started

@@ -9,6 +9,7 @@ mod abort;
 mod broker;
 mod ends;
 mod heartbeat;
+mod recorder;
 mod slots;
 mod worker;
 

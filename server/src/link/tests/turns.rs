@@ -58,6 +58,7 @@ pub(super) fn adopted<P: ProcessPort>(engine: &SharedEngine<P>, process: Process
     let links = &mut engine.borrow_mut().links;
     let connection = Connection::new(socket, links.limit);
     let worker = WorkerConnection {
+        recorder: None,
         process,
         pid: 4321,
         connection,
