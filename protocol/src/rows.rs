@@ -292,6 +292,7 @@ impl SlotRow {
 /// #     running_ms: Some(1500),
 /// #     worker: Some("images-0".into()),
 /// #     client_pid: Some(815),
+/// #     suspect: false,
 /// # };
 /// assert_eq!(line(&row), "42 resize: attempt 2 of 3, on images-0");
 /// ```
@@ -320,4 +321,12 @@ pub struct RequestRow {
     /// The process id of its client, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_pid: Option<u32>,
+    /// It may be to blame for a process's death: it waits for a process of its own, or runs alone in one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspect: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

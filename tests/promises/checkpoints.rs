@@ -136,7 +136,7 @@ async fn with_several_slots_and_requests_held_behind_others() {
         assert_eq!(reply.found.unwrap_or_default(), saved);
         slots.insert(reply.slot);
     }
-    assert_eq!(slots, BTreeSet::from([0, 1]));
+    assert_eq!(slots, BTreeSet::from([0]), "whoever may have killed its process runs alone");
     broker.stop();
 }
 

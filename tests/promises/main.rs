@@ -44,6 +44,7 @@ mod slots;
 mod starts;
 mod steady;
 mod stories;
+mod suspects;
 mod test_brokers;
 mod trees;
 mod trips;

@@ -71,6 +71,7 @@ async fn requests_are_shown_up_to_a_limit() {
         running_ms: Some(1500),
         worker: Some("images-0".into()),
         client_pid: Some(815),
+        suspect: true,
     };
     let operated = Operated { requests: vec![row.clone()], more: true, ..Operated::done() };
     let admin = client.admin();

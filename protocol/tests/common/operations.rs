@@ -91,18 +91,21 @@ fn request_rows() -> impl Strategy<Value = RequestRow> {
     let what = (any::<u64>(), texts(), methods(), select(RequestStateLabel::ALL));
     let attempts = (any::<u16>(), any::<u16>());
     let running = (of(any::<u64>()), of(texts()));
-    (what, attempts, any::<u64>(), running, of(any::<u32>())).prop_map(
-        |((request, pool, method, state), attempts, age_ms, (running_ms, worker), client_pid)| RequestRow {
-            request,
-            pool,
-            method,
-            state,
-            attempt: attempts.0,
-            max_attempts: attempts.1,
-            age_ms,
-            running_ms,
-            worker,
-            client_pid,
+    (what, attempts, any::<u64>(), running, (of(any::<u32>()), any::<bool>())).prop_map(
+        |((request, pool, method, state), attempts, age_ms, (running_ms, worker), (client_pid, suspect))| {
+            RequestRow {
+                request,
+                pool,
+                method,
+                state,
+                attempt: attempts.0,
+                max_attempts: attempts.1,
+                age_ms,
+                running_ms,
+                worker,
+                client_pid,
+                suspect,
+            }
         },
     )
 }

@@ -15,6 +15,7 @@ use crate::reason::{AttemptEnd, Confidence, CrashReason, StopReason, TimeoutWhic
 use crate::retry::Trigger;
 use crate::settle::Retriable;
 use crate::slot::Held;
+use crate::suspects::Blame;
 
 impl<Q, A> Core<Q, A> {
     /// Tells the verdict, weighs it and settles everything that the process held. Once per process. Tells whether its
@@ -38,12 +39,13 @@ impl<Q, A> Core<Q, A> {
             }
         };
         let fit = death.as_ref().is_none_or(|death| self.weigh(berth, death));
+        let shares = self.pool_settings(berth).slots.get() > 1;
         for held in awaiting {
-            self.settle_timed_out(held, death.as_ref());
+            self.settle_timed_out(held, death.as_ref(), shares);
         }
         for held in line.into_iter().filter(|held| held.settled.is_none()) {
             if held.started {
-                self.settle_executing(held, death.as_ref());
+                self.settle_executing(held, death.as_ref(), shares);
             } else {
                 self.requeue_free(held.request);
             }
@@ -106,13 +108,14 @@ impl<Q, A> Core<Q, A> {
         death
     }
 
-    /// The attempt that was executing pays, unless the process was ended because a limit of it had passed.
-    fn settle_executing(&mut self, held: Held, death: Option<&Arc<Death>>) {
+    /// The attempt that was executing pays, unless the process was ended because a limit of it had passed. `shares` tells
+    /// that it may have had neighbours.
+    fn settle_executing(&mut self, held: Held, death: Option<&Arc<Death>>, shares: bool) {
         let id = held.request;
         let limit = self.requests.open_record(id).limit;
         let by_broker = death.is_none_or(|death| death.killed_by_broker.is_some());
         if limit.is_some() && by_broker {
-            self.settle_timed_out(held, death);
+            self.settle_timed_out(held, death, shares);
             return;
         }
         let Some(death) = death else {
@@ -125,12 +128,13 @@ impl<Q, A> Core<Q, A> {
         let ask = Retriable {
             trigger: Trigger::Crash,
             cause: RetryCause::Crash(death.reason.label_index()),
+            blame: Blame::of(death, false, shares),
             otherwise: Outcome::Crashed { max_attempts },
         };
         self.retry_or_end(id, ask);
     }
 
-    fn settle_timed_out(&mut self, held: Held, death: Option<&Arc<Death>>) {
+    fn settle_timed_out(&mut self, held: Held, death: Option<&Arc<Death>>, shares: bool) {
         let id = held.request;
         let cause = death.map(|death| AttemptCause::Death(Arc::clone(death)));
         self.end_attempt(id, AttemptEnd::TimedOut, cause);
@@ -143,7 +147,8 @@ impl<Q, A> Core<Q, A> {
                     TimeoutWhich::Progress | TimeoutWhich::Output => Trigger::Stall,
                     TimeoutWhich::Attempt | TimeoutWhich::Queue | TimeoutWhich::Deadline => Trigger::Timeout,
                 };
-                self.retry_or_end(id, Retriable { trigger, cause, otherwise });
+                let blame = Blame::of(death, true, shares);
+                self.retry_or_end(id, Retriable { trigger, cause, blame, otherwise });
             }
             Some(_) | None => self.end_request(id, otherwise),
         }

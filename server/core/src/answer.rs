@@ -10,11 +10,13 @@ use crate::event::Answer;
 use crate::fact::{Fact, RetryCause};
 use crate::ids::{AttemptNumber, ProcessKey, RequestId, SlotId};
 use crate::phase::{Phase, Rung};
+use crate::process::Company;
 use crate::reason::{AttemptEnd, CrashReason};
 use crate::retry::Trigger;
 use crate::settings::OnPanic;
 use crate::settle::Retriable;
 use crate::slot::Held;
+use crate::suspects::Blame;
 use crate::view::TimerKind;
 
 /// What a process says of a panic.
@@ -81,6 +83,9 @@ impl<Q, A> Core<Q, A> {
         process.slot(slot).line.pop_front();
         process.active_at = now;
         process.served = process.served.saturating_add(1);
+        if process.company == Company::Alone {
+            self.set_company(berth, Company::Anybody);
+        }
         self.worker(berth).last_activity = now;
         let pool = self.pool_of(berth);
         if self.pools[usize::from(pool.0)].breaker.is_half_open() {
@@ -104,6 +109,7 @@ impl<Q, A> Core<Q, A> {
                     let ask = Retriable {
                         trigger: Trigger::Failed { again },
                         cause: RetryCause::Failed,
+                        blame: Blame::Cleared,
                         otherwise: Outcome::Failed { answer },
                     };
                     self.retry_or_end(held.request, ask);
@@ -164,6 +170,7 @@ impl<Q, A> Core<Q, A> {
             let ask = Retriable {
                 trigger: Trigger::Crash,
                 cause: RetryCause::Crash(place),
+                blame: Blame::Cleared,
                 otherwise: Outcome::Crashed { max_attempts },
             };
             self.retry_or_end(held.request, ask);

@@ -1,13 +1,14 @@
 //! Giving requests to processes.
 //!
 //! It owns the moment in which a request becomes a slot's: the order to write it, its place in the slot's line and the
-//! start of its attempt. It must never look for a match itself (the pool does) or end anything.
+//! start of its attempt. It must never look for a match itself (the pool and `suspects` do) or end anything.
 
-use crate::berth::berths_of;
+use crate::berth::{Berth, berths_of};
 use crate::core::Core;
 use crate::fact::Fact;
 use crate::ids::{PoolId, RequestId, SlotId, WorkerId};
 use crate::phase::Phase;
+use crate::process::{Company, Process};
 use crate::reason::KillReason;
 use crate::request::RequestPhase;
 use crate::slot::{Held, Settled};
@@ -15,11 +16,15 @@ use crate::slot::{Held, Settled};
 impl<Q, A> Core<Q, A> {
     /// Dispatches whatever can be dispatched in a pool.
     pub(crate) fn fill(&mut self, pool: PoolId) {
+        self.dispatch_waiting(pool);
+        while self.set_apart_as_wanted(pool) {
+            self.dispatch_waiting(pool);
+        }
+    }
+
+    fn dispatch_waiting(&mut self, pool: PoolId) {
         while self.breaker_lets_through(pool) {
-            let berths = &self.berths;
-            let ups = |id: WorkerId| ups(berths, id);
-            let place = &mut self.pools[usize::from(pool.0)];
-            let Some((request, berth)) = place.next_match(&self.requests, ups) else { return };
+            let Some((request, berth)) = self.next_match(pool) else { return };
             if self.is_overdue(request) {
                 self.end_overdue(request);
                 self.pools[usize::from(pool.0)].queue.tidy(&self.requests);
@@ -32,7 +37,17 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// Gives a request, which waits nowhere, to a process with room.
+    fn next_match(&mut self, pool: PoolId) -> Option<(RequestId, usize)> {
+        let suspect = self.match_suspect(pool);
+        if suspect.is_some() {
+            return suspect;
+        }
+        let berths = &self.berths;
+        let ups = |id: WorkerId| shared_ups(berths, id);
+        self.pools[usize::from(pool.0)].next_match(&self.requests, ups)
+    }
+
+    /// Gives a request, which waits nowhere, to a process with room; a suspect to an empty one.
     pub(crate) fn dispatch(&mut self, request: RequestId, berth: usize) {
         let now = self.now;
         let process = self.berths[berth].process.as_mut().expect("a berth in a lane has a process");
@@ -48,6 +63,7 @@ impl<Q, A> Core<Q, A> {
         record.phase = RequestPhase::Held { process: key };
         let first = !std::mem::replace(&mut record.dispatched, true);
         let (method, pool, accepted_at) = (record.method, record.pool, record.accepted_at);
+        let suspect = record.suspect;
         process.slot(slot).line.push_back(Held {
             request,
             attempt,
@@ -59,6 +75,9 @@ impl<Q, A> Core<Q, A> {
         process.newest = process.newest.max(Some(request));
         process.active_at = now;
         self.worker(berth).last_activity = now;
+        if suspect {
+            self.set_company(berth, Company::Alone);
+        }
         self.update_lane(berth);
         self.send_dispatch(berth, slot, request, attempt, time_left);
         if first {
@@ -135,8 +154,13 @@ impl<Q, A> Core<Q, A> {
     pub(crate) fn put_back(&mut self, request: RequestId) {
         let record = self.requests.open_record(request);
         record.phase = RequestPhase::Queued;
-        let (pool, avoid, bytes) = (record.pool, record.avoid, record.bytes);
-        self.pools[usize::from(pool.0)].queue.push_returned(request, avoid, bytes);
+        let (pool, avoid, bytes, suspect) = (record.pool, record.avoid, record.bytes, record.suspect);
+        let queue = &mut self.pools[usize::from(pool.0)].queue;
+        if suspect {
+            queue.push_suspect(request, avoid, bytes);
+        } else {
+            queue.push_returned(request, avoid, bytes);
+        }
         self.mark_dirty(pool);
     }
 
@@ -153,7 +177,16 @@ impl<Q, A> Core<Q, A> {
 }
 
 /// How many berths of a worker have a process that is ready or starting.
-pub(crate) fn ups(berths: &[crate::berth::Berth], worker: WorkerId) -> u16 {
+pub(crate) fn ups(berths: &[Berth], worker: WorkerId) -> u16 {
+    count(berths, worker, |_| true)
+}
+
+/// How many of those are there for anybody.
+pub(crate) fn shared_ups(berths: &[Berth], worker: WorkerId) -> u16 {
+    count(berths, worker, |process| process.company == Company::Anybody)
+}
+
+fn count(berths: &[Berth], worker: WorkerId, fits: impl Fn(&Process) -> bool) -> u16 {
     let processes = berths_of(worker).into_iter().filter_map(|berth| berths[berth].process.as_ref());
-    processes.map(|process| u16::from(process.phase.is_up())).sum()
+    processes.map(|process| u16::from(process.phase.is_up() && fits(process))).sum()
 }

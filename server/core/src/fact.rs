@@ -58,6 +58,17 @@ pub enum Fact {
         cause: RetryCause,
         /// How long it will wait first.
         backoff: Duration,
+        /// It may be to blame for its process's death: the attempt that will be made runs alone.
+        suspect: bool,
+    },
+    /// A process is set apart for suspects, or is there for anybody again.
+    SetApart {
+        /// The pool.
+        pool: PoolId,
+        /// Which process.
+        process: ProcessKey,
+        /// It is given nothing more but suspects, one after the other.
+        apart: bool,
     },
     /// A limit passed.
     LimitPassed {

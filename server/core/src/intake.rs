@@ -124,6 +124,7 @@ impl<Q, A> Core<Q, A> {
             told_part: false,
             dispatched: false,
             avoid: None,
+            suspect: false,
             armed: Armed { deadline_by_class, ..Armed::default() },
             history: Vec::new(),
             client_slot: place,

@@ -6,11 +6,11 @@
 use crate::berth::{berths_of, other};
 use crate::breaker::BreakerState;
 use crate::core::Core;
-use crate::dispatch::ups;
+use crate::dispatch::{shared_ups, ups};
 use crate::ids::{RequestId, WorkerId};
 use crate::phase::{Phase, Rung};
 use crate::pool::Pool;
-use crate::process::{Process, STANDING};
+use crate::process::{Company, Process, STANDING};
 use crate::request::{NIL, Record, RequestPhase};
 use crate::shutdown::Stage;
 use crate::timers::{self, Timer, TimerOwner};
@@ -177,18 +177,46 @@ impl<Q, A> Core<Q, A> {
         assert!(saved <= self.saved_most(pool.id), "I32: and it is bounded");
         let (places, live) = pool.queue.fresh_places();
         assert!(places <= 2 * live + turns::SMALL, "I18: settled requests do not pile up in the queue");
-        let ups = |id: WorkerId| ups(&self.berths, id);
-        let up: u16 = pool.workers().map(ups).sum();
+        let up: u16 = pool.workers().map(|id| ups(&self.berths, id)).sum();
         assert_eq!(pool.up, up, "I19: {:?} counts who is up", pool.id);
         if self.breaker_lets_through(pool.id) {
             let idle = pool.lanes.is_empty() || live == 0;
             assert!(idle, "I20: no new request waits while a process of {:?} has room", pool.id);
+            let ups = |id: WorkerId| shared_ups(&self.berths, id);
             assert_eq!(pool.match_returned(ups), None, "I20: nor one that came back and may go there");
         }
+        self.check_suspects(pool);
         if let Some(id) = pool.replacing {
             let present = self.workers[usize::from(id.0)].present;
             assert!(self.berthed(other(present)).is_some(), "I27: {:?} gets one successor ready", pool.id);
         }
+    }
+
+    fn check_suspects(&self, pool: &Pool) {
+        let all = || pool.berths().filter_map(|berth| Some((berth, self.berthed(berth)?)));
+        let taken = all().filter(|(_, process)| process.company != Company::Anybody);
+        assert_eq!(usize::from(pool.taken), taken.count(), "I33: {:?} counts who is taken", pool.id);
+        for (berth, process) in all() {
+            let key = process.key;
+            let apart = process.company == Company::SetApart;
+            assert_eq!(pool.set_apart.contains(&berth), apart, "I33: {key} is set apart as it is listed");
+            assert!(!apart || process.stays(), "I33: {key} is set apart and goes on");
+            let suspects = process.held().filter(|held| self.is_suspect(held.request)).count();
+            assert!(suspects == 0 || process.load() == 1, "I34: {key} runs a suspect alone");
+            let alone = process.company == Company::Alone;
+            assert!(!alone || process.load() == 1, "I34: {key} runs alone what it runs");
+            assert!(
+                suspects == 0 || alone || !process.stays(),
+                "I34: {key} is given nothing beside a suspect"
+            );
+        }
+        if self.breaker_lets_through(pool.id) {
+            assert_eq!(self.match_suspect(pool.id), None, "I35: no suspect waits while a process is empty");
+        }
+    }
+
+    fn is_suspect(&self, id: RequestId) -> bool {
+        self.requests.get(id).is_some_and(|record| record.suspect)
     }
 
     fn check_timers(&self) {

@@ -16,7 +16,7 @@ use crate::evidence::{Intent, IntentKind, StopSignal};
 use crate::fact::Fact;
 use crate::ids::{ProcessKey, SlotId};
 use crate::phase::{Phase, Rung};
-use crate::process::STANDING;
+use crate::process::{Company, STANDING};
 use crate::reason::{KillReason, StopReason};
 use crate::settings::PoolSettings;
 use crate::slot::Cancel;
@@ -41,6 +41,7 @@ impl<Q, A> Core<Q, A> {
         }
         if matches!(phase, Phase::Ending(_) | Phase::Collecting) {
             self.cancel_standing(berth, phase.executes());
+            self.set_company(berth, Company::Anybody);
         }
         let pool = self.pool_of(berth);
         if before.is_up() != phase.is_up() {

@@ -90,6 +90,14 @@ impl Lanes {
         }
     }
 
+    /// The members in the lanes below that load, in the order in which they are given work.
+    pub(crate) fn below(&self, load: usize) -> impl Iterator<Item = u16> {
+        let lanes = self.lanes.get(self.lowest..load).unwrap_or_default();
+        let next = |member: &u16| Some(self.links[usize::from(*member)].next).filter(|next| *next != NIL);
+        let firsts = lanes.iter().map(|lane| Some(lane.first).filter(|first| *first != NIL));
+        firsts.flat_map(move |first| std::iter::successors(first, next))
+    }
+
     /// The next member to be given work, of those that are not shunned: at most the berths of one worker.
     pub(crate) fn pick(&self, shunned: impl Fn(u16) -> bool) -> Option<u16> {
         self.lanes[self.lowest..].iter().find_map(|lane| {
@@ -117,6 +125,8 @@ mod tests {
         assert_eq!(lanes.pick(anybody), Some(2));
         assert_eq!(lanes.pick(|member| member == 2), Some(0));
         assert_eq!(lanes.pick(|member| member != 1), Some(1));
+        assert_eq!(lanes.below(1).collect::<Vec<_>>(), [2, 0]);
+        assert_eq!(lanes.below(2).collect::<Vec<_>>(), [2, 0, 1]);
         lanes.set_load(2, Some(1));
         lanes.set_load(0, None);
         assert_eq!(lanes.lane_of(0), None, "a full process is in no lane");
@@ -125,6 +135,6 @@ mod tests {
         lanes.remove(2);
         assert_eq!(lanes.pick(|member| member == 1), None);
         lanes.remove(1);
-        assert!(lanes.is_empty());
+        assert!(lanes.is_empty() && lanes.below(2).next().is_none());
     }
 }

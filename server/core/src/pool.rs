@@ -30,6 +30,10 @@ pub(crate) struct Pool {
     pub(crate) members: u16,
     /// How many of its berths have a process that is ready or starting.
     pub(crate) up: u16,
+    /// How many of those are set apart, or run a suspect.
+    pub(crate) taken: u16,
+    /// The berths that are set apart and hold no suspect yet.
+    pub(crate) set_apart: Vec<usize>,
     /// A person drained it: it takes nothing new.
     pub(crate) drained: bool,
     /// It is on the list of pools to be looked at before the entry point ends.
@@ -59,6 +63,8 @@ impl Pool {
             first_worker,
             members,
             up: 0,
+            taken: 0,
+            set_apart: Vec::new(),
             drained: false,
             dirty: false,
             recycle_due: VecDeque::new(),
@@ -101,8 +107,8 @@ impl Pool {
         self.lanes.pick(shunned).map(|member| self.first_berth() + usize::from(member))
     }
 
-    /// The next request to be dispatched, and to which berth. `ups` tells how many berths of a worker have a process
-    /// that is ready or starting.
+    /// The next request to be dispatched, and to which berth; suspects are not looked at. `ups` tells how many berths of a
+    /// worker have a process that is ready or starting and is there for anybody.
     ///
     /// A request that comes back is not given to the worker it avoids while another one is ready or starting; it then
     /// waits without being in anybody's way.
@@ -123,17 +129,17 @@ impl Pool {
 
     /// The oldest request that came back and has a process to go to.
     pub(crate) fn match_returned(&self, ups: impl Fn(WorkerId) -> u16) -> Option<(RequestId, usize)> {
-        if !self.queue.has_returned() {
+        if self.queue.returned().is_empty() {
             return None;
         }
         let place = |avoid: Option<WorkerId>| {
             let shunned = avoid.map(|worker| berths_of(worker).map(|berth| self.member(berth)));
             self.room(|member| shunned.is_some_and(|shunned| shunned.contains(&member))).or_else(|| {
-                let others = self.up - avoid.map_or(0, &ups);
+                let others = self.up - self.taken - avoid.map_or(0, &ups);
                 if others == 0 { self.room_for_new() } else { None }
             })
         };
-        let (request, avoid) = self.queue.first_returned(|avoid| place(avoid).is_some())?;
+        let (request, avoid) = self.queue.returned().first(|avoid| place(avoid).is_some())?;
         Some((request, place(avoid)?))
     }
 

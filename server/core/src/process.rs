@@ -17,6 +17,17 @@ use crate::view::TimerKind;
 pub(crate) const STANDING: [TimerKind; 4] =
     [TimerKind::StableAfter, TimerKind::Heartbeat, TimerKind::RecycleAge, TimerKind::RecycleIdle];
 
+/// With whom a request shares a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// With whoever has a slot of it.
+    Anybody,
+    /// It is given nothing new until it is empty, and then suspects, one after the other.
+    SetApart,
+    /// It holds a suspect, and nothing else.
+    Alone,
+}
+
 /// One process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -30,6 +41,7 @@ pub(crate) struct Process {
     pub(crate) slots: Vec<Slot>,
     /// How many requests a slot may hold.
     pub(crate) prefetch: usize,
+    pub(crate) company: Company,
     /// Attempts that ran past a limit and have stopped: their outcome waits for the process's death.
     pub(crate) awaiting_death: Vec<Held>,
     pub(crate) intent: Option<Intent>,
@@ -77,6 +89,7 @@ impl Process {
             standing: [None; STANDING.len()],
             slots: (0..slots).map(|_| Slot::default()).collect(),
             prefetch: usize::from(prefetch),
+            company: Company::Anybody,
             awaiting_death: Vec::new(),
             intent: None,
             rungs: Rungs::default(),
@@ -143,12 +156,25 @@ impl Process {
     }
 
     /// How full it is, as the lane it belongs to: by the shortest line of its slots, and among equals by how many slots
-    /// have longer ones or are retired. `None` if it has no room.
+    /// have longer ones or are retired. `None` if it has no room, or none for anybody.
     pub(crate) fn lane(&self) -> Option<usize> {
+        if self.company != Company::Anybody {
+            return None;
+        }
         let lines = self.slots.iter().filter(|slot| !slot.retired).map(|slot| slot.line.len());
         let depth = lines.min().filter(|depth| *depth < self.prefetch)?;
         let fuller = self.slots.iter().filter(|slot| slot.retired || slot.line.len() > depth).count();
         Some(depth * self.slots.len() + fuller)
+    }
+
+    /// It serves, is to go on, and holds nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Serving && self.slots.iter().all(|slot| slot.line.is_empty())
+    }
+
+    /// It serves and is to go on, though it may be getting rid of a cancelled attempt.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::Cancelling) && self.leaving.is_none()
     }
 
     /// How many slots can be used.

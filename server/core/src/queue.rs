@@ -5,10 +5,11 @@
 //! (re-queued, or due for their next attempt) go before all of them, in the order of acceptance: their client had its
 //! turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::ids::{ClientId, RequestId, WorkerId};
 use crate::request::{RequestPhase, Requests};
+use crate::returned::Returned;
 use crate::settings::QueueSettings;
 use crate::turns::Turns;
 
@@ -18,8 +19,10 @@ pub(crate) struct Queue {
     bounds: QueueSettings,
     /// Requests that were never dispatched.
     fresh: Turns,
-    /// Requests that came back, by the worker they avoid.
-    returned: BTreeMap<Option<WorkerId>, BTreeSet<RequestId>>,
+    /// Requests that came back, but for suspects.
+    returned: Returned,
+    /// Suspects: each waits for a process that holds nothing else.
+    suspects: Returned,
     /// Requests that wait for their next attempt.
     backing_off: BTreeSet<RequestId>,
     /// How many requests wait, backoff included.
@@ -33,7 +36,8 @@ impl Queue {
         Self {
             bounds,
             fresh: Turns::default(),
-            returned: BTreeMap::new(),
+            returned: Returned::default(),
+            suspects: Returned::default(),
             backing_off: BTreeSet::new(),
             depth: 0,
             bytes: 0,
@@ -55,7 +59,7 @@ impl Queue {
         self.depth < self.bounds.max_requests && self.bytes.saturating_add(bytes) <= self.bounds.max_bytes
     }
 
-    /// Whether no request waits for a process.
+    /// Whether no request waits for a process that it may share.
     pub(crate) fn nobody_waits(&self) -> bool {
         self.fresh.live() == 0 && self.returned.is_empty()
     }
@@ -66,7 +70,12 @@ impl Queue {
     }
 
     pub(crate) fn push_returned(&mut self, id: RequestId, avoid: Option<WorkerId>, bytes: usize) {
-        self.returned.entry(avoid).or_default().insert(id);
+        self.returned.insert(id, avoid);
+        self.enter(bytes);
+    }
+
+    pub(crate) fn push_suspect(&mut self, id: RequestId, avoid: Option<WorkerId>, bytes: usize) {
+        self.suspects.insert(id, avoid);
         self.enter(bytes);
     }
 
@@ -75,21 +84,14 @@ impl Queue {
         self.enter(bytes);
     }
 
-    /// The oldest request that came back, of those whose avoided worker `allows`.
-    pub(crate) fn first_returned(
-        &self,
-        allows: impl Fn(Option<WorkerId>) -> bool,
-    ) -> Option<(RequestId, Option<WorkerId>)> {
-        self.returned
-            .iter()
-            .filter_map(|(avoid, ids)| ids.first().map(|id| (*id, *avoid)))
-            .filter(|(_, avoid)| allows(*avoid))
-            .min_by_key(|(id, _)| *id)
+    /// Requests that came back and may share a process.
+    pub(crate) fn returned(&self) -> &Returned {
+        &self.returned
     }
 
-    /// Whether requests wait that came back.
-    pub(crate) fn has_returned(&self) -> bool {
-        !self.returned.is_empty()
+    /// Suspects.
+    pub(crate) fn suspects(&self) -> &Returned {
+        &self.suspects
     }
 
     /// The request whose client's turn it is, of those that were never dispatched.
@@ -114,14 +116,8 @@ impl Queue {
             RequestPhase::Backoff { .. } => {
                 self.backing_off.remove(&id);
             }
-            RequestPhase::Queued if record.dispatched => {
-                if let Some(ids) = self.returned.get_mut(&record.avoid) {
-                    ids.remove(&id);
-                    if ids.is_empty() {
-                        self.returned.remove(&record.avoid);
-                    }
-                }
-            }
+            RequestPhase::Queued if record.suspect => self.suspects.remove(id, record.avoid),
+            RequestPhase::Queued if record.dispatched => self.returned.remove(id, record.avoid),
             RequestPhase::Queued => self.fresh.forget(record.client, id),
             RequestPhase::Held { .. } | RequestPhase::Ended => return,
         }
@@ -136,8 +132,8 @@ impl Queue {
 
     /// Every waiting request, backoff included.
     pub(crate) fn everyone<Q>(&self, requests: &Requests<Q>) -> Vec<RequestId> {
-        let returned = self.returned.values().flatten();
-        let mut all: Vec<RequestId> = returned.chain(&self.backing_off).copied().collect();
+        let came_back = self.returned.iter().chain(self.suspects.iter());
+        let mut all: Vec<RequestId> = came_back.chain(self.backing_off.iter().copied()).collect();
         all.extend(self.fresh.everyone(requests));
         all.sort_unstable();
         all
@@ -145,9 +141,9 @@ impl Queue {
 
     /// The oldest waiting request, backoff included.
     pub(crate) fn oldest<Q>(&self, requests: &Requests<Q>) -> Option<RequestId> {
-        let returned = self.returned.values().filter_map(BTreeSet::first).min();
+        let (returned, suspect) = (self.returned.oldest(), self.suspects.oldest());
         let fresh = self.fresh.oldest(requests);
-        [returned.copied(), self.backing_off.first().copied(), fresh].into_iter().flatten().min()
+        [returned, suspect, self.backing_off.first().copied(), fresh].into_iter().flatten().min()
     }
 
     /// How many places the lines of new requests have, and how many of them are taken by requests that wait: for the

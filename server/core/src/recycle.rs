@@ -153,7 +153,11 @@ impl<Q, A> Core<Q, A> {
                 self.set_phase(berth, Phase::Ending(Rung::Retiring), None);
                 self.leave_if_done(berth);
             }
-            Phase::Cancelling => process.leaving = Some(reason),
+            Phase::Cancelling => {
+                process.leaving = Some(reason);
+                let pool = self.pool_of(berth);
+                self.mark_dirty(pool);
+            }
             Phase::Ending(_) | Phase::Collecting => {}
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct Record<Q> {
     pub(crate) dispatched: bool,
     /// The worker of its last attempt, which the next one avoids.
     pub(crate) avoid: Option<WorkerId>,
+    /// Its last attempt ended by its process's death, for which it may be to blame: the next one runs alone.
+    pub(crate) suspect: bool,
     pub(crate) armed: Armed,
     /// Attempts that did not end `ok`; empty, and so without memory, until one has.
     pub(crate) history: Vec<AttemptRecord>,

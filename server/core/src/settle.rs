@@ -10,6 +10,7 @@ use crate::ids::{AttemptNumber, ClientId, ClientTag, PoolId, RequestId};
 use crate::reason::{AttemptEnd, OutcomeKind, RejectWhy, TimeoutWhich};
 use crate::request::{NIL, RequestPhase};
 use crate::retry::{self, Ask, Decision, Trigger};
+use crate::suspects::Blame;
 use crate::time::Timestamp;
 use crate::timers::{Timer, TimerOwner};
 use crate::view::TimerKind;
@@ -21,6 +22,7 @@ const CLOCK_SLACK: std::time::Duration = std::time::Duration::from_millis(50);
 pub(crate) struct Retriable<A> {
     pub(crate) trigger: Trigger,
     pub(crate) cause: RetryCause,
+    pub(crate) blame: Blame,
     /// The outcome, should there be no further attempt.
     pub(crate) otherwise: Outcome<A>,
 }
@@ -60,7 +62,7 @@ impl<Q, A> Core<Q, A> {
     /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash; neither does a
     /// tripped pool, nor a request of which the client has seen a part, or something saved was not kept.
     pub(crate) fn retry_or_end(&mut self, id: RequestId, ask: Retriable<A>) {
-        let Retriable { trigger, cause, otherwise } = ask;
+        let Retriable { trigger, cause, blame, otherwise } = ask;
         let record = self.requests.open_record(id);
         let pool = record.pool;
         let is_final = record.told_part && !record.restartable || record.unkept;
@@ -94,8 +96,11 @@ impl<Q, A> Core<Q, A> {
                     record.avoid = Some(process.worker);
                 }
                 record.limit = None;
+                record.suspect = blame.makes_suspect(record.suspect);
+                let suspect = record.suspect;
                 self.tell_attempt_failed(id);
-                self.out.tell(Fact::Retried { pool, method, request: id, next, cause, backoff: wait });
+                let backoff = wait;
+                self.out.tell(Fact::Retried { pool, method, request: id, next, cause, backoff, suspect });
                 if wait.is_zero() {
                     self.put_back(id);
                 } else {
@@ -211,8 +216,12 @@ impl<Q, A> Core<Q, A> {
         if matches!(record.phase, RequestPhase::Held { .. }) {
             return None;
         }
-        let pool = record.pool;
+        let (pool, suspect) = (record.pool, record.suspect);
         self.pools[usize::from(pool.0)].queue.remove(&self.requests, id);
+        if suspect {
+            // A process may be set apart for it.
+            self.mark_dirty(pool);
+        }
         Some(pool)
     }
 }

@@ -157,6 +157,7 @@ impl<Q, A> Core<Q, A> {
             accepted_at: record.accepted_at,
             started_at: runs.then_some(record.started_at),
             worker: holder.map(|process| process.worker),
+            suspect: record.suspect,
         }
     }
 }

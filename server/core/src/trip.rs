@@ -12,7 +12,6 @@ use crate::breaker::BreakerState;
 use crate::core::Core;
 use crate::fact::{Death, Fact, TripWhy};
 use crate::ids::{PoolId, RequestId, WorkerId};
-use crate::phase::Phase;
 use crate::process::Process;
 use crate::reason::{AttemptEnd, KillReason, RejectWhy, TimeoutWhich};
 use crate::restart;
@@ -215,9 +214,7 @@ impl<Q, A> Core<Q, A> {
     /// Whether a process of the pool serves and is to go on.
     fn serves_anyone(&self, pool: PoolId) -> bool {
         let berths = &self.berths[self.pools[usize::from(pool.0)].berths()];
-        let stays = |process: &&Process| process.leaving.is_none();
-        let mut processes = berths.iter().filter_map(|berth| berth.process.as_ref()).filter(stays);
-        processes.any(|process| matches!(process.phase, Phase::Serving | Phase::Cancelling))
+        berths.iter().filter_map(|berth| berth.process.as_ref()).any(Process::stays)
     }
 
     /// What an unplanned end means for its worker and its pool's breaker. Tells whether the worker's next process is

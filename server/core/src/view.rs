@@ -175,6 +175,8 @@ pub struct RequestView {
     pub started_at: Option<Timestamp>,
     /// The worker that holds it.
     pub worker: Option<WorkerId>,
+    /// It may be to blame for a process's death: it waits for a process of its own, or runs alone in one.
+    pub suspect: bool,
 }
 
 /// Where a request is in its life.

@@ -50,7 +50,7 @@ fn show(requests: &[RequestRow], more: bool) -> Result<(), RemoteError> {
             format!("r{:x}", request.request),
             request.method.clone(),
             request.pool.clone(),
-            request.state.to_string(),
+            state(request),
             format!("{} of {}", request.attempt, request.max_attempts),
             shown_ms(request.age_ms),
             request.running_ms.map(shown_ms).unwrap_or_default(),
@@ -60,4 +60,9 @@ fn show(requests: &[RequestRow], more: bool) -> Result<(), RemoteError> {
     }
     remote::print_line(&table.trim_fmt())?;
     if more { remote::print_line("there are more; see --limit") } else { Ok(()) }
+}
+
+/// Where it is, and whether it has to be alone there.
+fn state(request: &RequestRow) -> String {
+    if request.suspect { format!("{} (suspect)", request.state) } else { request.state.to_string() }
 }

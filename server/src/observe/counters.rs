@@ -110,6 +110,7 @@ impl Counters {
                 self.pool(Some(*pool)).panics += 1;
             }
             Fact::Signalled { .. }
+            | Fact::SetApart { .. }
             | Fact::RecycleDue { .. }
             | Fact::PoolTripped { .. }
             | Fact::PoolProbed { .. }

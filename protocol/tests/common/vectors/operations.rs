@@ -19,6 +19,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         operated("operated_not_done", Operated::not_done("no pool or worker is named `imags`")),
         operated("operated_workers", Operated { pools: pools(), workers: workers(), ..Operated::done() }),
         operated("operated_requests", Operated { requests: requests(), more: true, ..Operated::done() }),
+        operated("operated_suspect", Operated { requests: vec![suspect()], ..Operated::done() }),
         operated(
             "operated_health",
             Operated { pools: pools(), ready: Some(false), draining: Some(false), ..Operated::done() },
@@ -88,8 +89,9 @@ fn workers() -> Vec<WorkerRow> {
     ]
 }
 
-fn requests() -> Vec<RequestRow> {
-    let row = |request, state| RequestRow {
+/// A request that was never tried.
+fn row(request: u64, state: RequestStateLabel) -> RequestRow {
+    RequestRow {
         request,
         pool: "images".into(),
         method: "resize".into(),
@@ -100,7 +102,15 @@ fn requests() -> Vec<RequestRow> {
         running_ms: None,
         worker: None,
         client_pid: None,
-    };
+        suspect: false,
+    }
+}
+
+fn suspect() -> RequestRow {
+    RequestRow { attempt: 1, suspect: true, ..row(45, RequestStateLabel::Queued) }
+}
+
+fn requests() -> Vec<RequestRow> {
     vec![
         RequestRow {
             attempt: 2,

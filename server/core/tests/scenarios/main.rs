@@ -25,6 +25,7 @@ mod shutdowns;
 mod slots;
 mod stalls;
 mod streams;
+mod suspects;
 mod trip;
 mod turns;
 mod unread;

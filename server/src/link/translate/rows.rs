@@ -194,5 +194,6 @@ fn request_row<Q, A>(
         running_ms: request.started_at.map(|at| millis(now - at)),
         worker: request.worker.filter(|_| runs).map(|worker| core.worker_name(worker).to_owned()),
         client_pid: pids(request.client),
+        suspect: request.suspect,
     }
 }

@@ -56,6 +56,7 @@ impl Log {
             | Fact::WorkerCrashed(_)
             | Fact::WorkerStopped { .. }
             | Fact::WorkerBackingOff { .. }
+            | Fact::SetApart { .. }
             | Fact::SlotRetired { .. }
             | Fact::SaveDropped { .. }
             | Fact::SlotKept { .. }
@@ -89,6 +90,7 @@ impl Log {
             Fact::SlotKept { process, slot, message, location, .. } => {
                 self.slot_kept(*process, *slot, message, location.as_deref(), now);
             }
+            Fact::SetApart { process, apart, .. } => self.set_apart(*process, *apart),
             Fact::DescendantsLeaked { process, count, .. } => self.leaked(*process, *count, now),
             Fact::UnkillableDied { process, .. } => self.unkillable_died(*process),
             Fact::Signalled { process, intent, .. } => self.signalled(*process, intent),

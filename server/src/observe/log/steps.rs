@@ -64,6 +64,13 @@ impl Log {
         warn!(worker, "unhealthy worker taken out of service; `lifeboat restart {worker}` brings it back");
     }
 
+    /// It is given nothing but requests that may be to blame for a death, one at a time.
+    pub(super) fn set_apart(&self, process: ProcessKey, apart: bool) {
+        let (worker, incarnation) = life(&self.names, process);
+        let what = if apart { "worker set apart for suspects" } else { "worker serves everybody again" };
+        debug!(worker, incarnation, "{what}");
+    }
+
     /// Attempts are not retried while what they saved is not kept.
     pub(super) fn save_dropped(&mut self, pool: PoolId, method: MethodId, bytes: usize, now: Timestamp) {
         if self.repeats.admit(Scope::Pool(pool), Kind::SaveDropped, now) {

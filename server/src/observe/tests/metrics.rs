@@ -161,7 +161,7 @@ fn a_retry_and_a_limit_move_their_own_counter_alone() {
     let (pool, method, request) = (IMAGES, THUMBNAIL, RequestId(77));
     let retried = |cause| {
         let (next, backoff) = (AttemptNumber(2), Duration::ZERO);
-        Fact::Retried { pool, method, request, next, cause, backoff }
+        Fact::Retried { pool, method, request, next, cause, backoff, suspect: false }
     };
     let exit = RetryCause::Crash(CrashReason::Exit { code: 0 }.label_index());
     moves_alone(retried(exit), r#"retries_total{pool="images",method="thumbnail",reason="exit"}"#, 1.0);

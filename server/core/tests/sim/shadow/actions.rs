@@ -112,7 +112,12 @@ impl Shadow {
         if place.is_half_open() {
             assert!(!self.holds_anything(pool), "{serial}: one request at a time");
         }
-        self.check_choice(key, slot, serial, coverage);
+        let suspect = request.suspect;
+        if suspect {
+            self.check_alone(key, serial, coverage);
+        } else {
+            self.check_choice(key, slot, serial, coverage);
+        }
         if !new {
             self.take_turn(serial, coverage);
         }
@@ -128,8 +133,10 @@ impl Shadow {
         process.active_at = now;
         process.newest = process.newest.max(serial);
         process.last_written = Some(serial);
+        process.apart &= !suspect;
+        process.freed = false;
         let line = &mut process.slot(slot).line;
-        line.push_back(Held { serial, attempt, started: false, moved: false, cancel: None });
+        line.push_back(Held { serial, attempt, started: false, moved: false, cancel: None, suspect });
         if line.len() > 1 {
             coverage.see("prefetched dispatch");
         } else {

@@ -56,8 +56,10 @@ impl Shadow {
             AttemptEnd::Closed => assert!(closing, "{serial}: nobody shuts down"),
         }
         self.known(key).stopped.retain(|stopped| *stopped != serial);
+        let blame = self.blame(key, end);
         let request = self.request(serial);
         request.ended += 1;
+        request.blame = blame;
         request.last_end = Some(end);
         request.last_limit = limit;
         request.last_worker = Some(key.worker);

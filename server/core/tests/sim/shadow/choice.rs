@@ -17,8 +17,10 @@ impl Shadow {
             Some(key),
             "{serial}: one serves at a time"
         );
+        // Whoever is set apart now may have been given this just before.
         let lane = chosen
-            .lane(prefetch)
+            .shared_lane(prefetch)
+            .filter(|_| !chosen.apart || chosen.apart_changed == self.ticks)
             .unwrap_or_else(|| panic!("{serial}: {key} may be given nothing: {chosen:?}"));
         let place = &chosen.slots[usize::from(slot.0)];
         assert!(
@@ -30,14 +32,16 @@ impl Shadow {
         }
         if request.last_worker == Some(key.worker) {
             coverage.see("avoided worker used");
-            let other = self.another_is_up(request.pool, key.worker, false);
+            let other = self.another_is_up(serial, key.worker, false);
             assert!(!other, "{serial}: goes to {key}, which its last attempt ended");
         }
-        for other in self.processes.iter().filter(|other| other.pool == request.pool) {
+        let settled = |other: &&Process| other.pool == request.pool && other.apart_changed != self.ticks;
+        for other in self.processes.iter().filter(settled) {
             let avoided = request.last_worker == Some(other.key.worker);
             let Some(theirs) = other.lane(prefetch).filter(|_| !avoided) else { continue };
             assert!(lane <= theirs, "{serial}: {} is emptier than {key}: {theirs:?}, {lane:?}", other.key);
-            let older = lane < theirs || chosen.touched <= other.touched;
+            let unsure = chosen.freed || other.freed;
+            let older = lane < theirs || chosen.touched <= other.touched || unsure;
             assert!(older, "{serial}: {} has waited for longer than {key}", other.key);
         }
     }
@@ -52,13 +56,15 @@ impl Shadow {
             if pool.returned.range(..serial).next().is_some() {
                 coverage.see("waits although a process has room, for another worker");
             }
-            for older in pool.returned.range(..serial) {
-                assert!(self.shuns_all(*older, id), "{serial} overtakes {older}");
+            // A suspect goes before everybody but an older one.
+            let rank = |serial: u64| (!self.peek(serial).suspect, serial);
+            for older in pool.returned.iter().filter(|other| rank(**other) < rank(serial)) {
+                assert!(self.has_to_wait(*older, id), "{serial} overtakes {older}");
             }
             return;
         }
         for returned in &pool.returned {
-            assert!(self.shuns_all(*returned, id), "{serial} overtakes {returned}, which comes back");
+            assert!(self.has_to_wait(*returned, id), "{serial} overtakes {returned}, which comes back");
         }
         let mine = &pool.turns[&client];
         assert_eq!(mine.waiting.first(), Some(&serial), "{serial}: its client's oldest goes first");
@@ -77,23 +83,33 @@ impl Shadow {
         }
     }
 
-    /// A request that waits cannot go to anybody who has room: it avoids them for another one that may come.
-    fn shuns_all(&self, serial: u64, pool: PoolId) -> bool {
+    /// A request that waits cannot go to anybody who has room: it avoids them for another one that may come, or has to be
+    /// alone.
+    fn has_to_wait(&self, serial: u64, pool: PoolId) -> bool {
+        if self.peek(serial).suspect {
+            return !self.may_go_alone(serial, pool);
+        }
         let prefetch = self.pool_settings(pool).prefetch.get();
         let avoids = self.peek(serial).last_worker;
         let mut room =
             self.processes.iter().filter(|other| other.pool == pool && other.lane(prefetch).is_some());
         room.all(|process| {
-            avoids == Some(process.key.worker) && self.another_is_up(pool, process.key.worker, true)
+            avoids == Some(process.key.worker) && self.another_is_up(serial, process.key.worker, true)
         })
     }
 
-    /// Whether the pool has another worker that is ready or starting. One that is told to leave while it cancels an
-    /// attempt is `doubtful`.
-    fn another_is_up(&self, pool: PoolId, worker: WorkerId, doubtful: bool) -> bool {
+    /// Whether the request's pool has another worker that is ready or starting; one that is kept for suspects is there
+    /// for them alone. One that is told to leave while it cancels an attempt is `doubtful`, and one that was set apart
+    /// or freed just now.
+    pub(super) fn another_is_up(&self, serial: u64, worker: WorkerId, doubtful: bool) -> bool {
+        let request = self.peek(serial);
+        let pool = request.pool;
         let counts = |process: &Process| {
             let leaves = !process.leaving.is_empty() && !process.drained && process.is_cancelling();
-            process.is_up() || doubtful && leaves && process.works()
+            let just_now = process.apart_changed == self.ticks;
+            let apart = if just_now { !doubtful } else { process.apart };
+            let taken = !request.suspect && (apart || process.is_alone());
+            !taken && (process.is_up() || doubtful && leaves && process.works())
         };
         self.processes.iter().any(|other| other.pool == pool && other.key.worker != worker && counts(other))
     }
@@ -113,14 +129,12 @@ impl Shadow {
     pub(super) fn check_waiting(&self) {
         for (place, pool) in self.pools.iter().enumerate() {
             let id = PoolId(u16::try_from(place).unwrap());
-            if pool.waiting.is_empty() || pool.is_open() {
+            if pool.waiting.is_empty() || pool.is_open() || pool.is_half_open() && self.holds_anything(id) {
                 continue;
             }
-            if pool.is_half_open() && self.holds_anything(id) || !self.somebody_has_room(id) {
-                continue;
-            }
-            for serial in &pool.waiting {
-                assert!(self.shuns_all(*serial, id), "{serial} waits while a process has room");
+            let room = self.somebody_has_room(id);
+            for serial in pool.waiting.iter().filter(|serial| room || self.peek(**serial).suspect) {
+                assert!(self.has_to_wait(*serial, id), "{serial} waits while a process has room");
             }
         }
     }

@@ -35,6 +35,7 @@ impl Shadow {
         assert_eq!(death.judged_at, now);
         assert_eq!(death.started_at, process.ordered_at, "{key} was ordered then");
         let panicked_out = process.panicked_out;
+        process.death = Some((death.reason.clone(), death.intent.map(|intent| intent.what)));
         self.check_charges(death, coverage);
         let worker = self.worker(key.worker);
         if !panicked_out {

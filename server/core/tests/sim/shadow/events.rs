@@ -9,6 +9,7 @@ use lifeboat_core::time::Timestamp;
 
 use super::pool::Trip;
 use super::request::{Place, Request};
+use super::suspects::Blame;
 use super::{Admission, Expected, Shadow};
 use crate::sim::coverage::Coverage;
 
@@ -222,6 +223,8 @@ impl Shadow {
             started_at: now,
             progress_at: now,
             last_worker: None,
+            blame: Blame::Nobody,
+            suspect: false,
             last_end: None,
             last_limit: None,
             dispatched: false,

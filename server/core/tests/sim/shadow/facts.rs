@@ -19,9 +19,10 @@ impl Shadow {
                 self.attempt_ended(serial, *attempt, *process, *end, *duration, coverage);
             }
             Fact::FirstDispatched { .. } => {}
-            Fact::Retried { request, next, backoff, .. } => {
-                self.retried(self.serial(core, *request), *next, *backoff, coverage);
+            Fact::Retried { request, next, backoff, suspect, .. } => {
+                self.retried(self.serial(core, *request), *next, *backoff, *suspect, coverage);
             }
+            Fact::SetApart { process, apart, .. } => self.set_apart(*process, *apart, coverage),
             Fact::LimitPassed { request, which, .. } => {
                 self.limit_passed(self.serial(core, *request), *which);
             }

@@ -2,8 +2,8 @@
 //!
 //! It shares nothing with the core but the vocabulary. `events`, `answers` and `operators` follow what the core is
 //! told; `facts`, `attempts`, `starts`, `deaths`, `ladder`, `pools`, `actions` and `outcomes` check what it says; `retries` is
-//! who is tried again, `saves` what they are told, `recorder` who is believed not to have begun, `choice` who goes where and who is next, `limits` and `rules` hold the checks that span entry
-//! points.
+//! who is tried again, `saves` what they are told, `recorder` who is believed not to have begun, `choice` who goes where
+//! and who is next, `suspects` who runs alone, `limits` and `rules` hold the checks that span entry points.
 
 mod actions;
 mod answers;
@@ -26,6 +26,7 @@ mod retries;
 mod rules;
 mod saves;
 mod starts;
+mod suspects;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use lifeboat_core::evidence::{IntentKind, OomEvidence, StopSignal, WaitStatus};
 use lifeboat_core::ids::{AttemptNumber, PoolId, ProcessKey, SlotId};
-use lifeboat_core::reason::{KillReason, StopReason};
+use lifeboat_core::reason::{CrashReason, KillReason, StopReason};
 use lifeboat_core::time::Timestamp;
 
 /// A request that a slot was sent and has not answered.
@@ -17,6 +17,8 @@ pub(super) struct Held {
     pub(super) moved: bool,
     /// It was told to stop: since when its slot has to be rid of it.
     pub(super) cancel: Option<Timestamp>,
+    /// It runs alone.
+    pub(super) suspect: bool,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +108,14 @@ pub(super) struct Process {
     pub(super) oom: OomEvidence,
     /// Requests whose attempt stopped past a limit: they wait for the death.
     pub(super) stopped: Vec<u64>,
+    /// It is set apart for suspects.
+    pub(super) apart: bool,
+    /// In which entry point that changed last.
+    pub(super) apart_changed: u64,
+    /// It was freed and given nothing since: whether before or after another was given something is not known.
+    pub(super) freed: bool,
+    /// What its death was judged to be, and what the broker had decided.
+    pub(super) death: Option<(CrashReason, Option<IntentKind>)>,
 }
 
 impl Process {
@@ -164,6 +174,10 @@ impl Process {
             wait: None,
             oom: OomEvidence::default(),
             stopped: Vec::new(),
+            apart: false,
+            apart_changed: 0,
+            freed: false,
+            death: None,
         }
     }
 
@@ -226,9 +240,19 @@ impl Process {
         self.executing().any(|held| held.cancel.is_some())
     }
 
-    /// How full it is, less is better; `None` if it may be given nothing.
+    /// It holds a suspect.
+    pub(super) fn is_alone(&self) -> bool {
+        self.held().any(|held| held.suspect)
+    }
+
+    /// How full it is, less is better; `None` if it may be given nothing that it would share.
     pub(super) fn lane(&self, prefetch: u16) -> Option<(usize, usize)> {
-        if !self.is_ready() || self.is_ending() || self.is_cancelling() {
+        self.shared_lane(prefetch).filter(|_| !self.apart)
+    }
+
+    /// The same, if it were not set apart.
+    pub(super) fn shared_lane(&self, prefetch: u16) -> Option<(usize, usize)> {
+        if !self.is_ready() || self.is_ending() || self.is_cancelling() || self.is_alone() {
             return None;
         }
         let usable = self.slots.iter().filter(|slot| !slot.retired).map(|slot| slot.line.len());

@@ -7,6 +7,8 @@ use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
 use lifeboat_core::settings::RetryOn;
 use lifeboat_core::time::Timestamp;
 
+use super::suspects::Blame;
+
 /// Where the shadow believes a request to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -45,6 +47,10 @@ pub(super) struct Request {
     pub(super) started_at: Timestamp,
     pub(super) progress_at: Timestamp,
     pub(super) last_worker: Option<WorkerId>,
+    /// What the end of its last attempt says of it.
+    pub(super) blame: Blame,
+    /// Its next attempt runs alone.
+    pub(super) suspect: bool,
     pub(super) last_end: Option<AttemptEnd>,
     /// The limit that ended the last attempt.
     pub(super) last_limit: Option<TimeoutWhich>,

@@ -16,6 +16,7 @@ impl Shadow {
         serial: u64,
         next: AttemptNumber,
         backoff: Duration,
+        suspect: bool,
         coverage: &mut Coverage,
     ) {
         let now = self.now;
@@ -40,6 +41,7 @@ impl Shadow {
             self.must_tell_failed.push(serial);
         }
         self.request(serial).limit = None;
+        self.suspected(serial, suspect, coverage);
         // A wait of less than the clock can tell is over at once.
         let until = now + backoff;
         let over = backoff.is_zero() || self.telling_time && until <= now;

@@ -29,6 +29,7 @@ impl Shadow {
         self.check_bounds();
         self.check_limits();
         self.check_waiting();
+        self.check_apart();
         self.check_workers();
         self.check_health();
         self.check_recycling();
