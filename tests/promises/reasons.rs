@@ -1,5 +1,6 @@
 //! The true reason: each way to die in a handler leads to its own typed error, with the evidence beside it.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -366,4 +367,25 @@ async fn an_idle_death_is_counted_and_replaced() {
     eventually(LIMIT, "the worker is replaced", async || echo(&client, 2).await.pid != before.pid).await;
     assert_eq!(broker.metrics().await.by("requests_total", "outcome").len(), 1, "all requests were ok");
     broker.stop();
+}
+
+/// The caller and the log call a crash's report alike. No other crash has that name, in this start of the broker or another.
+#[tokio::test]
+async fn a_crash_has_one_report_for_its_caller_and_the_log() {
+    let _turn = Turn::shared();
+    let mut names = BTreeSet::new();
+    for _ in 0..2 {
+        let broker = Broker::start(plain()).await;
+        let client = broker.client().await;
+        for (number, deed) in [(1, Deed::Exit(3)), (2, Deed::Abort)] {
+            let error = failing(&client, deed).await;
+            let CallError::WorkerCrashed { report_id: Some(name), .. } = error else { panic!("{error:?}") };
+            assert!(name.ends_with(&format!("-{number}")), "{name}: they are counted");
+            let logged = format!("report={name:?}");
+            eventually(LIMIT, "it is logged", async || broker.log().contains(&logged)).await;
+            names.insert(name);
+        }
+        broker.stop();
+    }
+    assert_eq!(names.len(), 4, "{names:?}");
 }

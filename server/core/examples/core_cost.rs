@@ -181,5 +181,6 @@ fn settings(workers: u16, slots: u16, prefetch: u16) -> Settings {
         }],
         drain_timeout: 30 * second,
         max_open_requests: 1 << 20,
+        start: String::new(),
     }
 }

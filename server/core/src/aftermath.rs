@@ -9,7 +9,7 @@ use crate::action::{AttemptCause, Outcome};
 use crate::core::Core;
 use crate::evidence::Evidence;
 use crate::fact::{Death, Fact, RetryCause};
-use crate::ids::RequestId;
+use crate::ids::{ReportId, RequestId};
 use crate::judge::{End, Verdict};
 use crate::reason::{AttemptEnd, Confidence, CrashReason, StopReason, TimeoutWhich};
 use crate::retry::Trigger;
@@ -73,12 +73,15 @@ impl<Q, A> Core<Q, A> {
         requeued: usize,
     ) -> Arc<Death> {
         let now = self.now;
+        self.last_report = ReportId(self.last_report.0 + 1);
+        let report = self.last_report;
         let stable_after = self.pool_settings(berth).restart.stable_after;
         let pool = self.pool_of(berth);
         let process = self.process(berth);
         let first_sign_at = process.first_sign_at.unwrap_or(now);
         let label = reason.label();
         let death = Arc::new(Death {
+            report,
             pool,
             process: process.key,
             pid: process.pid,

@@ -12,7 +12,7 @@ use crate::checkpoint::Saves;
 use crate::clients::Clients;
 use crate::event::Event;
 use crate::fact::Fact;
-use crate::ids::{ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::ids::{ClientId, ClientTag, MethodId, PoolId, ProcessKey, ReportId, RequestId, WorkerId};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::process::Process;
@@ -70,6 +70,8 @@ pub struct Core<Q, A> {
     /// How many berths have a process.
     pub(crate) processes: usize,
     pub(crate) entries: u64,
+    /// The report of the last process that ended outside the plan.
+    pub(crate) last_report: ReportId,
 }
 
 impl<Q, A> Core<Q, A> {
@@ -116,6 +118,7 @@ impl<Q, A> Core<Q, A> {
             stage: Stage::Serving,
             processes: 0,
             entries: 0,
+            last_report: ReportId(0),
         }
     }
 

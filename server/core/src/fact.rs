@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::event::{Operation, Target};
 use crate::evidence::{ConnectionEnd, Evidence, Intent, Rungs};
-use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, SlotId, WorkerId};
+use crate::ids::{
+    AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, ReportId, RequestId, SlotId, WorkerId,
+};
 use crate::reason::{
     AttemptEnd, Confidence, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
 };
@@ -303,6 +305,8 @@ pub struct RequestEnded {
 /// A process's unplanned end: the verdict, and the evidence beside it.
 #[derive(Clone, Debug)]
 pub struct Death {
+    /// Its report.
+    pub report: ReportId,
     /// The pool.
     pub pool: PoolId,
     /// Which process.

@@ -47,6 +47,19 @@ pub struct ClientTag(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+/// The report of one unplanned end of a process, counted from 1 and never used again while the broker lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReportId(pub u64);
+
+impl ReportId {
+    /// The report's name for people and other programs, in the broker whose
+    /// [`Settings::start`](crate::settings::Settings::start) this is.
+    #[must_use]
+    pub fn name(self, start: &str) -> String {
+        format!("{start}-{}", self.0)
+    }
+}
+
 impl RequestId {
     /// How many low bits hold the record's place: at most 1 048 576 requests are open at once.
     pub const INDEX_BITS: u32 = 20;

@@ -17,6 +17,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many requests may be open at once, over all clients; at most 1 048 576.
     pub max_open_requests: u32,
+    /// A short text that is this start of the broker's alone. The configuration knows none: whoever starts the broker sets it.
+    pub start: String,
 }
 
 impl Settings {

@@ -19,6 +19,7 @@ use super::descriptors::{self, Descriptors};
 use super::limits;
 use super::process_link::ProcessLink;
 use super::spawn_specs::spawn_specs;
+use super::start_name;
 use crate::config::{AlertsConfig, Cgroups, Config, HttpListen};
 use crate::engine::Clock;
 use crate::link::LinkSettings;
@@ -122,7 +123,8 @@ impl BrokerOptions {
 ///
 /// When the socket or the HTTP address cannot be had, or the system refuses threads or descriptors.
 pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker, StartError> {
-    let Config { broker, settings, commands, alerts, .. } = config;
+    let Config { broker, mut settings, commands, alerts, .. } = config;
+    settings.start = start_name::now();
     let workers: usize = settings.pools.iter().map(|pool| usize::from(pool.workers.get())).sum();
     // Every pool may be getting one successor ready beside its workers.
     let Descriptors { max_clients, before } = descriptors::raise(workers + settings.pools.len())?;

@@ -23,6 +23,7 @@ pub mod remote;
 pub mod requests;
 pub mod serve;
 mod spawn_specs;
+mod start_name;
 pub mod workers;
 
 use std::path::PathBuf;

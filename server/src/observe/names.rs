@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lifeboat_core::ids::{MethodId, PoolId, WorkerId};
+use lifeboat_core::ids::{MethodId, PoolId, ReportId, WorkerId};
 use lifeboat_core::settings::Settings;
 
 /// The pool label of requests for a method that no pool serves.
@@ -17,6 +17,8 @@ pub(super) struct Names {
     pools: Vec<PoolNames>,
     methods: Vec<(PoolId, String)>,
     workers: Vec<(PoolId, String)>,
+    /// What the names of reports begin with.
+    start: String,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +37,7 @@ impl Names {
             pools.push(PoolNames { name: pool.name.clone(), workers: first..workers.len() });
         }
         let methods = settings.methods.iter().map(|method| (method.pool, method.name.clone())).collect();
-        Self { pools, methods, workers }
+        Self { pools, methods, workers, start: settings.start.clone() }
     }
 
     pub(super) const fn pool_count(&self) -> usize {
@@ -63,6 +65,11 @@ impl Names {
     /// The worker's stable name.
     pub(super) fn worker(&self, id: WorkerId) -> &str {
         self.workers.get(usize::from(id.0)).map_or("_unknown", |(_, name)| name)
+    }
+
+    /// A report's name.
+    pub(super) fn report(&self, id: ReportId) -> String {
+        id.name(&self.start)
     }
 
     /// Every pool, in configuration order.

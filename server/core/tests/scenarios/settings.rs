@@ -52,6 +52,7 @@ pub(crate) fn plain(workers: u16) -> Settings {
         }],
         drain_timeout: ms(1000),
         max_open_requests: 1000,
+        start: String::new(),
     }
 }
 

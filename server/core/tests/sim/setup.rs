@@ -101,6 +101,7 @@ pub(crate) fn settings(rng: &mut Rng) -> Settings {
         methods,
         drain_timeout: millis(rng, &[0, 5, 50, 300]),
         max_open_requests: [4, 50, 1 << 20][rng.usize(0..3)],
+        start: String::new(),
     }
 }
 

@@ -61,12 +61,10 @@ impl From<AnswerPayload> for Option<Box<wire::Failure>> {
     }
 }
 
-/// A report's id: the worker and which of its lives ended.
+/// A report's name.
 fn report_id<Q, A>(core: &Core<Q, A>, cause: &AttemptCause) -> Option<String> {
     match cause {
-        AttemptCause::Death(death) => {
-            Some(format!("{}-{}", core.worker_name(death.process.worker), death.process.incarnation.0))
-        }
+        AttemptCause::Death(death) => Some(death.report.name(&core.settings().start)),
         AttemptCause::Slot(_) => None,
     }
 }

@@ -40,6 +40,7 @@ impl Log {
             executing = several.map(Vec::len),
             requests = several.map(|executing| named(executing, &self.names)),
             requeued = death.requeued,
+            report = self.names.report(death.report),
             lived = ?(death.judged_at - death.started_at),
             productive = death.productive,
             ladder = ladder(death),

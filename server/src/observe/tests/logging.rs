@@ -69,7 +69,7 @@ fn a_death_says_everything_in_one_line() {
         [concat!(
             "WARN worker crashed worker=\"images-1\" incarnation=7 pid=4321 reason=\"signal\" ",
             "detail=signal SIGSEGV, core dumped confidence=\"proven\" method=\"thumbnail\" request=r4d attempt=1 ",
-            "requeued=2 lived=1.904s productive=true stderr=last words",
+            "requeued=2 report=\"start-12\" lived=1.904s productive=true stderr=last words",
         )]
     );
 }

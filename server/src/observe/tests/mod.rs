@@ -18,7 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use lifeboat_core::evidence::{Evidence, Rungs};
 use lifeboat_core::fact::{Death, Fact, RequestEnded};
 use lifeboat_core::ids::{
-    AttemptNumber, ClientId, Incarnation, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
+    AttemptNumber, ClientId, Incarnation, MethodId, PoolId, ProcessKey, ReportId, RequestId, WorkerId,
 };
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, OutcomeKind, RejectWhy};
 use lifeboat_core::settings::{
@@ -88,6 +88,7 @@ pub(crate) fn settings() -> Settings {
         methods: vec![method("thumbnail", IMAGES), method("convert", IMAGES), method("_other", TEXT)],
         drain_timeout: Duration::from_secs(30),
         max_open_requests: 1024,
+        start: "start".to_owned(),
     }
 }
 
@@ -202,6 +203,7 @@ fn attempt_ended(end: AttemptEnd, duration: Duration) -> Fact {
 /// A death of a worker in pool `images` that was executing `thumbnail`; judged 4 ms after its first sign.
 pub(crate) fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death {
     Death {
+        report: ReportId(12),
         pool: IMAGES,
         process: process(worker, incarnation),
         pid: Some(4_321),

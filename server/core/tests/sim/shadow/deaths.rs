@@ -17,6 +17,8 @@ impl Shadow {
     pub(super) fn crashed(&mut self, death: &Arc<Death>, coverage: &mut Coverage) {
         let now = self.now;
         let key = death.process;
+        self.reports += 1;
+        assert_eq!(death.report.0, self.reports, "{key}: reports are counted without gaps");
         let stable_after = self.pool_settings(death.pool).restart.stable_after;
         let process = self.known(key);
         let unkillable = death.reason == CrashReason::Killed(KillReason::Unkillable);

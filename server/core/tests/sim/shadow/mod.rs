@@ -176,6 +176,8 @@ pub(crate) struct Shadow {
     ended: u64,
     outcomes_told: u64,
     outcomes_of_the_gone: u64,
+    /// How many processes ended outside the plan.
+    reports: u64,
 }
 
 impl Shadow {
@@ -220,6 +222,7 @@ impl Shadow {
             ended: 0,
             outcomes_told: 0,
             outcomes_of_the_gone: 0,
+            reports: 0,
         }
     }
 
