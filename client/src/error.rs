@@ -121,8 +121,8 @@ pub enum CallError {
         message: Option<String>,
         /// All attempts, oldest first.
         attempts: Box<[AttemptReport]>,
-        /// What the process had put out before, where the broker tells it. What a [stream](crate#streams) has told is
-        /// not repeated.
+        /// The end of what the process of the last attempt had written to stdout, at most 16 KiB; empty if it wrote
+        /// nothing. It may be of the process's earlier requests. What a [stream](crate#streams) has told is not repeated.
         output_so_far: Vec<u8>,
         /// True when the broker did not say how the request ended, and this client gave up a while after the deadline.
         /// Only then is it unknown whether the work has ended.

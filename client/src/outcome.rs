@@ -49,7 +49,7 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             limit: body.limit_ms.map(Duration::from_millis),
             message: body.message,
             attempts,
-            output_so_far: Vec::new(),
+            output_so_far: body.output_so_far.unwrap_or_default().into_bytes(),
             unanswered: false,
             may_have_executed,
         },

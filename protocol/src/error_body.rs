@@ -176,6 +176,9 @@ pub struct ErrorBody {
     /// `timed_out`: how long the limit was, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_ms: Option<u64>,
+    /// `timed_out`: the last that the process of the last attempt wrote to stdout, lossily as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_so_far: Option<String>,
     /// `rejected`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<RejectWhy>,
@@ -203,6 +206,7 @@ impl ErrorBody {
             report_id: None,
             which: None,
             limit_ms: None,
+            output_so_far: None,
             why: None,
             retry_after_ms: None,
             message: None,

@@ -140,6 +140,8 @@ pub enum Sign {
     Partial,
     /// A line on stderr.
     Output,
+    /// A line on stdout.
+    Stdout,
 }
 
 /// What a worker says when something failed.

@@ -256,7 +256,7 @@ pub(crate) fn attempts() -> impl Strategy<Value = AttemptBody> {
 
 pub(crate) fn errors() -> impl Strategy<Value = ErrorBody> {
     let crashed = (of(reasons()), of(any::<u16>()), of(texts()));
-    let timed_out = (of(prop::sample::select(TimeoutWhich::ALL)), of(any::<u64>()));
+    let timed_out = (of(prop::sample::select(TimeoutWhich::ALL)), of(any::<u64>()), of(texts()));
     let rejected = (of(prop::sample::select(RejectWhy::ALL)), of(any::<u64>()));
     let outcome = prop::sample::select(OutcomeLabel::ALL);
     (outcome, methods(), of(failures()), crashed, timed_out, rejected, of(texts()), vec(attempts(), 0..4))
@@ -269,6 +269,7 @@ pub(crate) fn errors() -> impl Strategy<Value = ErrorBody> {
             report_id: crashed.2,
             which: timed_out.0,
             limit_ms: timed_out.1,
+            output_so_far: timed_out.2,
             why: rejected.0,
             retry_after_ms: rejected.1,
             message,

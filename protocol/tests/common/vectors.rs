@@ -336,6 +336,16 @@ fn errors() -> Vec<Vector> {
                 ..new(OutcomeLabel::TimedOut)
             },
         ),
+        error(
+            "error_timed_out_with_output",
+            ErrorBody {
+                which: Some(TimeoutWhich::Attempt),
+                limit_ms: Some(3000),
+                output_so_far: Some("page 1\n".into()),
+                attempts: vec![attempt(1, AttemptEndLabel::TimedOut, None)],
+                ..new(OutcomeLabel::TimedOut)
+            },
+        ),
         error("error_cancelled", new(OutcomeLabel::Cancelled)),
         error(
             "error_rejected",

@@ -33,6 +33,8 @@ struct ErrorJson<'a> {
     /// `timed_out`: which limit.
     which: Option<&'static str>,
     limit_ms: Option<u64>,
+    /// `timed_out`: the end of what the process had written to stdout, lossily as text.
+    output_so_far: Option<String>,
     /// `timed_out`: the broker did not say how it ended.
     unanswered: Option<bool>,
     /// `rejected`: why.
@@ -64,9 +66,10 @@ pub(super) fn error_json(error: &CallError) -> Result<Json, serde_json::Error> {
     if let CallError::WorkerCrashed { max_attempts, report_id, .. } = error {
         (shown.max_attempts, shown.report_id) = (Some(*max_attempts), report_id.as_deref());
     }
-    if let CallError::TimedOut { which, limit, unanswered, .. } = error {
+    if let CallError::TimedOut { which, limit, unanswered, output_so_far, .. } = error {
         (shown.which, shown.limit_ms) = (Some(which.as_str()), limit.map(millis));
         shown.unanswered = Some(*unanswered);
+        shown.output_so_far = Some(String::from_utf8_lossy(output_so_far).into_owned());
     }
     if let CallError::Rejected { why, .. } = error {
         shown.why = Some(why.as_str());
@@ -162,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    const KEYS: [&str; 15] = [
+    const KEYS: [&str; 16] = [
         "attempts",
         "client_error",
         "failure",
@@ -172,6 +175,7 @@ mod tests {
         "may_have_executed",
         "message",
         "outcome",
+        "output_so_far",
         "reason",
         "report_id",
         "retry_after_ms",

@@ -23,20 +23,32 @@ pub(in crate::link) fn cut(mut text: String) -> String {
 }
 
 /// Keeps the words of the newest attempts, until the bound is reached. Of one attempt the reason's words come before the
-/// process's last ones.
-pub(in crate::link) fn bound(attempts: &mut [AttemptBody]) {
+/// process's last ones. Of the output, which is the newest attempt's, the end is kept for which there is room beside that.
+pub(in crate::link) fn bound(attempts: &mut [AttemptBody], output: &mut Option<String>) {
     let mut left = MAX_WORDS;
+    let mut newer = attempts.iter_mut().rev();
+    if let Some(newest) = newer.next() {
+        keep_words(newest, &mut left);
+    }
+    if let Some(text) = output {
+        text.drain(..text.ceil_char_boundary(text.len().saturating_sub(left)));
+        left -= text.len();
+    }
+    for attempt in newer {
+        keep_words(attempt, &mut left);
+    }
+}
+
+fn keep_words(attempt: &mut AttemptBody, left: &mut usize) {
     let mut keep = |text: &mut Option<String>| match left.checked_sub(text.as_ref().map_or(0, String::len)) {
-        Some(rest) => left = rest,
+        Some(rest) => *left = rest,
         None => *text = None,
     };
-    for attempt in attempts.iter_mut().rev() {
-        if let Some(reason) = &mut attempt.reason {
-            keep(&mut reason.message);
-            keep(&mut reason.location);
-        }
-        keep(&mut attempt.stderr_tail);
+    if let Some(reason) = &mut attempt.reason {
+        keep(&mut reason.message);
+        keep(&mut reason.location);
     }
+    keep(&mut attempt.stderr_tail);
 }
 
 #[cfg(test)]
@@ -76,13 +88,16 @@ mod tests {
     #[test]
     fn the_words_of_one_error_are_bounded_and_the_newest_are_told() {
         let mut attempts: Vec<_> = (1..=100).map(attempt).collect();
-        bound(&mut attempts);
+        let mut output = Some("€".repeat(TAIL / 3) + "end");
+        bound(&mut attempts, &mut output);
+        let output = output.expect("there is room for some of it");
+        assert!(output.ends_with("€end") && output.len() > TAIL / 2, "{}", output.len());
         let words = |attempt: &AttemptBody| {
             let message = attempt.reason.as_ref().and_then(|reason| reason.message.as_ref());
             message.map_or(0, String::len) + attempt.stderr_tail.as_ref().map_or(0, String::len)
         };
         assert_eq!(words(&attempts[99]), MAX_TEXT + TAIL, "all of the newest");
-        assert!(attempts.iter().map(words).sum::<usize>() <= MAX_WORDS);
+        assert!(attempts.iter().map(words).sum::<usize>() + output.len() <= MAX_WORDS);
         assert!(attempts.iter().all(|attempt| attempt.reason.is_some()), "the reason itself is always told");
     }
 }

@@ -132,6 +132,36 @@ async fn story_30_output_does_not_prolong_an_attempt() {
     broker.stop();
 }
 
+/// What it had written is told with it, but for what has no room: the end is what counts.
+#[tokio::test]
+async fn story_30_the_output_so_far_is_told() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("sdk", 1, GRACES, "attempt_timeout = \"900ms\"")).await;
+    let client = broker.client().await;
+    let then = Box::new(Deed::Hang);
+    let act = Act::new(Deed::Signs { sign: Sign::Stdout, times: 5_000, pause: 0, then });
+    let error = client.call(act.clone()).await.expect_err("it runs too long");
+    let CallError::TimedOut { which: TimeoutWhich::Attempt, output_so_far, .. } = &error else {
+        panic!("{error:?}")
+    };
+    let output = String::from_utf8_lossy(output_so_far);
+    assert!(output.ends_with("sign 4999\nsign 5000\n"), "the end of it: {output:?}");
+    assert!(output.len() <= 16 << 10 && output.len() > 8 << 10, "{} bytes", output.len());
+
+    // Whoever wrote nothing, or did not time out, has none.
+    let error = client.call(Act::new(Deed::Hang)).await.expect_err("it hangs");
+    assert!(
+        matches!(&error, CallError::TimedOut { output_so_far, .. } if output_so_far.is_empty()),
+        "{error:?}"
+    );
+    let body = serde_json::to_string(&act).expect("JSON");
+    let said = lifeboat(&broker, &["call", "act", "--json", &body]).await;
+    let told: Value = serde_json::from_str(&said.out).expect("JSON");
+    let output = told["error"]["output_so_far"].as_str().expect("it is told");
+    assert!(output.ends_with("sign 5000\n"), "{} bytes", output.len());
+    broker.stop();
+}
+
 /// A request that waits for its next attempt is still all there: its method, its attempts, its payload.
 #[tokio::test]
 async fn story_19_a_request_between_two_attempts_is_kept_whole() {

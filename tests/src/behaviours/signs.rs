@@ -1,5 +1,7 @@
 //! Gives signs while it works: progress, parts of the reply, lines on stderr.
 
+use std::io::Write as _;
+
 use lifeboat_worker::{Context, HandlerError, Progress};
 
 use super::echo;
@@ -14,6 +16,8 @@ pub(super) fn give(context: &Context, sign: Sign, times: u64, pause: u64) -> Res
             }
             Sign::Partial => context.partial_blocking(&number)?,
             Sign::Output => super::complain(&format!("sign {number}")),
+            Sign::Stdout => writeln!(std::io::stdout(), "sign {number}")
+                .map_err(|error| HandlerError::new("stdout", error.to_string()))?,
         }
     }
     Ok(())

@@ -27,9 +27,11 @@ pub(in crate::link) fn error_body<Q, A: Into<Option<Box<wire::Failure>>>>(
     let last_cause = settlement.attempts.last().and_then(|attempt| attempt.cause.as_ref());
     let reason = last_cause.map(reason_of_cause);
     let report = last_cause.and_then(|cause| report_id(core, cause));
+    let timed_out = matches!(settlement.outcome, Outcome::TimedOut { .. });
+    let mut output = last_cause.filter(|_| timed_out).and_then(output_so_far);
     let told = settlement.attempts.iter().map(|attempt| attempt_body(core, settlement.accepted_at, attempt));
     let mut attempts: Vec<AttemptBody> = told.collect();
-    bound(&mut attempts);
+    bound(&mut attempts, &mut output);
     let mut body = ErrorBody { attempts, ..ErrorBody::new(outcome_label(&settlement.outcome), method) };
     body.message = settlement.because.map(|death| reason_text(core, &death));
     match settlement.outcome {
@@ -42,6 +44,7 @@ pub(in crate::link) fn error_body<Q, A: Into<Option<Box<wire::Failure>>>>(
         Outcome::TimedOut { which, limit } => {
             body.which = Some(timeout_label(which));
             body.limit_ms = Some(millis(limit));
+            body.output_so_far = output;
         }
         Outcome::Rejected { why, retry_after } => {
             body.why = Some(reject_label(why));
@@ -65,6 +68,16 @@ impl From<AnswerPayload> for Option<Box<wire::Failure>> {
 fn report_id<Q, A>(core: &Core<Q, A>, cause: &AttemptCause) -> Option<String> {
     match cause {
         AttemptCause::Death(death) => Some(death.report.name(&core.settings().start)),
+        AttemptCause::Slot(_) => None,
+    }
+}
+
+/// What the process of an attempt had written to stdout.
+fn output_so_far(cause: &AttemptCause) -> Option<String> {
+    match cause {
+        AttemptCause::Death(death) => {
+            Some(death.evidence.stdout_tail.clone()).filter(|tail| !tail.is_empty())
+        }
         AttemptCause::Slot(_) => None,
     }
 }
