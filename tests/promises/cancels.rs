@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lifeboat_client::ConfidenceLabel;
 use lifeboat_tests::act::{Act, Deed, Wait};
 use lifeboat_tests::harness::{Broker, LIMIT, MARK_VARIABLE, RawClient, SLACK, Turn, caller, eventually};
 
+use crate::calls::{all_begun, ended, open, sent};
 use crate::common::{begun, busy, config, crashes, echo, within};
 
 #[tokio::test]
@@ -143,5 +145,32 @@ async fn story_11_on_disconnect_finish_lets_the_work_go_on() {
     assert_eq!(metrics.count("requests_total", &[("outcome", "ok")]), 3, "it was finished");
     assert_eq!(metrics.count("requests_total", &[("outcome", "cancelled")]), 0);
     assert!(metrics.by("worker_crashes_total", "reason").is_empty());
+    broker.stop();
+}
+
+/// What one slot's handler does while the broker waits for another to heed its cancel is its own deed.
+#[tokio::test]
+async fn an_exit_beside_a_cancelled_call_is_told_as_an_exit() {
+    let _turn = Turn::shared();
+    let broker = Broker::start(config("sdk", 1, "slots = 2\ncancel_grace = \"60s\"", "")).await;
+    let client = broker.client().await;
+    let file = |name: &str| broker.room().path().join(name);
+    let deaf = sent(client.request(Act::new(Deed::Hang).traced(file("deaf"))));
+    all_begun(&file("deaf"), 1).await;
+    let exits = Act::when(file("exit"), Deed::Exit(3)).traced(file("exits"));
+    let exits = sent(client.request(exits));
+    all_begun(&file("exits"), 1).await;
+    deaf.abort();
+    eventually(LIMIT, "its cancel has come", async || {
+        broker.metrics().await.count("requests_total", &[("method", "act"), ("outcome", "cancelled")]) == 1
+    })
+    .await;
+    open(&file("exit"));
+    let error = ended(exits).await.expect_err("it exits");
+    let reason = error.crash_reason().expect("it is a crash");
+    let confidence = ConfidenceLabel::Proven;
+    assert_eq!((reason.label(), reason.exit_code(), reason.confidence()), ("exit", Some(3), confidence));
+    crashes(&broker, "exit", 1).await;
+    assert_eq!(broker.metrics().await.count("worker_kills_total", &[]), 0, "the broker has killed nobody");
     broker.stop();
 }

@@ -134,6 +134,7 @@ impl<Q, A> Core<Q, A> {
         let verdict = judge(&Case {
             ready: process.ready_at.is_some(),
             intent: process.intent,
+            asked_to_leave: process.rungs.terminated_at.is_some(),
             connection: process.connection.as_ref(),
             slots_failed: process.slots_failed.as_deref(),
             wait: evidence.wait,

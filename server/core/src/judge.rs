@@ -7,7 +7,8 @@
 //!
 //! The first row that fits wins. *Our signal* means: SIGKILL after we sent SIGKILL, SIGTERM after we sent SIGTERM.
 //! That a signal was sent proves nothing by itself, because sending one to a zombie succeeds: only a wait status that
-//! matches does. SIGKILL is not ours either if the process was seen to be on its way out before it was sent.
+//! matches does. SIGKILL is not ours either if the process was seen to be on its way out before it was sent. *Left
+//! because we asked it to* means: it exited after SIGTERM. A cancel frame asks an attempt to stop, and no process to leave.
 //!
 //! | | evidence | verdict |
 //! |---|---|---|
@@ -51,6 +52,8 @@ pub struct Case<'a> {
     pub ready: bool,
     /// What the broker had decided, and the strongest signal it had sent for it.
     pub intent: Option<Intent>,
+    /// SIGTERM was sent to it, whatever was sent afterwards.
+    pub asked_to_leave: bool,
     /// How its connection ended, if that was seen before it was judged.
     pub connection: Option<&'a ConnectionEnd>,
     /// Why its slots failed, if it said so or a handler had panicked.
@@ -178,7 +181,7 @@ fn our_kill(case: &Case<'_>) -> Option<Verdict> {
     let supposed = case.wait == WaitStatus::Unknown && case.sent().is_some();
     let confidence = if supposed { Confidence::Inferred } else { Confidence::Proven };
     match intent {
-        Some(IntentKind::Kill(why)) if caused || supposed || case.left_because_asked(why) => {
+        Some(IntentKind::Kill(why)) if caused || supposed || case.left_because_asked() => {
             return Some(crash(CrashReason::Killed(why), confidence));
         }
         Some(IntentKind::Unresponsive) if caused || supposed => {
@@ -270,19 +273,9 @@ impl Case<'_> {
         }
     }
 
-    /// It exited by itself after the ladder of this kill had asked it to: with a cancel frame, then with SIGTERM.
-    /// The kills that go straight to SIGKILL ask nothing: an exit beside them is the process's own.
-    fn left_because_asked(&self, why: KillReason) -> bool {
-        matches!(self.wait, WaitStatus::Exited { .. })
-            && match why {
-                KillReason::AttemptTimeout
-                | KillReason::ProgressStall
-                | KillReason::OutputStall
-                | KillReason::Cancelled => true,
-                KillReason::Deadline
-                | KillReason::MemoryLimit
-                | KillReason::Operator
-                | KillReason::Unkillable => self.sent() == Some(StopSignal::Terminate),
-            }
+    /// It exited by itself after SIGTERM. The kills that go straight to SIGKILL ask nothing, and a cancel frame is answered:
+    /// an exit beside them is the process's own.
+    const fn left_because_asked(&self) -> bool {
+        matches!(self.wait, WaitStatus::Exited { .. }) && self.asked_to_leave
     }
 }

@@ -79,6 +79,7 @@ proptest! {
     #[test]
     fn what_holds_for_every_case(
         ready: bool,
+        asked_to_leave: bool,
         intent in intents(),
         connection in connections(),
         slots_failed in prop::option::of(".{0,8}"),
@@ -89,7 +90,7 @@ proptest! {
     ) {
         let connection = connection.as_ref();
         let slots_failed = slots_failed.as_deref();
-        let case = Case { ready, intent, connection, slots_failed, wait, exiting_before_kill, oom, cpu_used_up };
+        let case = Case { ready, intent, asked_to_leave, connection, slots_failed, wait, exiting_before_kill, oom, cpu_used_up };
         let verdict = judge(&case);
         prop_assert_eq!(&verdict, &judge(&case), "deterministic");
         let what = intent.map(|intent| intent.what);
@@ -97,6 +98,8 @@ proptest! {
             End::Planned(why) => prop_assert_eq!(what, Some(IntentKind::Stop(why)), "planned by somebody"),
             End::Crash(CrashReason::Killed(why)) => {
                 prop_assert_eq!(what, Some(IntentKind::Kill(why)), "killed by us for what we had decided");
+                let own = matches!(wait, WaitStatus::Exited { .. }) && !asked_to_leave;
+                prop_assert!(!own, "an exit that nobody asked for is the process's own");
             }
             End::Crash(reason) => {
                 let before_ready = matches!(reason, CrashReason::StartFailed(_));

@@ -13,6 +13,7 @@ use lifeboat_core::time::Timestamp;
 const READY: Case<'static> = Case {
     ready: true,
     intent: None,
+    asked_to_leave: false,
     connection: None,
     slots_failed: None,
     wait: WaitStatus::Unknown,

@@ -12,6 +12,7 @@ use crate::{
 
 #[test]
 fn row_2_signals_of_its_own_and_their_neighbours() {
+    let bad = ConnectionEnd::Violation("garbage".into());
     check(&[
         (
             "segfault with core",
@@ -33,6 +34,16 @@ fn row_2_signals_of_its_own_and_their_neighbours() {
             Case { wait: sig(11), intent: decided(SHUTDOWN, TERM), ..READY },
             crash(own(11), Proven),
         ),
+        (
+            "2 beats 4, violation",
+            Case { wait: sig(11), connection: Some(&bad), ..READY },
+            crash(own(11), Proven),
+        ),
+        (
+            "2 beats 6: SIGXCPU is proof, whatever a counter says",
+            Case { wait: sig(24), oom: OomEvidence::OwnCounterRose, cpu_used_up: true, ..READY },
+            crash(CrashReason::CpuLimit, Proven),
+        ),
     ]);
 }
 
@@ -51,6 +62,9 @@ fn row_3_slots_failed_and_its_neighbours() {
         ("3 beats 4, kill", Case { wait: sig(9), intent: decided(DEADLINE, KILL), ..said }, exhausted()),
         ("3 beats 4, violation", Case { wait: code(1), connection: Some(&bad), ..said }, exhausted()),
         ("3 beats 5", Case { wait: code(0), intent: decided(SHUTDOWN, None), ..said }, exhausted()),
+        ("3 beats 6", Case { wait: sig(9), oom: OomEvidence::OwnCounterRose, ..said }, exhausted()),
+        ("3 beats 7", Case { wait: sig(15), ..said }, exhausted()),
+        ("3 beats 8", said, exhausted()),
     ]);
 }
 
@@ -78,12 +92,38 @@ fn row_4_our_kills_and_their_neighbours() {
         ),
         (
             "leaves after SIGTERM",
-            Case { wait: code(0), intent: decided(ATTEMPT, TERM), ..READY },
+            Case { wait: code(0), intent: decided(ATTEMPT, TERM), asked_to_leave: true, ..READY },
             killed(KillReason::AttemptTimeout),
         ),
         (
-            "leaves after the cancel frame",
+            "leaves after SIGTERM, and SIGKILL came too late",
+            Case { wait: code(0), intent: decided(ATTEMPT, KILL), asked_to_leave: true, ..READY },
+            killed(KillReason::AttemptTimeout),
+        ),
+        (
+            "leaves after SIGTERM, cut short by a deadline",
+            Case { wait: code(0), intent: decided(DEADLINE, KILL), asked_to_leave: true, ..READY },
+            killed(KillReason::Deadline),
+        ),
+        (
+            "an exit after a cancel frame is its own: that asks no process to leave",
             Case { wait: code(7), intent: decided(ATTEMPT, None), ..READY },
+            crash(CrashReason::Exit { code: 7 }, Proven),
+        ),
+        (
+            "the same, and SIGKILL came too late",
+            Case { wait: code(7), intent: decided(ATTEMPT, KILL), ..READY },
+            crash(CrashReason::Exit { code: 7 }, Proven),
+        ),
+        (
+            "a kill beats a violation: it left after SIGTERM",
+            Case {
+                wait: code(0),
+                intent: decided(ATTEMPT, TERM),
+                asked_to_leave: true,
+                connection: Some(&bad),
+                ..READY
+            },
             killed(KillReason::AttemptTimeout),
         ),
         (
@@ -116,6 +156,13 @@ fn row_4_our_kills_and_their_neighbours() {
             Case { wait: sig(9), intent: connection(KILL), connection: Some(&bad), ..READY },
             violation(),
         ),
+        (
+            "a violation beats somebody else's SIGKILL, and a counter that rose",
+            Case { wait: sig(9), connection: Some(&bad), oom: OomEvidence::OwnCounterRose, ..READY },
+            violation(),
+        ),
+        ("a violation beats SIGTERM", Case { wait: sig(15), connection: Some(&bad), ..READY }, violation()),
+        ("a violation beats no status", Case { connection: Some(&bad), ..READY }, violation()),
         (
             "violation, then its own exit",
             Case { wait: code(1), intent: connection(KILL), connection: Some(&bad), ..READY },
@@ -174,13 +221,9 @@ fn row_4_our_kills_and_their_neighbours() {
             crash(CrashReason::Exit { code: 0 }, Proven),
         ),
         (
-            "a stall: it leaves after the cancel frame",
-            Case {
-                wait: code(0),
-                intent: decided(IntentKind::Kill(KillReason::ProgressStall), None),
-                ..READY
-            },
-            killed(KillReason::ProgressStall),
+            "a cancel, and an exit of another slot",
+            Case { wait: code(3), intent: decided(IntentKind::Kill(KillReason::Cancelled), None), ..READY },
+            crash(CrashReason::Exit { code: 3 }, Proven),
         ),
         (
             "unresponsive, and it was dying already",
@@ -220,6 +263,17 @@ fn row_5_planned_stops_and_their_neighbours() {
         ("somebody else's SIGTERM at the same time", Case { wait: sig(15), ..stop(None) }, planned(Proven)),
         ("our SIGKILL", Case { wait: sig(9), ..stop(KILL) }, planned(Proven)),
         ("no status", stop(KILL), planned(Inferred)),
+        (
+            "5 beats 6: our SIGKILL though the counter rose",
+            Case { wait: sig(9), oom: OomEvidence::OwnCounterRose, ..stop(KILL) },
+            planned(Proven),
+        ),
+        ("5 beats 7", Case { wait: sig(1), ..stop(None) }, planned(Proven)),
+        (
+            "5 beats 8: no status, and a broken connection",
+            Case { connection: BROKEN, ..stop(TERM) },
+            planned(Inferred),
+        ),
         (
             "5 yields to 6: it was dying by somebody else's SIGKILL before ours",
             Case { wait: sig(9), exiting_before_kill: true, ..stop(KILL) },
@@ -275,6 +329,11 @@ fn rows_6_to_8_unprovoked() {
             "a counter says nothing about SIGTERM",
             Case { wait: sig(15), oom: OomEvidence::OwnCounterRose, ..READY },
             stopped(15),
+        ),
+        (
+            "an exit beats a connection that closed for it",
+            Case { wait: code(0), connection: CLOSED, ..READY },
+            crash(CrashReason::Exit { code: 0 }, Proven),
         ),
         ("exit 0", Case { wait: code(0), ..READY }, crash(CrashReason::Exit { code: 0 }, Proven)),
         ("exit 101", Case { wait: code(101), ..READY }, crash(CrashReason::Exit { code: 101 }, Proven)),

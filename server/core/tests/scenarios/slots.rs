@@ -309,3 +309,30 @@ fn as_many_slots_as_there_may_be() {
     assert_eq!(boat.crashes()[0].executing.len(), 256);
     assert!(boat.was_ordered(|order| matches!(order, Action::Release { .. })));
 }
+
+/// A cancel asks no process to leave: what its neighbour does meanwhile is the neighbour's own deed.
+#[test]
+fn an_exit_beside_a_cancelled_neighbour_is_an_exit() {
+    let mut boat = Boat::afloat(slotted(plain(1), 2, 1));
+    let tags = [(); 2].map(|()| boat.request());
+    boat.cancel(tags[0]);
+    boat.dies(life(0, 1), exit(3));
+    assert_eq!(boat.reasons(), [&CrashReason::Exit { code: 3 }]);
+    assert_eq!(reason(&boat, tags[1]), CrashReason::Exit { code: 3 });
+    assert_eq!(boat.kind(tags[0]), Some(OutcomeKind::Cancelled), "as it was told at once");
+}
+
+/// The same for a neighbour that runs past its limit; SIGTERM does ask the process to leave.
+#[test]
+fn an_exit_in_the_graces_of_a_limit_is_the_limits_only_after_sigterm() {
+    let limit = CrashReason::Killed(KillReason::AttemptTimeout);
+    for (grace, reasons) in [(50, CrashReason::Exit { code: 3 }), (100, limit)] {
+        let mut boat = Boat::afloat(slotted(timed(300), 2, 1));
+        let tag = boat.request();
+        boat.pass(ms(300));
+        boat.pass(ms(grace));
+        let other = boat.request();
+        boat.dies(life(0, 1), exit(3));
+        assert_eq!(boat.reasons(), [&reasons], "{:?}, {:?}", boat.kind(tag), boat.kind(other));
+    }
+}

@@ -170,6 +170,8 @@ fn check_reason(process: &Process, death: &Death, coverage: &mut Coverage) {
         assert!(why == KillReason::Unkillable || process.grounds.contains(&why), "{key}: why {why:?}?");
         assert_eq!(death.killed_by_broker, Some(why), "{key}");
         assert!(death.intent.is_some(), "{key}: our kill needs an intent");
+        let left = why != KillReason::Unkillable && matches!(process.wait, Some(WaitStatus::Exited { .. }));
+        assert!(!left || process.terminated_at.is_some(), "{key}: only SIGTERM asks a process to leave");
     } else {
         assert_eq!(death.killed_by_broker, None, "{key}");
     }
