@@ -19,6 +19,8 @@ pub struct Evidence {
     pub usage: Usage,
     /// The CPU time at which the kernel kills it; `None` where there is no such limit.
     pub cpu_limit: Option<Duration>,
+    /// The process's own CPU time as the kernel counts it for that limit; `None` where it was not looked at.
+    pub cpu_counted: Option<Duration>,
     /// What the kernel's out-of-memory counters say.
     pub oom: OomEvidence,
     /// The last bytes of the process's stdout (at most 16 KiB), lossily as text.
@@ -42,15 +44,18 @@ pub struct Evidence {
     pub recorder: Option<Recording>,
 }
 
-/// The kernel kills by its count of ticks and tells another count, of time: they differ by about this much at most.
+/// The kernel kills by its count of ticks and tells another count, of time. The two are mostly as close as this, and far
+/// apart where others run between the ticks.
 const CPU_ACCURACY: Duration = Duration::from_millis(500);
 
 impl Evidence {
-    /// It had used all the CPU time that it might. Descendants that it reaped count in both, so it may have been theirs.
+    /// It had used all the CPU time that it might. Without the kernel's own count that is a guess from what it tells of time
+    /// used, descendants that were reaped included.
     #[must_use]
     pub fn is_cpu_used_up(&self) -> bool {
         let used = self.usage.user_time + self.usage.system_time;
-        self.cpu_limit.is_some_and(|limit| used + CPU_ACCURACY >= limit)
+        let counted = self.cpu_counted.unwrap_or(used + CPU_ACCURACY);
+        self.cpu_limit.is_some_and(|limit| counted >= limit)
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
     };
     let peeked = sys::wait(process.pidfd.as_fd(), Take::Peek).ok().flatten();
     let judged = peeked.map(|(status, _)| judge(status));
+    // Who is reaped has no clock any more.
+    let cpu_counted =
+        process.cpu_limit.filter(|_| peeked.is_some()).and_then(|_| sys::cpu_counted(process.pid));
     let leaked = kill_tree(&plane, &process).await;
     let reaped = reap_within(&process, REAP_LIMIT).await;
     if reaped.is_some() {
@@ -76,6 +79,7 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
         usage,
         oom,
         cpu_limit: process.cpu_limit,
+        cpu_counted,
         stdout_tail: last_words.stdout_tail,
         stderr_tail: last_words.stderr_tail,
         output_dropped: last_words.dropped,

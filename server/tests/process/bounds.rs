@@ -114,5 +114,8 @@ fn cpu_time_that_is_used_up_ends_it_at_the_latest_a_second_later() {
         assert_eq!(by, signal.as_raw());
         assert_eq!(evidence.cpu_limit, Some(Duration::from_secs(2)));
         assert_eq!(evidence.is_cpu_used_up(), signal == Signal::KILL, "{evidence:?}");
+        let bound = if signal == Signal::KILL { 2 } else { 1 };
+        let counted = evidence.cpu_counted.expect("the kernel's own count is read");
+        assert_eq!(counted.as_secs(), bound, "it is killed by that very count: {evidence:?}");
     }
 }

@@ -1,6 +1,8 @@
 //! Rows 2 to 8, each against its neighbours: a process that had been ready.
 
-use lifeboat_core::evidence::{ConnectionEnd, IntentKind, OomEvidence, WaitStatus};
+use std::time::Duration;
+
+use lifeboat_core::evidence::{ConnectionEnd, Evidence, IntentKind, OomEvidence, Usage, WaitStatus};
 use lifeboat_core::judge::Case;
 use lifeboat_core::reason::Confidence::{Inferred, Proven, Unknown};
 use lifeboat_core::reason::{CrashReason, KillReason};
@@ -344,4 +346,21 @@ fn rows_6_to_8_unprovoked() {
             crash(CrashReason::ConnectionError { errno: 104 }, Unknown),
         ),
     ]);
+}
+
+/// What the kernel kills by is its count, however little it tells of time.
+#[test]
+fn cpu_time_is_used_up_by_the_kernels_own_count() {
+    let [limit, told] = [2_000, 1_400].map(Duration::from_millis);
+    let used = |told, counted| {
+        let usage = Usage { user_time: told, ..Usage::default() };
+        let (cpu_limit, cpu_counted) = (Some(limit), counted);
+        Evidence { usage, cpu_limit, cpu_counted, ..Evidence::default() }.is_cpu_used_up()
+    };
+    assert!(used(told, Some(limit)), "others ran between the ticks");
+    assert!(!used(limit, Some(told)), "descendants used the rest");
+    assert!(!used(told, None), "nobody has looked, and it is too little");
+    assert!(used(limit - Duration::from_millis(400), None), "nobody has looked, and it may be enough");
+    let unbounded = Evidence { cpu_counted: Some(limit), ..Evidence::default() };
+    assert!(!unbounded.is_cpu_used_up());
 }
