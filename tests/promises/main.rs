@@ -10,6 +10,7 @@ mod checkpoints;
 mod commands;
 mod common;
 mod compatibility;
+mod corpus;
 mod demo;
 mod dev;
 mod failures;

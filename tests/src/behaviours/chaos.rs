@@ -19,8 +19,17 @@ const SLOWLY: Duration = Duration::from_millis(300);
 
 /// On the SDK.
 pub(super) fn run() -> ExitCode {
-    let worker = METHODS.iter().fold(Worker::new(), |worker, (name, ..)| {
-        worker.handle_raw_blocking(*name, |body: Bytes, context: Context| {
+    serve_for(METHODS.iter().map(|(name, ..)| (*name).to_owned()))
+}
+
+/// The same for the methods that the further arguments name.
+pub(super) fn run_for() -> ExitCode {
+    serve_for(std::env::args().skip(2))
+}
+
+fn serve_for(methods: impl Iterator<Item = String>) -> ExitCode {
+    let worker = methods.fold(Worker::new(), |worker, name| {
+        worker.handle_raw_blocking(name, |body: Bytes, context: Context| {
             let acted = super::sdk::act(decode_body(&body)?, context)?;
             Ok::<_, HandlerError>(encode_body(&acted)?.into())
         })

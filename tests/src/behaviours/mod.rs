@@ -72,8 +72,9 @@ use crate::act::Deed;
 type Kind = fn() -> ExitCode;
 
 /// The kinds of program, by first argument.
-const KINDS: [(&str, Kind); 28] = [
+const KINDS: [(&str, Kind); 29] = [
     ("sdk", sdk::run),
+    ("sdk-for", chaos::run_for),
     ("sdk-flooding", flood::run),
     ("raw", raw::run),
     ("raw-for", raw::run_for),
