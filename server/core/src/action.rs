@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::evidence::StopSignal;
 use crate::fact::Death;
-use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, RequestId, SlotId};
+use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, ReportId, RequestId, SlotId};
 use crate::reason::{AttemptEnd, CrashReason, RejectWhy, TimeoutWhich};
 use crate::time::Timestamp;
 
@@ -217,4 +217,24 @@ pub enum AttemptCause {
     Death(Arc<Death>),
     /// Only the slot died, or the attempt alone is to blame.
     Slot(CrashReason),
+}
+
+impl AttemptCause {
+    /// The label of the reason.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Death(death) => death.reason.label(),
+            Self::Slot(reason) => reason.label(),
+        }
+    }
+
+    /// The report of the death, if it was one.
+    #[must_use]
+    pub fn report(&self) -> Option<ReportId> {
+        match self {
+            Self::Death(death) => Some(death.report),
+            Self::Slot(_) => None,
+        }
+    }
 }

@@ -77,6 +77,11 @@ impl<Q, A> Core<Q, A> {
         let report = self.last_report;
         let stable_after = self.pool_settings(berth).restart.stable_after;
         let pool = self.pool_of(berth);
+        let since = |held: &Held| {
+            let record = self.requests.get(held.request)?;
+            (record.attempt() == held.attempt).then_some(record.started_at)
+        };
+        let executing_since = executing.iter().map(since).collect();
         let process = self.process(berth);
         let first_sign_at = process.first_sign_at.unwrap_or(now);
         let label = reason.label();
@@ -97,6 +102,7 @@ impl<Q, A> Core<Q, A> {
             judged_at: now,
             productive: process.is_productive(first_sign_at, stable_after),
             executing: executing.iter().map(|held| (held.request, held.attempt, held.method)).collect(),
+            executing_since,
             requeued: u32::try_from(requeued).unwrap_or(u32::MAX),
         });
         let counted = process.panicked;

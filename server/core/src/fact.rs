@@ -300,6 +300,10 @@ pub struct RequestEnded {
     pub past_deadline: bool,
     /// The answer came after a limit had fired.
     pub late: bool,
+    /// The label of what ended its last attempt, where that crashed or was killed and no answer came.
+    pub reason: Option<&'static str>,
+    /// The report of the death that ended it.
+    pub report: Option<ReportId>,
 }
 
 /// A process's unplanned end: the verdict, and the evidence beside it.
@@ -337,6 +341,8 @@ pub struct Death {
     pub productive: bool,
     /// What it was executing.
     pub executing: Vec<(RequestId, AttemptNumber, MethodId)>,
+    /// Since when it was executing each of them; `None` where the request had its outcome before.
+    pub executing_since: Vec<Option<Timestamp>>,
     /// Requests it held that had not started and were put back.
     pub requeued: u32,
 }

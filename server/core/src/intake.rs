@@ -160,6 +160,8 @@ impl<Q, A> Core<Q, A> {
             attempts: 0,
             past_deadline: false,
             late: false,
+            reason: None,
+            report: None,
         }));
         let outcome = Outcome::Rejected { why, retry_after };
         let settlement = Settlement {

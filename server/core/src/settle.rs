@@ -133,7 +133,7 @@ impl<Q, A> Core<Q, A> {
     /// Ends a request with an answer.
     pub(crate) fn end_ok(&mut self, id: RequestId, answer: A) {
         let late = self.requests.open_record(id).limit.is_some();
-        if let Some((client, tag, attempts)) = self.close_record(id, OutcomeKind::Ok, None, late) {
+        if let Some((client, tag, attempts)) = self.close_record(id, OutcomeKind::Ok, None, late, None) {
             self.out.act(Action::Reply { client, tag, attempts, late, answer });
         }
     }
@@ -160,7 +160,8 @@ impl<Q, A> Core<Q, A> {
             Outcome::Rejected { .. } => OutcomeKind::Rejected,
             Outcome::Closed => OutcomeKind::Closed,
         };
-        if let Some((client, tag, _)) = self.close_record(id, kind, rejected, false) {
+        let last = attempts.last().and_then(|attempt| attempt.cause.as_ref());
+        if let Some((client, tag, _)) = self.close_record(id, kind, rejected, false, last) {
             let settlement = Settlement { method, accepted_at, outcome, attempts, may_have_started, because };
             let settlement = Box::new(settlement);
             self.out.act(Action::Settle { client, tag, settlement });
@@ -174,6 +175,7 @@ impl<Q, A> Core<Q, A> {
         outcome: OutcomeKind,
         rejected: Option<RejectWhy>,
         late: bool,
+        last: Option<&AttemptCause>,
     ) -> Option<(ClientId, ClientTag, AttemptNumber)> {
         let queued = self.leave_queue(id);
         self.disarm_attempt(id);
@@ -202,6 +204,8 @@ impl<Q, A> Core<Q, A> {
             attempts: record.attempts,
             past_deadline: self.now > record.deadline + kill_timeout + CLOCK_SLACK,
             late,
+            reason: last.map(AttemptCause::label),
+            report: last.and_then(AttemptCause::report),
         }));
         connected.then(|| (record.client, record.tag, record.attempt()))
     }

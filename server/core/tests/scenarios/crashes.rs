@@ -33,6 +33,28 @@ fn a_crash_without_retry_is_told_with_its_reason() {
 }
 
 #[test]
+fn the_end_of_a_request_names_the_death_that_ended_it() {
+    let mut boat = Boat::afloat(retrying(1, 2));
+    let tag = boat.request();
+    boat.pass(ms(10));
+    boat.dies(life(0, 1), exit(1));
+    boat.pass(ms(1000));
+    boat.becomes_ready(life(0, 2));
+    boat.pass(ms(7));
+    boat.dies(life(0, 2), signal(11));
+    assert_eq!(boat.kind(tag), Some(OutcomeKind::Crashed));
+    let last = boat.crashes()[1];
+    let since = last.judged_at - last.executing_since[0].expect("it had no outcome");
+    assert_eq!(since, ms(7), "since its own attempt");
+    let ended = boat
+        .facts
+        .iter()
+        .find_map(|fact| if let Fact::RequestEnded(ended) = fact { Some(ended) } else { None });
+    let ended = ended.expect("it has ended");
+    assert_eq!((ended.reason, ended.report), (Some("signal"), Some(last.report)));
+}
+
+#[test]
 fn a_retry_runs_on_another_worker() {
     let mut boat = Boat::afloat(retrying(2, 2));
     let tag = boat.request();

@@ -168,6 +168,8 @@ fn ended(outcome: OutcomeKind, duration: Duration) -> RequestEnded {
         attempts: 1,
         past_deadline: false,
         late: false,
+        reason: None,
+        report: None,
     }
 }
 
@@ -219,6 +221,7 @@ pub(crate) fn death(worker: u16, incarnation: u32, reason: CrashReason) -> Death
         killed_by_broker: None,
         productive: true,
         executing: vec![(RequestId(77), AttemptNumber::FIRST, THUMBNAIL)],
+        executing_since: vec![Some(Timestamp::from_millis(1_500))],
         requeued: 2,
     }
 }

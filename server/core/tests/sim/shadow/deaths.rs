@@ -57,6 +57,13 @@ impl Shadow {
             process.held().filter(|held| !held.started).map(|held| held.serial).collect();
         executing.extend(process.stopped.iter().filter(|serial| self.peek(**serial).is_held_by(key)));
         let mut told: Vec<u64> = death.executing.iter().map(|(id, _, _)| self.by_id[id]).collect();
+        assert_eq!(death.executing.len(), death.executing_since.len());
+        for ((id, ..), since) in death.executing.iter().zip(&death.executing_since) {
+            let request = self.peek(self.by_id[id]);
+            if request.is_held_by(key) {
+                assert_eq!(*since, Some(request.started_at), "{key}: since when it was executing");
+            }
+        }
         executing.sort_unstable();
         told.sort_unstable();
         assert_eq!(told, executing, "{key} was executing");

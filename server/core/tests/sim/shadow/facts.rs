@@ -179,10 +179,12 @@ impl Shadow {
             OutcomeKind::Ok => {
                 assert_eq!(self.expected, Expected::Answer { serial, kind: AnswerKind::Ok });
                 assert_eq!(ended.late, request.limit.is_some(), "{serial}: late");
+                assert_eq!((ended.reason, ended.report), (None, None), "{serial}: nothing ended it");
             }
             OutcomeKind::Failed => assert_eq!(request.last_end, Some(AttemptEnd::Failed)),
             OutcomeKind::Crashed => {
                 assert_eq!(request.last_end, Some(AttemptEnd::Crashed));
+                assert!(ended.reason.is_some(), "{serial}: what ended it is told");
                 assert!(!self.is_closing(request.pool), "{serial}: expected is not unexpected");
             }
             OutcomeKind::TimedOut => {
