@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::control_plane::{Alerts, ControlPlane};
+use super::control_plane::{Alerts, ControlPlane, ReportFiles};
 use super::data_plane::{DataPlane, Stop};
 use super::descriptors::{self, Descriptors};
 use super::limits;
@@ -24,7 +24,7 @@ use crate::config::{AlertsConfig, Cgroups, Config, HttpListen};
 use crate::engine::Clock;
 use crate::link::LinkSettings;
 use crate::link::lock::{self, BindError, Seat};
-use crate::observe::{AlertCounts, News, Observer, WallClock, Webhook, WebhookError};
+use crate::observe::{AlertCounts, News, Observer, ReportFolder, WallClock, Webhook, WebhookError};
 use crate::process::{CgroupUse, PlaneError, PlaneOptions, ProcessPlane};
 
 /// Questions of the control plane that may wait to be answered.
@@ -148,6 +148,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
     let mut observer = options.observer(&settings);
     observer.show_worker_memory(worker_memory);
     let alerts = take_alerts(alerts, &mut observer)?;
+    let reports_in_files = broker.state_dir.as_deref().map(|place| take_reports(place, &mut observer));
     let cgroups = plane.cgroups();
     limits::complain(settings.pools.iter().map(|pool| pool.name.as_str()), &commands, cgroups);
     observer.show_limits(limits::in_force(&commands, cgroups));
@@ -175,6 +176,7 @@ pub fn start(config: Config, mut options: BrokerOptions) -> Result<RunningBroker
         listener: http_listener,
         status_interval: broker.status_interval,
         alerts,
+        reports: reports_in_files,
         queries: ask,
         stop: control_stop.clone(),
     };
@@ -289,6 +291,13 @@ fn take_alerts(config: AlertsConfig, observer: &mut Observer) -> Result<Option<A
     let webhook = Webhook::new(address, timeout, give_up_after)?;
     let counts = AlertCounts::default();
     Ok(Some((webhook, observer.tell_alerts(counts.clone()), counts)))
+}
+
+/// What the control plane needs to keep reports in files.
+fn take_reports(state_dir: &Path, observer: &mut Observer) -> ReportFiles {
+    let (folder, left) = ReportFolder::open(state_dir);
+    let dropped = Arc::default();
+    (folder, observer.keep_reports_in_files(left, Arc::clone(&dropped)), dropped)
 }
 
 fn spawn_thread<T: Send + 'static>(

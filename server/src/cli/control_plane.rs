@@ -1,7 +1,9 @@
-//! The control plane: one thread for all that may wait for others: HTTP, alerts, status lines.
+//! The control plane: one thread for all that may wait for others: HTTP, alerts, status lines, files of reports.
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,10 +11,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::http;
-use crate::observe::{Alert, AlertCounts, Query, Webhook, deliver_alerts, log_status};
+use crate::observe::{
+    Alert, AlertCounts, Filed, Query, ReportFolder, Webhook, deliver_alerts, keep_reports, log_status,
+};
 
 /// Where alerts go, where they come from, and where what became of them is counted.
 pub(super) type Alerts = (Webhook, mpsc::Receiver<Alert>, AlertCounts);
+
+/// Where reports are written, where they come from, and where those that were not are counted.
+pub(super) type ReportFiles = (ReportFolder, mpsc::Receiver<Filed>, Arc<AtomicU64>);
+
+/// How long a write of a report that hangs may hold up the end.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// What the control plane has to do.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub(super) struct ControlPlane {
     pub(super) status_interval: Option<Duration>,
     /// Where alerts come from and go to.
     pub(super) alerts: Option<Alerts>,
+    /// Where reports come from and go to.
+    pub(super) reports: Option<ReportFiles>,
     /// The way to the data plane.
     pub(super) queries: mpsc::Sender<Query>,
     /// Ends it.
@@ -32,14 +44,17 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Whether there is anything to do.
     pub(super) const fn is_needed(&self) -> bool {
-        self.listener.is_some() || self.status_interval.is_some() || self.alerts.is_some()
+        self.listener.is_some()
+            || self.status_interval.is_some()
+            || self.alerts.is_some()
+            || self.reports.is_some()
     }
 
     /// Runs until it is told to stop; what is under way then has two seconds.
     pub(super) fn run(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let Self { listener, status_interval, alerts, queries, stop } = self;
+        let done = runtime.block_on(async {
+            let Self { listener, status_interval, alerts, reports, queries, stop } = self;
             let mut tasks = JoinSet::new();
             if let Some(listener) = listener {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -47,6 +62,9 @@ impl ControlPlane {
             }
             if let Some((webhook, alerts, counts)) = alerts {
                 tasks.spawn(deliver_alerts(webhook, alerts, counts, stop.clone()));
+            }
+            if let Some((folder, filed, dropped)) = reports {
+                tasks.spawn(keep_reports(folder, filed, dropped, stop.clone()));
             }
             if let Some(interval) = status_interval {
                 let stop = stop.clone();
@@ -61,6 +79,8 @@ impl ControlPlane {
                 ended.map_err(io::Error::other)?;
             }
             Ok(())
-        })
+        });
+        runtime.shutdown_timeout(LAST_WRITE);
+        done
     }
 }

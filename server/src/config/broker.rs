@@ -53,6 +53,8 @@ pub struct BrokerConfig {
     pub max_open_requests: u32,
     /// How often a line for each worker is logged; `None`, the default, is never.
     pub status_interval: Option<Duration>,
+    /// Where reports are kept in files; absolute; `None`, the default, is nowhere.
+    pub state_dir: Option<PathBuf>,
     /// Whether each worker's process gets a cgroup of its own; default where that is possible.
     pub cgroups: Cgroups,
 }
@@ -101,6 +103,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
     let open = Count { least: 1, most: MOST_OPEN_REQUESTS };
     let max_open_requests = reader.value(&mut section, "max_open_requests", &open, DEFAULT_MAX_OPEN_REQUESTS);
     let status_interval = reader.value(&mut section, "status_interval", &Or(STATUS_INTERVAL, "off"), None);
+    let state_dir = reader.value(&mut section, "state_dir", &Or(AbsolutePath, "off"), None);
     let cgroups = Choice(&[("auto", Cgroups::Auto), ("off", Cgroups::Off), ("required", Cgroups::Required)]);
     let cgroups = reader.value(&mut section, "cgroups", &cgroups, Cgroups::Auto);
     reader.finish(section, |_| None);
@@ -116,6 +119,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section, runtime_dir: Opt
         drain_timeout: drain_timeout.value,
         max_open_requests: max_open_requests.value,
         status_interval: status_interval.value,
+        state_dir: state_dir.value.map(PathBuf::from),
         cgroups: cgroups.value,
     };
     Read { broker, max_body, max_open_requests, cgroups }

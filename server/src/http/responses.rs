@@ -41,6 +41,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     }
 }
 
+/// What is JSON already.
+pub(super) fn written_json(text: &str) -> Reply {
+    reply(StatusCode::OK, JSON, format!("{text}\n").into())
+}
+
 /// A refusal, as JSON with the member `error`.
 pub(super) fn problem(status: StatusCode, error: &str) -> Reply {
     json(status, &Problem { error })

@@ -6,8 +6,10 @@ use hyper::{Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::responses::{Reply, exposition, json, method_not_allowed, problem, text};
-use crate::observe::Query;
+use serde::Serialize;
+
+use super::responses::{Reply, exposition, json, method_not_allowed, problem, text, written_json};
+use crate::observe::{Query, ReportHead};
 
 /// How long the data plane may take to answer a ping before it is called dead.
 ///
@@ -24,7 +26,15 @@ Lifeboat
 /livez          200 while the broker's event loop turns
 /readyz         200 while every pool can serve, else 503 and why
 /worker-health  what every worker is doing, as JSON
+/api/v1/reports       the reports of crashes that are kept, newest first, as JSON
+/api/v1/reports/NAME  all that one of them says
 ";
+
+/// The list of reports.
+#[derive(Serialize)]
+struct Listed {
+    reports: Vec<ReportHead>,
+}
 
 /// The data plane did not answer a question.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +57,16 @@ pub(super) async fn answer(method: &Method, path: &str, queries: &mpsc::Sender<Q
         "/metrics" => metrics(queries).await,
         "/livez" => ask(queries, Query::Ping, PING_TIMEOUT).await.map(|()| text(StatusCode::OK, "ok\n")),
         "/readyz" => readiness(queries).await,
+        "/api/v1/reports" => ask(queries, Query::Reports, QUERY_TIMEOUT)
+            .await
+            .map(|reports| json(StatusCode::OK, &Listed { reports })),
         "/worker-health" => {
             ask(queries, Query::Health, QUERY_TIMEOUT).await.map(|health| json(StatusCode::OK, &health))
         }
-        _ => Ok(problem(StatusCode::NOT_FOUND, "no such path; / lists what there is")),
+        _ => match path.strip_prefix("/api/v1/reports/") {
+            Some(name) => report(queries, name).await,
+            None => Ok(problem(StatusCode::NOT_FOUND, "no such path; / lists what there is")),
+        },
     };
     reply.unwrap_or_else(|error| problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))
 }
@@ -60,6 +76,17 @@ async fn metrics(queries: &mpsc::Sender<Query>) -> Result<Reply, QueryError> {
     Ok(match snapshot.to_text() {
         Ok(body) => exposition(body),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    })
+}
+
+async fn report(queries: &mpsc::Sender<Query>, name: &str) -> Result<Reply, QueryError> {
+    let name = name.to_owned();
+    let found = ask(queries, |reply| Query::Report(name, reply), QUERY_TIMEOUT).await?;
+    Ok(match found {
+        Some(text) => written_json(&text),
+        None => {
+            problem(StatusCode::NOT_FOUND, "no such report is kept; /api/v1/reports lists those that are")
+        }
     })
 }
 

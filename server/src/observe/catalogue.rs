@@ -118,6 +118,8 @@ metrics! {
         "Clients that are connected.";
     LOG_LINES_DROPPED = Counter "lifeboat_log_lines_dropped_total" []
         "Lines of the broker's log that were dropped because nobody read them fast enough.";
+    REPORTS_DROPPED = Counter "lifeboat_reports_dropped_total" []
+        "Reports that were not written to state_dir, because it could not be written to or did not keep up.";
     ALERTS = Counter "lifeboat_alerts_total" ["result"]
         "Alerts for the webhook, by what became of them.";
     BUILD_INFO = Gauge "lifeboat_build_info" ["version", "os", "arch"]

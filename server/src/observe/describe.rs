@@ -1,5 +1,7 @@
 //! A death in words, for the log.
 
+use std::fmt::Write as _;
+
 use lifeboat_core::reason::{CrashReason, StartFailure};
 use lifeboat_core::signals;
 
@@ -59,6 +61,28 @@ pub(super) fn printable(text: &str) -> String {
         kept.push('…');
     }
     kept
+}
+
+/// A text of several lines without what a terminal or a viewer of text would act on; tabs and line breaks stay.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let replace = |c| if is_active(c) && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(replace).collect()
+}
+
+/// JSON with what a terminal or a viewer of text would act on in its escaped form. Such a character can only be within a
+/// text there.
+pub(super) fn escape_active(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_active(c) {
+            // All of them are below U+10000, where one escape is enough. Writing to a text cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Controls, line and paragraph separators, what turns the direction of writing.

@@ -51,6 +51,7 @@ impl MetricsSnapshot {
         sheet.number(&catalogue::REQUESTS_PAST_DEADLINE, &[], self.counters.past_deadline as f64);
         sheet.number(&catalogue::CLIENT_CONNECTIONS, &[], self.counters.client_connections as f64);
         sheet.number(&catalogue::LOG_LINES_DROPPED, &[], self.log_lines_dropped as f64);
+        sheet.number(&catalogue::REPORTS_DROPPED, &[], self.reports_dropped as f64);
         for (result, count) in AlertResult::ALL.iter().zip(self.alerts) {
             sheet.number(&catalogue::ALERTS, &[result.label()], count as f64);
         }

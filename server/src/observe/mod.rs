@@ -21,6 +21,7 @@ mod own_process;
 mod query;
 mod readiness;
 mod recorder;
+mod reports;
 mod snapshot;
 mod status;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub use self::alerts::{
     Alert, AlertCounts, AlertKind, AlertStatus, Subject, Webhook, WebhookError, deliver as deliver_alerts,
 };
 pub use self::catalogue::{CATALOGUE, MetricDescription, MetricKind};
-pub use self::describe::{describe, last_line};
+pub use self::describe::{describe, harmless, last_line};
 pub use self::exposition::ExpositionError;
 pub use self::health::{
     Activity, HealthSnapshot, HealthStatus, LastCrash, SlotHealth, TaskHealth, WorkerHealth,
@@ -41,6 +42,10 @@ pub use self::news::News;
 pub use self::query::Query;
 pub use self::readiness::Readiness;
 pub use self::recorder::Observer;
+pub use self::reports::{
+    Climbed, Decided, Executed, FailedRequest, Filed, Findings, Life, Reason, RecordedSlot, Recorder, Report,
+    ReportFolder, ReportHead, Signature, Snapshot, Thread, keep_reports,
+};
 pub use self::snapshot::MetricsSnapshot;
 pub use self::status::log_status;
 pub use self::wall_clock::WallClock;

@@ -16,8 +16,12 @@ use super::counters::Counters;
 use super::log::Log;
 use super::names::Names;
 use super::news::{News, Watched};
+use super::reports::Reports;
 use super::snapshot::Outside;
-use super::{HealthSnapshot, LimitsInForce, MetricsSnapshot, Query, Readiness, WallClock};
+use super::{
+    FailedRequest, Filed, HealthSnapshot, LimitsInForce, MetricsSnapshot, Query, Readiness, Report,
+    ReportHead, WallClock,
+};
 
 /// Counts and logs what the core tells, and answers questions about it.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct Observer {
     next_tries: Vec<Option<Timestamp>>,
     /// In configuration order.
     limits: Vec<LimitsInForce>,
+    reports: Reports,
     outside: Outside,
 }
 
@@ -45,6 +50,7 @@ impl Observer {
             counters: Counters::new(names.pool_count(), names.method_count()),
             log: Log::new(Arc::clone(&names)),
             next_tries: vec![None; names.pool_count()],
+            reports: Reports::new(names.worker_count()),
             names,
             watched: None,
             alerting: None,
@@ -89,6 +95,17 @@ impl Observer {
         self.limits = limits;
     }
 
+    /// Takes in the reports that an earlier broker has left, the oldest first, and hands over those that come, to be
+    /// written. What could not be handed over is counted in `dropped`, where the writer counts too.
+    pub fn keep_reports_in_files(
+        &mut self,
+        left: Vec<Report>,
+        dropped: Arc<AtomicU64>,
+    ) -> mpsc::Receiver<Filed> {
+        self.outside.reports_dropped = Arc::clone(&dropped);
+        self.reports.keep_in_files(left, dropped)
+    }
+
     /// Counts a fact, and logs it if it is notable. `now` is the reading of the clock under which it was told.
     ///
     /// A fact about a request or an attempt costs a few nanoseconds: no allocation, no formatting, no look-up.
@@ -96,6 +113,7 @@ impl Observer {
     pub fn record(&mut self, fact: &Fact, now: Timestamp) {
         self.counters.count(fact);
         self.log.write(fact, now);
+        self.reports.note(fact, now, &self.names, &self.clock, &self.limits);
         if let Some(watched) = &mut self.watched {
             watched.tell(fact, &self.names);
         }
@@ -150,6 +168,26 @@ impl Observer {
         Readiness::new(view, &self.names, &self.next_tries)
     }
 
+    /// The reports that are kept, the newest first, each with how long ago it and the first of its signature were, in
+    /// milliseconds.
+    pub fn reports(&self, now: Timestamp) -> impl Iterator<Item = (&ReportHead, u64, u64)> {
+        let now = self.clock.unix_millis(now);
+        let ago = move |at: u64| now.saturating_sub(at);
+        self.reports.heads().map(move |head| (head, ago(head.at), ago(head.signature.first_at)))
+    }
+
+    /// The report of this name, as JSON.
+    #[must_use]
+    pub fn report(&self, id: &str) -> Option<Arc<str>> {
+        self.reports.find(id)
+    }
+
+    /// The last requests that did not end `ok`, the newest first.
+    #[must_use]
+    pub fn failed_requests(&self, now: Timestamp) -> Vec<FailedRequest> {
+        self.reports.failed(now, &self.names)
+    }
+
     /// Logs what was held back and is due by now.
     pub fn catch_up(&mut self, now: Timestamp) {
         self.log.catch_up(now);
@@ -163,6 +201,8 @@ impl Observer {
             Query::Metrics(reply) => drop(reply.send(self.snapshot(view))),
             Query::Health(reply) => drop(reply.send(self.health(view))),
             Query::Readiness(reply) => drop(reply.send(self.readiness(view))),
+            Query::Reports(reply) => drop(reply.send(self.reports.heads().cloned().collect())),
+            Query::Report(id, reply) => drop(reply.send(self.report(&id))),
             Query::Ping(reply) => drop(reply.send(())),
         }
     }

@@ -27,6 +27,8 @@ pub struct MetricsSnapshot {
     pub(super) worker_memory: Vec<u64>,
     /// Lines of the broker's log that were dropped.
     pub(super) log_lines_dropped: u64,
+    /// Reports that were not written to files.
+    pub(super) reports_dropped: u64,
     /// Alerts, in the order of [`AlertResult::ALL`].
     pub(super) alerts: [u64; AlertResult::ALL.len()],
 }
@@ -38,6 +40,8 @@ pub(super) struct Outside {
     pub(super) log_lines_dropped: Arc<AtomicU64>,
     /// Bytes of memory per worker, in the order of their ids; empty where nobody looks.
     pub(super) worker_memory: Arc<[AtomicU64]>,
+    /// Reports that were not written to files.
+    pub(super) reports_dropped: Arc<AtomicU64>,
     /// What became of alerts.
     pub(super) alerts: AlertCounts,
 }
@@ -98,6 +102,7 @@ impl MetricsSnapshot {
         }
         let worker_memory = outside.worker_memory(names.worker_count());
         let log_lines_dropped = outside.log_lines_dropped.load(Ordering::Relaxed);
+        let reports_dropped = outside.reports_dropped.load(Ordering::Relaxed);
         let alerts = outside.alerts.read();
         Self {
             names,
@@ -107,6 +112,7 @@ impl MetricsSnapshot {
             unhealthy,
             worker_memory,
             log_lines_dropped,
+            reports_dropped,
             alerts,
         }
     }

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::repeats::{Kind, Scope};
 use super::{Executing, Log, Names, life};
 use crate::observe::describe::{describe, last_line, printable};
+use crate::observe::reports::doing;
 
 /// So many of the requests that a process was executing are named; the others are counted.
 const NAMED: usize = 3;
@@ -44,6 +45,7 @@ impl Log {
             lived = ?(death.judged_at - death.started_at),
             productive = death.productive,
             ladder = ladder(death),
+            doing = death.evidence.snapshot.as_deref().map(doing).filter(|doing| !doing.is_empty()),
             output_dropped = not_zero(death.evidence.output_dropped),
             stderr = last_line(&death.evidence.stderr_tail).map(shown),
             "worker crashed"
