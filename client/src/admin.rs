@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    BodyError, MessageType, Operate, Operated, Operation, PoolRow, RequestRow, Route, TimeLeft, WorkerRow,
-    decode_body, put_control,
+    BodyError, FailedRow, MessageType, Operate, Operated, Operation, PoolRow, ReportRow, RequestRow, Route,
+    TimeLeft, WorkerRow, decode_body, put_control,
 };
 
 use crate::OperateError;
@@ -41,6 +41,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 ///     for request in admin.requests(10).await?.requests {
 ///         println!("{} came {} ms ago: {}", request.method, request.age_ms, request.state);
 ///     }
+/// }
+/// println!("{} failed lately", admin.failed_requests(256).await?.requests.len());
+/// if let Some(crash) = admin.reports(1).await?.reports.first() {
+///     println!("{} crashed: {}", crash.worker, admin.report(&crash.report_id).await?);
 /// }
 /// // All of a pool, or one worker; `drain` and `kill` take the same names.
 /// println!("restarting {}", admin.restart("images").await?.join(", "));
@@ -108,6 +112,46 @@ pub struct Requests {
     pub more: bool,
 }
 
+/// The last requests that did not end `ok`; see [`Admin::failed_requests`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// for failed in admin.failed_requests(10).await?.requests {
+///     let method = failed.method.unwrap_or_default();
+///     println!("{method} {} after {} attempts, {} ms ago", failed.outcome, failed.attempts, failed.ago_ms);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedRequests {
+    /// The rows, newest first.
+    pub requests: Vec<FailedRow>,
+    /// Whether there are more, beyond the limit or because they would not fit the client's `max_body`.
+    pub more: bool,
+}
+
+/// The reports of crashes that the broker keeps; see [`Admin::reports`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// let shown = admin.reports(100).await?;
+/// for row in shown.reports.iter().filter(|row| row.count == 1) {
+///     println!("{} ms ago, for the first time: {} ({})", row.ago_ms, row.text, row.report_id);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reports {
+    /// The rows, newest first.
+    pub reports: Vec<ReportRow>,
+    /// Whether there are more, beyond the limit or because they would not fit the client's `max_body`.
+    pub more: bool,
+}
+
 /// Whether the broker can serve; see [`Admin::health`].
 ///
 /// ```no_run
@@ -170,6 +214,44 @@ impl Admin {
         let operate = Operate { limit: Some(limit), ..Operate::new(Operation::Requests) };
         let Operated { requests, more, .. } = self.operate(&operate).await?;
         Ok(Requests { requests, more })
+    }
+
+    /// Shows the last requests that did not end `ok`, newest first, `limit` of them at most. The broker remembers 256 since
+    /// its start.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn failed_requests(&self, limit: u64) -> Result<FailedRequests, OperateError> {
+        let operate = Operate { limit: Some(limit), ..Operate::new(Operation::FailedRequests) };
+        let Operated { failed_requests: requests, more, .. } = self.operate(&operate).await?;
+        Ok(FailedRequests { requests, more })
+    }
+
+    /// Shows the reports of crashes that the broker keeps, newest first, `limit` of them at most.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn reports(&self, limit: u64) -> Result<Reports, OperateError> {
+        let operate = Operate { limit: Some(limit), ..Operate::new(Operation::Reports) };
+        let Operated { reports, more, .. } = self.operate(&operate).await?;
+        Ok(Reports { reports, more })
+    }
+
+    /// Shows all that is kept of a crash: one JSON object, whose fields `docs/reports.md` describes. `id` is the name that the
+    /// [error](crate::CallError::WorkerCrashed) of a request has.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`]; [`NotDone`](OperateError::NotDone) where the broker keeps no such report, or one that would not fit the
+    /// client's `max_body`.
+    pub async fn report(&self, id: impl Into<String>) -> Result<String, OperateError> {
+        let Operated { report, .. } = self.operate(&Operate::on(Operation::Report, id)).await?;
+        report.ok_or_else(|| OperateError::Decode {
+            operation: Operation::Report.to_string(),
+            source: BodyError::Shape("`report` is missing".into()),
+        })
     }
 
     /// Tells whether the broker is ready to serve.

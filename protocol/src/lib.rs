@@ -46,6 +46,7 @@ mod origin;
 mod progress;
 mod put;
 mod recorder;
+mod report_rows;
 mod route;
 mod rows;
 
@@ -80,6 +81,7 @@ pub use put::{
     put_request_head, put_save, put_save_head,
 };
 pub use recorder::{Beats, BeganNote, FlightRecorder, RECORDER_VARIABLE, SlotNote, recorder_len};
+pub use report_rows::{FailedRow, ReportRow};
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 pub use rows::{
     LastCrash, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,

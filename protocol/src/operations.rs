@@ -5,15 +5,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::labels::labels;
+use crate::report_rows::{FailedRow, ReportRow};
 use crate::rows::{PoolRow, RequestRow, WorkerRow};
 
 /// The longest body of an operate message, in bytes: 4 KiB. A longer one is refused as malformed.
 pub const MAX_OPERATE_BODY: usize = 4 * 1024;
 
-/// Request rows told unless the operation says how many.
+/// Rows of requests and reports told unless the operation says how many.
 pub const DEFAULT_ROWS: usize = 100;
 
-/// Request rows told at most, whatever the operation says.
+/// Rows of requests and reports told at most, whatever the operation says.
 ///
 /// ```
 /// # use lifeboat_protocol as lifeboat_client;
@@ -51,6 +52,12 @@ labels! {
         Workers = "workers",
         /// Show the open requests.
         Requests = "requests",
+        /// Show the last requests that did not end `ok`.
+        FailedRequests = "failed_requests",
+        /// Show the reports of crashes that are kept.
+        Reports = "reports",
+        /// Show all that one report says; the target is its name.
+        Report = "report",
         /// Whether the broker is ready, and whether it drains.
         Health = "health",
         /// Replace the processes of a pool or worker, each when it has finished what it executes.
@@ -69,12 +76,12 @@ impl Operation {
         Self::ALL.iter().copied().find(|operation| operation.as_str() == label)
     }
 
-    /// Whether it is done to a pool or worker, which must then be named.
+    /// Whether it is about a pool, a worker or a report, which must then be named.
     #[must_use]
     pub const fn needs_target(self) -> bool {
         match self {
-            Self::Workers | Self::Requests | Self::Health => false,
-            Self::Restart | Self::Drain | Self::Kill => true,
+            Self::Workers | Self::Requests | Self::FailedRequests | Self::Reports | Self::Health => false,
+            Self::Report | Self::Restart | Self::Drain | Self::Kill => true,
         }
     }
 }
@@ -100,10 +107,10 @@ impl Operation {
 pub struct Operate {
     /// An [`Operation`]'s label. Text and not a closed list here: the broker answers one that it does not know.
     pub operation: String,
-    /// A pool's or worker's name.
+    /// A pool's, worker's or report's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// How many request rows are wanted at most; see [`rows`](Self::rows).
+    /// How many rows of requests or reports are wanted at most; see [`rows`](Self::rows).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
@@ -115,13 +122,13 @@ impl Operate {
         Self { operation: operation.as_str().to_owned(), target: None, limit: None }
     }
 
-    /// An operation on a pool or worker.
+    /// An operation on a pool or worker, or about a report.
     #[must_use]
     pub fn on(operation: Operation, target: impl Into<String>) -> Self {
         Self { target: Some(target.into()), ..Self::new(operation) }
     }
 
-    /// How many request rows to tell at most: the limit, [`DEFAULT_ROWS`] without one, never above [`MAX_ROWS`].
+    /// How many rows of requests or reports to tell at most: the limit, [`DEFAULT_ROWS`] without one, never above [`MAX_ROWS`].
     #[must_use]
     pub fn rows(&self) -> usize {
         let limit = self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -168,6 +175,15 @@ pub struct Operated {
     /// `requests`: open requests, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestRow>,
+    /// `failed_requests`: requests that did not end `ok`, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_requests: Vec<FailedRow>,
+    /// `reports`: those that are kept, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<ReportRow>,
+    /// `report`: one JSON object, described in `docs/reports.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
     /// Whether rows were left out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more: bool,

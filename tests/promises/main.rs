@@ -35,6 +35,7 @@ mod queues;
 mod reasons;
 mod recorder;
 mod recycling;
+mod reports;
 mod retries;
 mod scene;
 mod sdk;

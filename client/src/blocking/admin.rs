@@ -7,7 +7,7 @@ use std::time::Duration;
 use lifeboat_protocol::{Operate, Operated};
 
 use super::Waiter;
-use crate::{Health, OperateError, Requests, Workers};
+use crate::{FailedRequests, Health, OperateError, Reports, Requests, Workers};
 
 /// Asks things of the broker itself, and blocks until it has answered. Made by
 /// [`Client::admin`](super::Client::admin); counts as a clone of its client. See the asynchronous
@@ -28,6 +28,10 @@ use crate::{Health, OperateError, Requests, Workers};
 ///     for request in admin.requests(10)?.requests {
 ///         println!("{} came {} ms ago: {}", request.method, request.age_ms, request.state);
 ///     }
+/// }
+/// println!("{} failed lately", admin.failed_requests(256)?.requests.len());
+/// if let Some(crash) = admin.reports(1)?.reports.first() {
+///     println!("{} crashed: {}", crash.worker, admin.report(&crash.report_id)?);
 /// }
 /// // All of a pool, or one worker; `drain` and `kill` take the same names.
 /// println!("restarting {}", admin.restart("images")?.join(", "));
@@ -84,6 +88,16 @@ impl Admin {
         /// Shows the oldest open requests, `limit` of them at most; the broker shows no more than
         /// [`MAX_ROWS`](crate::MAX_ROWS).
         requests(limit: u64) -> Requests;
+
+        /// Shows the last requests that did not end `ok`, newest first, `limit` of them at most. The broker remembers 256
+        /// since its start.
+        failed_requests(limit: u64) -> FailedRequests;
+
+        /// Shows the reports of crashes that the broker keeps, newest first, `limit` of them at most.
+        reports(limit: u64) -> Reports;
+
+        /// Shows all that is kept of a crash: one JSON object; see [`Admin::report`](crate::Admin::report).
+        report(id: impl Into<String>) -> String;
 
         /// Tells whether the broker is ready to serve.
         health() -> Health;

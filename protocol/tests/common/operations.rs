@@ -19,18 +19,70 @@ pub(crate) fn operates() -> impl Strategy<Value = Operate> {
 pub(crate) fn operateds() -> impl Strategy<Value = Operated> {
     let told = (any::<bool>(), of(texts()), vec(texts(), 0..4));
     let rows = (vec(pool_rows(), 0..3), vec(worker_rows(), 0..3), vec(request_rows(), 0..3), any::<bool>());
+    let reports = (vec(failed_rows(), 0..3), vec(report_rows(), 0..3), of(texts()));
     let health = (of(any::<bool>()), of(any::<bool>()));
-    (told, rows, health).prop_map(
-        |((ok, message, affected), (pools, workers, requests, more), (ready, draining))| Operated {
+    (told, rows, reports, health).prop_map(
+        |(
+            (ok, message, affected),
+            (pools, workers, requests, more),
+            (failed_requests, reports, report),
+            (ready, draining),
+        )| Operated {
             ok,
             message,
             affected,
             pools,
             workers,
             requests,
+            failed_requests,
+            reports,
+            report,
             more,
             ready,
             draining,
+        },
+    )
+}
+
+fn report_rows() -> impl Strategy<Value = ReportRow> {
+    let worker = (texts(), texts(), any::<u64>());
+    let why = (texts(), texts(), vec(methods(), 0..3));
+    let signature = (texts(), texts(), any::<u64>(), any::<u64>());
+    (texts(), any::<u64>(), worker, why, signature).prop_map(
+        |(report_id, ago_ms, (pool, worker, incarnation), (reason, detail, methods), signature)| ReportRow {
+            report_id,
+            ago_ms,
+            pool,
+            worker,
+            incarnation,
+            reason,
+            detail,
+            methods,
+            signature: signature.0,
+            text: signature.1,
+            count: signature.2,
+            first_ago_ms: signature.3,
+        },
+    )
+}
+
+fn failed_rows() -> impl Strategy<Value = FailedRow> {
+    let what = (of(any::<u64>()), of(texts()), of(methods()), texts(), of(texts()));
+    let times = (any::<u16>(), any::<u64>(), any::<u64>());
+    (what, times, of(texts()), of(texts())).prop_map(
+        |((request, pool, method, outcome, why), (attempts, duration_ms, ago_ms), reason, report_id)| {
+            FailedRow {
+                request,
+                pool,
+                method,
+                outcome,
+                why,
+                attempts,
+                duration_ms,
+                ago_ms,
+                reason,
+                report_id,
+            }
         },
     )
 }

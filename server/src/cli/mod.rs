@@ -20,6 +20,7 @@ pub mod operate;
 mod outcome;
 mod process_link;
 pub mod remote;
+mod report;
 pub mod requests;
 pub mod serve;
 mod spawn_specs;
@@ -38,6 +39,7 @@ use self::dev::DevArgs;
 use self::exit::Exit;
 use self::healthcheck::HealthcheckArgs;
 use self::operate::OperateArgs;
+use self::report::ReportArgs;
 use self::requests::RequestsArgs;
 use self::workers::WorkersArgs;
 use crate::config::process_environment;
@@ -64,8 +66,10 @@ enum Command {
     Call(CallArgs),
     /// Show what every worker is doing.
     Workers(WorkersArgs),
-    /// Show the open requests, oldest first.
+    /// Show the open requests, oldest first; with --failed the last that did not end `ok`.
     Requests(RequestsArgs),
+    /// Show what is known of crashes: the reports that are kept, or all that one says.
+    Report(ReportArgs),
     /// Replace processes, each by a successor that is ready first; bring back what was drained or tripped.
     Restart(OperateArgs),
     /// Give a pool or worker nothing new and let it finish; it stays out of service until a restart.
@@ -98,6 +102,7 @@ impl Cli {
             Command::Call(args) => call::run(&args),
             Command::Workers(args) => workers::run(&args),
             Command::Requests(args) => requests::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Restart(args) => operate::run(Operation::Restart, &args),
             Command::Drain(args) => operate::run(Operation::Drain, &args),
             Command::Kill(args) => operate::run(Operation::Kill, &args),

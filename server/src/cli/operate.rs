@@ -32,9 +32,13 @@ pub(super) fn run(operation: Operation, args: &OperateArgs) -> Exit {
         let (affected, done) = match operation {
             Operation::Drain => (admin.drain(target).await?, "draining"),
             Operation::Kill => (admin.kill(target).await?, "killed"),
-            Operation::Restart | Operation::Workers | Operation::Requests | Operation::Health => {
-                (admin.restart(target).await?, "restarting")
-            }
+            Operation::Restart
+            | Operation::Workers
+            | Operation::Requests
+            | Operation::FailedRequests
+            | Operation::Reports
+            | Operation::Report
+            | Operation::Health => (admin.restart(target).await?, "restarting"),
         };
         if args.json {
             remote::print_json(&Shown { affected: &affected })?;

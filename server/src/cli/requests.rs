@@ -1,6 +1,6 @@
-//! `lifeboat requests`: the open requests, oldest first.
+//! `lifeboat requests`: the open requests, oldest first, or the last that did not end `ok`.
 
-use lifeboat_client::RequestRow;
+use lifeboat_client::{FailedRow, RequestRow};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -11,10 +11,13 @@ use super::remote::{self, Remote, RemoteError, shown_ms};
 pub struct RequestsArgs {
     #[command(flatten)]
     remote: Remote,
-    /// Show so many at most, the oldest first
+    /// Show the last requests that did not end `ok`, the newest first; the broker remembers 256
+    #[arg(long)]
+    failed: bool,
+    /// Show so many at most
     #[arg(long, short = 'n', default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
-    /// Print one JSON object: requests, times in ms
+    /// Print one JSON object: requests or failed_requests, times in ms
     #[arg(long)]
     json: bool,
 }
@@ -25,10 +28,26 @@ struct Shown<'a> {
     more: bool,
 }
 
+#[derive(Serialize)]
+struct ShownFailed<'a> {
+    failed_requests: &'a [FailedRow],
+    more: bool,
+}
+
 /// Runs the command.
 pub(super) fn run(args: &RequestsArgs) -> Exit {
     remote::run(async {
-        let found = args.remote.connect().await?.admin().requests(args.limit).await?;
+        let admin = args.remote.connect().await?.admin();
+        if args.failed {
+            let found = admin.failed_requests(args.limit).await?;
+            if args.json {
+                remote::print_json(&ShownFailed { failed_requests: &found.requests, more: found.more })?;
+            } else {
+                show_failed(&found.requests, found.more)?;
+            }
+            return Ok(Exit::Done);
+        }
+        let found = admin.requests(args.limit).await?;
         if args.json {
             remote::print_json(&Shown { requests: &found.requests, more: found.more })?;
         } else {
@@ -56,6 +75,30 @@ fn show(requests: &[RequestRow], more: bool) -> Result<(), RemoteError> {
             request.running_ms.map(shown_ms).unwrap_or_default(),
             request.worker.clone().unwrap_or_default(),
             request.client_pid.map(|pid| pid.to_string()).unwrap_or_default(),
+        ]);
+    }
+    remote::print_line(&table.trim_fmt())?;
+    if more { remote::print_line("there are more; see --limit") } else { Ok(()) }
+}
+
+fn show_failed(requests: &[FailedRow], more: bool) -> Result<(), RemoteError> {
+    if requests.is_empty() {
+        return remote::print_line("every request since the broker's start has ended ok, or is open");
+    }
+    let headings = ["REQUEST", "METHOD", "POOL", "OUTCOME", "ATTEMPTS", "TOOK", "AGO", "REASON", "REPORT"];
+    let mut table = remote::table(&headings);
+    for request in requests {
+        let why = request.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        table.add_row([
+            request.request.map(|id| format!("r{id:x}")).unwrap_or_default(),
+            request.method.clone().unwrap_or_default(),
+            request.pool.clone().unwrap_or_default(),
+            format!("{}{why}", request.outcome),
+            request.attempts.to_string(),
+            shown_ms(request.duration_ms),
+            shown_ms(request.ago_ms),
+            request.reason.clone().unwrap_or_default(),
+            request.report_id.clone().unwrap_or_default(),
         ]);
     }
     remote::print_line(&table.trim_fmt())?;

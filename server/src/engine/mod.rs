@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 pub use self::clock::Clock;
 use self::ports::{LinkPort, ProcessPort};
 use crate::observe::Observer;
+pub use crate::observe::{FailedRequest, ReportHead};
 
 /// The engine as the data plane's tasks share it: one thread, never borrowed across an await.
 pub type Shared<L, P> = Rc<RefCell<Engine<L, P>>>;

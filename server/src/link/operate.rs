@@ -7,7 +7,7 @@ use lifeboat_core::ids::ClientId;
 use lifeboat_protocol::{MessageType, Operate, Operated, Route, RouteFlags, TimeLeft, put_control};
 
 use super::table::Peer;
-use super::translate::{Asked, operate};
+use super::translate::{Asked, failed_row, operate, report_row};
 use super::{Links, table::Table};
 use crate::engine::Engine;
 use crate::engine::ports::ProcessPort;
@@ -30,6 +30,25 @@ impl<P: ProcessPort> Engine<Links, P> {
         let table = &self.links.table;
         let answer = match operate(self.core(), now, asked, &|id| pid(table, id)) {
             Asked::Shown(answer) => answer,
+            Asked::FailedRequests(most) => {
+                let mut all = self.observer().failed_requests(now);
+                let more = all.len() > most;
+                all.truncate(most);
+                let failed_requests = all.into_iter().map(failed_row).collect();
+                Operated { failed_requests, more, ..Operated::done() }
+            }
+            Asked::Reports(most) => {
+                let mut reports: Vec<_> = self.observer().reports(now).map(report_row).collect();
+                let more = reports.len() > most;
+                reports.truncate(most);
+                Operated { reports, more, ..Operated::done() }
+            }
+            Asked::Report(id) => match self.observer().report(&id) {
+                Some(json) => Operated { report: Some(json.to_string()), ..Operated::done() },
+                None => Operated::not_done(format!(
+                    "no report is named {id:?}; `lifeboat report` lists those that are kept"
+                )),
+            },
             Asked::Ordered(operation, target, answer) => {
                 let by = pid(table, client);
                 let target_name = asked.target.as_deref().unwrap_or_default();
@@ -64,11 +83,24 @@ impl Links {
                 self.abandon(Peer::Client(client));
                 return;
             }
-            let rows = [answer.requests.len(), answer.workers.len(), answer.affected.len()];
+            if frame.len() > most && answer.report.is_some() {
+                let text = format!("the report has {} bytes, more than this client takes", frame.len());
+                answer = Operated::not_done(text);
+                continue;
+            }
+            let rows = [
+                answer.requests.len(),
+                answer.workers.len(),
+                answer.affected.len(),
+                answer.failed_requests.len(),
+                answer.reports.len(),
+            ];
             if frame.len() <= most || rows.iter().all(|rows| *rows == 0) {
                 break frame;
             }
             answer.requests.truncate(answer.requests.len() / 2);
+            answer.failed_requests.truncate(answer.failed_requests.len() / 2);
+            answer.reports.truncate(answer.reports.len() / 2);
             answer.workers.truncate(answer.workers.len() / 2);
             answer.affected.truncate(answer.affected.len() / 2);
             answer.more = true;

@@ -11,6 +11,9 @@ pub(super) fn vectors() -> Vec<Vector> {
     vec![
         operate("operate_workers", Operate::new(Operation::Workers)),
         operate("operate_requests", Operate { limit: Some(20), ..Operate::new(Operation::Requests) }),
+        operate("operate_failed_requests", Operate::new(Operation::FailedRequests)),
+        operate("operate_reports", Operate::new(Operation::Reports)),
+        operate("operate_report", Operate::on(Operation::Report, REPORT)),
         operate("operate_health", Operate::new(Operation::Health)),
         operate("operate_restart", Operate::on(Operation::Restart, "images")),
         operate("operate_drain", Operate::on(Operation::Drain, "images")),
@@ -20,6 +23,12 @@ pub(super) fn vectors() -> Vec<Vector> {
         operated("operated_workers", Operated { pools: pools(), workers: workers(), ..Operated::done() }),
         operated("operated_requests", Operated { requests: requests(), more: true, ..Operated::done() }),
         operated("operated_suspect", Operated { requests: vec![suspect()], ..Operated::done() }),
+        operated(
+            "operated_failed_requests",
+            Operated { failed_requests: failed_requests(), ..Operated::done() },
+        ),
+        operated("operated_reports", Operated { reports: vec![report()], more: true, ..Operated::done() }),
+        operated("operated_report", Operated { report: Some("{}".into()), ..Operated::done() }),
         operated(
             "operated_health",
             Operated { pools: pools(), ready: Some(false), draining: Some(false), ..Operated::done() },
@@ -103,6 +112,52 @@ fn row(request: u64, state: RequestStateLabel) -> RequestRow {
         worker: None,
         client_pid: None,
         suspect: false,
+    }
+}
+
+/// A report's name.
+const REPORT: &str = "01h8xkq3v7c2e-12";
+
+fn failed_requests() -> Vec<FailedRow> {
+    let crashed = FailedRow {
+        request: Some(42),
+        pool: Some("images".into()),
+        method: Some("resize".into()),
+        outcome: "crashed".into(),
+        why: None,
+        attempts: 3,
+        duration_ms: 250,
+        ago_ms: 1500,
+        reason: Some("signal".into()),
+        report_id: Some(REPORT.into()),
+    };
+    let rejected = FailedRow {
+        request: None,
+        outcome: "rejected".into(),
+        why: Some("queue_full".into()),
+        attempts: 0,
+        duration_ms: 0,
+        reason: None,
+        report_id: None,
+        ..crashed.clone()
+    };
+    vec![crashed, rejected]
+}
+
+fn report() -> ReportRow {
+    ReportRow {
+        report_id: REPORT.into(),
+        ago_ms: 1500,
+        pool: "images".into(),
+        worker: "images-0".into(),
+        incarnation: 3,
+        reason: "signal".into(),
+        detail: "signal SIGSEGV".into(),
+        methods: vec!["resize".into()],
+        signature: "9d1c5a8e2b7f4036".into(),
+        text: "images: signal (SIGSEGV) in resize".into(),
+        count: 2,
+        first_ago_ms: 60_000,
     }
 }
 

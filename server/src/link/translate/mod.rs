@@ -3,6 +3,7 @@
 //! Pure functions over frames, events and settlements. It must never touch a socket or decide an outcome.
 
 mod history;
+mod reports;
 mod rows;
 mod told;
 
@@ -21,6 +22,7 @@ use lifeboat_protocol::{
 use thiserror::Error;
 
 pub(super) use self::history::history;
+pub(super) use self::reports::{failed_row, report_row};
 pub(super) use self::rows::{Asked, operate};
 pub(super) use self::told::{attempt_body, error_body};
 use super::intake::Inbound;

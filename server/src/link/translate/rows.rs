@@ -22,6 +22,12 @@ type ClientPids<'a> = &'a dyn Fn(ClientId) -> Option<u32>;
 pub(in crate::link) enum Asked {
     /// To be shown something: here it is.
     Shown(Operated),
+    /// To be shown the last requests that did not end `ok`: so many.
+    FailedRequests(usize),
+    /// To be shown what reports there are: so many.
+    Reports(usize),
+    /// To be shown the report of this name.
+    Report(String),
     /// To have something done: the core is to be told.
     Ordered(Operation, Target, Operated),
 }
@@ -40,6 +46,14 @@ pub(in crate::link) fn operate<Q, A>(
     let order = match operation {
         wire::Operation::Workers => return Asked::Shown(workers(core, now)),
         wire::Operation::Requests => return Asked::Shown(requests(core, now, asked.rows(), pids)),
+        wire::Operation::FailedRequests => return Asked::FailedRequests(asked.rows()),
+        wire::Operation::Reports => return Asked::Reports(asked.rows()),
+        wire::Operation::Report => {
+            return match asked.target.clone() {
+                Some(id) => Asked::Report(id),
+                None => Asked::Shown(Operated::not_done("name a report; `lifeboat report` lists them")),
+            };
+        }
         wire::Operation::Health => return Asked::Shown(health(core, now)),
         wire::Operation::Restart => Operation::Restart,
         wire::Operation::Drain => Operation::Drain,
