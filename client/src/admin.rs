@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lifeboat_protocol::{
-    BodyError, FailedRow, MessageType, Operate, Operated, Operation, PoolRow, ReportRow, RequestRow, Route,
-    TimeLeft, WorkerRow, decode_body, put_control,
+    BodyError, FailedRow, MessageType, Operate, Operated, Operation, PoolRow, QuarantineRow, ReportRow,
+    RequestRow, Route, TimeLeft, WorkerRow, decode_body, put_control,
 };
 
 use crate::OperateError;
@@ -50,6 +50,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// println!("restarting {}", admin.restart("images").await?.join(", "));
 /// admin.drain("images-1").await?;
 /// admin.kill("images-2").await?;
+/// // What its method refuses for the processes that it crashed runs again.
+/// for body in admin.quarantine().await?.bodies {
+///     admin.release(body.digest).await?;
+/// }
 /// // Any operation, as it travels.
 /// let operated = admin.operate(&Operate::new(Operation::Health)).await?;
 /// println!("{:?}", operated.ready);
@@ -149,6 +153,28 @@ pub struct Reports {
     /// The rows, newest first.
     pub reports: Vec<ReportRow>,
     /// Whether there are more, beyond the limit or because they would not fit the client's `max_body`.
+    pub more: bool,
+}
+
+/// Bodies in quarantine; see [`Admin::quarantine`] and [`Admin::release`].
+///
+/// ```no_run
+/// # async fn example(admin: lifeboat_client::Admin) -> Result<(), lifeboat_client::OperateError> {
+/// for body in admin.quarantine().await?.bodies {
+///     println!("{} {} crashed {} processes", body.method, body.digest, body.crashes);
+///     if let Some(report) = &body.report_id {
+///         println!("  the last report is {report}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantine {
+    /// The bodies, the last crash first.
+    pub bodies: Vec<QuarantineRow>,
+    /// Whether rows were left out because they would not fit the client's `max_body`.
     pub more: bool,
 }
 
@@ -296,6 +322,28 @@ impl Admin {
     /// [`OperateError`].
     pub async fn kill(&self, target: impl Into<String>) -> Result<Vec<String>, OperateError> {
         self.order(Operation::Kill, target.into()).await
+    }
+
+    /// Shows the bodies in quarantine: those that their methods refuse for the processes that they crashed.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub async fn quarantine(&self) -> Result<Quarantine, OperateError> {
+        let Operated { quarantine, more, .. } = self.ask(Operation::Quarantine).await?;
+        Ok(Quarantine { bodies: quarantine, more })
+    }
+
+    /// Lets a body in quarantine run again, by its digest, or with [`ALL_BODIES`](crate::ALL_BODIES) each of them. Returns
+    /// those that were in it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`]; `NotDone` if no body with this digest is in quarantine.
+    pub async fn release(&self, which: impl Into<String>) -> Result<Quarantine, OperateError> {
+        let operate = Operate::on(Operation::Release, which);
+        let Operated { quarantine, more, .. } = self.operate(&operate).await?;
+        Ok(Quarantine { bodies: quarantine, more })
     }
 
     /// An operation as it travels, for those that this version does not know; the others are its typed forms. What it

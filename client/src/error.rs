@@ -59,6 +59,7 @@ use crate::{AttemptReport, ConnectError, CrashReason, LostReason, RequestError};
 ///     why: RejectWhy::QueueFull,
 ///     retry_after: Some(Duration::from_millis(300)),
 ///     message: None,
+///     report_id: None,
 ///     attempts: [].into(),
 ///     may_have_executed: false,
 /// };
@@ -154,6 +155,8 @@ pub enum CallError {
         retry_after: Option<Duration>,
         /// Why and what to do, for people.
         message: Option<String>,
+        /// `quarantined`: the id of the last report of its body's crashes, for `lifeboat report ID`.
+        report_id: Option<String>,
         /// All attempts made before, oldest first; normally none.
         attempts: Box<[AttemptReport]>,
         /// Whether a handler may have begun: an attempt was made, or a process had been given the request.

@@ -200,6 +200,7 @@ impl Exchange {
             why,
             retry_after: None,
             message: Some(message),
+            report_id: None,
             attempts: [].into(),
             may_have_executed: false,
         };

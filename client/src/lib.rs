@@ -226,7 +226,7 @@ mod stream;
 mod table;
 mod times;
 
-pub use admin::{Admin, FailedRequests, Health, Reports, Requests, Workers};
+pub use admin::{Admin, FailedRequests, Health, Quarantine, Reports, Requests, Workers};
 pub use attempt::AttemptReport;
 pub use builder::ClientBuilder;
 pub use bytes::Bytes;
@@ -240,10 +240,10 @@ pub use event::{Accepted, Event, Partial, Progress};
 #[cfg(feature = "json")]
 pub use lifeboat_protocol::Json;
 pub use lifeboat_protocol::{
-    Amount, AttemptEndLabel, BodyError, Cbor, ConfidenceLabel, EncodeError, Encoding, FailedRow, LastCrash,
-    MAX_ROWS, Method, MethodNameError, Operate, Operated, Operation, PoolRow, PoolStateLabel, RefusedCode,
-    RejectWhy, ReportRow, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, TimeoutWhich, WorkerRow,
-    decode_body, encode_body, method,
+    ALL_BODIES, Amount, AttemptEndLabel, BodyError, Cbor, ConfidenceLabel, EncodeError, Encoding, FailedRow,
+    LastCrash, MAX_ROWS, Method, MethodNameError, Operate, Operated, Operation, PoolRow, PoolStateLabel,
+    QuarantineRow, RefusedCode, RejectWhy, ReportRow, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel,
+    TimeoutWhich, WorkerRow, decode_body, encode_body, method,
 };
 pub use operate_error::OperateError;
 pub use reason::CrashReason;

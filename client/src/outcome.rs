@@ -61,6 +61,7 @@ fn translate(route: Route, body: ErrorBody, method: String) -> CallError {
             why: body.why.unwrap_or(RejectWhy::NotAllowed),
             retry_after: body.retry_after_ms.map(Duration::from_millis),
             message: body.message,
+            report_id: body.report_id,
             attempts,
             may_have_executed,
         },

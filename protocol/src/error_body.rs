@@ -94,7 +94,7 @@ labels! {
         TooLarge = "too_large",
         /// The client may not call the method.
         NotAllowed = "not_allowed",
-        /// The request is quarantined.
+        /// The body has crashed too many processes.
         Quarantined = "quarantined",
         /// The broker or the pool takes no new work.
         Draining = "draining",
@@ -167,7 +167,7 @@ pub struct ErrorBody {
     /// `crashed`: the attempts allowed, the first included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u16>,
-    /// `crashed`: the crash report's id.
+    /// `crashed`, and `rejected` as quarantined: the id of the last crash's report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_id: Option<String>,
     /// `timed_out`: which limit.

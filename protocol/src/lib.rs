@@ -73,7 +73,7 @@ pub use history::{History, MAX_PREVIOUS_ATTEMPTS, MAX_SAVED, PreviousAttempt, Sa
 pub use message_type::MessageType;
 pub use messages::{Accepted, Failure, Panicked, Refused, RefusedCode, WorkersFailed};
 pub use method::{MAX_METHOD, Method, MethodNameError, check_method};
-pub use operations::{DEFAULT_ROWS, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation};
+pub use operations::{ALL_BODIES, DEFAULT_ROWS, MAX_OPERATE_BODY, MAX_ROWS, Operate, Operated, Operation};
 pub use origin::{Entered, Origin, enter, origin, within};
 pub use progress::{Amount, MAX_PROGRESS_TEXT, Progress};
 pub use put::{
@@ -84,7 +84,8 @@ pub use recorder::{Beats, BeganNote, FlightRecorder, RECORDER_VARIABLE, SlotNote
 pub use report_rows::{FailedRow, ReportRow};
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 pub use rows::{
-    LastCrash, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
+    LastCrash, PoolRow, PoolStateLabel, QuarantineRow, RequestRow, RequestStateLabel, SlotRow,
+    SlotStateLabel, WorkerRow,
 };
 
 /// The newest version of the wire that this crate speaks.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::labels::labels;
 use crate::report_rows::{FailedRow, ReportRow};
-use crate::rows::{PoolRow, RequestRow, WorkerRow};
+use crate::rows::{PoolRow, QuarantineRow, RequestRow, WorkerRow};
 
 /// The longest body of an operate message, in bytes: 4 KiB. A longer one is refused as malformed.
 pub const MAX_OPERATE_BODY: usize = 4 * 1024;
@@ -24,6 +24,17 @@ pub const DEFAULT_ROWS: usize = 100;
 /// assert_eq!(all.rows(), MAX_ROWS);
 /// ```
 pub const MAX_ROWS: usize = 10_000;
+
+/// The target of `release` that is every body in quarantine.
+///
+/// ```
+/// # use lifeboat_protocol as lifeboat_client;
+/// use lifeboat_client::{ALL_BODIES, Operate, Operation};
+///
+/// let release = Operate::on(Operation::Release, ALL_BODIES);
+/// assert_eq!(release.target.as_deref(), Some("all"));
+/// ```
+pub const ALL_BODIES: &str = "all";
 
 labels! {
     /// What can be asked of the broker.
@@ -66,6 +77,10 @@ labels! {
         Drain = "drain",
         /// End the processes of a pool or worker at once.
         Kill = "kill",
+        /// Show the bodies in quarantine.
+        Quarantine = "quarantine",
+        /// Let a body in quarantine run again, or all of them.
+        Release = "release",
     }
 }
 
@@ -76,12 +91,18 @@ impl Operation {
         Self::ALL.iter().copied().find(|operation| operation.as_str() == label)
     }
 
-    /// Whether it is about a pool, a worker or a report, which must then be named.
+    /// Whether it is done to something, or about one thing, which must then be named: a pool or worker, a report, or what is
+    /// to be released.
     #[must_use]
     pub const fn needs_target(self) -> bool {
         match self {
-            Self::Workers | Self::Requests | Self::FailedRequests | Self::Reports | Self::Health => false,
-            Self::Report | Self::Restart | Self::Drain | Self::Kill => true,
+            Self::Workers
+            | Self::Requests
+            | Self::FailedRequests
+            | Self::Reports
+            | Self::Health
+            | Self::Quarantine => false,
+            Self::Report | Self::Restart | Self::Drain | Self::Kill | Self::Release => true,
         }
     }
 }
@@ -107,7 +128,7 @@ impl Operation {
 pub struct Operate {
     /// An [`Operation`]'s label. Text and not a closed list here: the broker answers one that it does not know.
     pub operation: String,
-    /// A pool's, worker's or report's name.
+    /// A pool's, worker's or report's name; for `release` a digest, or [`ALL_BODIES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// How many rows of requests or reports are wanted at most; see [`rows`](Self::rows).
@@ -122,7 +143,7 @@ impl Operate {
         Self { operation: operation.as_str().to_owned(), target: None, limit: None }
     }
 
-    /// An operation on a pool or worker, or about a report.
+    /// An operation on a pool or worker, about a report, or on what is to be released.
     #[must_use]
     pub fn on(operation: Operation, target: impl Into<String>) -> Self {
         Self { target: Some(target.into()), ..Self::new(operation) }
@@ -184,6 +205,9 @@ pub struct Operated {
     /// `report`: one JSON object, described in `docs/reports.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// `quarantine`: the bodies in quarantine, the last crash first; `release`: those that were in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<QuarantineRow>,
     /// Whether rows were left out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more: bool,

@@ -215,7 +215,13 @@ fn operations_are_known_by_their_label() {
     }
     assert_eq!(Operation::from_label("Kill"), None);
     let needy = Operation::ALL.iter().filter(|operation| operation.needs_target());
-    assert!(needy.eq(&[Operation::Report, Operation::Restart, Operation::Drain, Operation::Kill]));
+    assert!(needy.eq(&[
+        Operation::Report,
+        Operation::Restart,
+        Operation::Drain,
+        Operation::Kill,
+        Operation::Release
+    ]));
     let rows = |limit| Operate { limit: Some(limit), ..Operate::new(Operation::Requests) }.rows();
     assert_eq!([rows(0), rows(20), rows(u64::MAX)], [0, 20, MAX_ROWS]);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lifeboat_protocol::{Operate, Operated};
 
 use super::Waiter;
-use crate::{FailedRequests, Health, OperateError, Reports, Requests, Workers};
+use crate::{FailedRequests, Health, OperateError, Quarantine, Reports, Requests, Workers};
 
 /// Asks things of the broker itself, and blocks until it has answered. Made by
 /// [`Client::admin`](super::Client::admin); counts as a clone of its client. See the asynchronous
@@ -37,6 +37,10 @@ use crate::{FailedRequests, Health, OperateError, Reports, Requests, Workers};
 /// println!("restarting {}", admin.restart("images")?.join(", "));
 /// admin.drain("images-1")?;
 /// admin.kill("images-2")?;
+/// // What its method refuses for the processes that it crashed runs again.
+/// for body in admin.quarantine()?.bodies {
+///     admin.release(body.digest)?;
+/// }
 /// // Any operation, as it travels.
 /// let operated = admin.operate(&Operate::new(Operation::Health))?;
 /// println!("{:?}", operated.ready);
@@ -111,6 +115,13 @@ impl Admin {
 
         /// Ends the processes of a pool or worker at once. What they execute crashes with the reason `operator`.
         kill(target: impl Into<String>) -> Vec<String>;
+
+        /// Shows the bodies in quarantine: those that their methods refuse for the processes that they crashed.
+        quarantine() -> Quarantine;
+
+        /// Lets a body in quarantine run again, by its digest, or with [`ALL_BODIES`](crate::ALL_BODIES) each of them.
+        /// Returns those that were in it; `NotDone` if there is none with this digest.
+        release(which: impl Into<String>) -> Quarantine;
 
         /// An operation as it travels, for those that this version does not know; the others are its typed forms. What
         /// it returns has `ok` set.

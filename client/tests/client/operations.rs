@@ -1,8 +1,8 @@
 //! Operations: what is asked of the broker itself, beside calls and never instead of them.
 
 use lifeboat_client::{
-    EncodeError, LastCrash, Operate, OperateError, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel,
-    SlotRow, SlotStateLabel, WorkerRow,
+    ALL_BODIES, EncodeError, LastCrash, Operate, OperateError, Operation, PoolRow, PoolStateLabel,
+    QuarantineRow, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
 };
 use lifeboat_protocol::Operated;
 
@@ -115,6 +115,30 @@ async fn targets_are_restarted_drained_and_killed() {
     let (names, operate) = tokio::join!(limit(admin.kill("images")), answer(&mut peer, operated.clone()));
     assert_eq!((names.expect("done"), operate.operation.as_str()), (affected, "kill"));
     assert_eq!(operate.target.as_deref(), Some("images"));
+}
+
+#[tokio::test]
+async fn bodies_in_quarantine_are_shown_and_released() {
+    let broker = Broker::new();
+    let (client, mut peer) = broker.client().await;
+    let row = QuarantineRow {
+        pool: "images".into(),
+        method: "resize".into(),
+        digest: "00112233445566778899aabbccddeeff".into(),
+        crashes: 3,
+        last_crash_ms: 61_000,
+        expires_ms: 3_539_000,
+        report_id: Some("1a2b3c-17".into()),
+    };
+    let operated = Operated { quarantine: vec![row.clone()], more: true, ..Operated::done() };
+    let admin = client.admin();
+    let (shown, operate) = tokio::join!(limit(admin.quarantine()), answer(&mut peer, operated.clone()));
+    let shown = shown.expect("shown");
+    assert_eq!((shown.bodies, shown.more), (vec![row.clone()], true));
+    assert_eq!(operate, Operate::new(Operation::Quarantine));
+    let (released, operate) = tokio::join!(limit(admin.release(ALL_BODIES)), answer(&mut peer, operated));
+    assert_eq!(released.expect("done").bodies, [row]);
+    assert_eq!(operate, Operate::on(Operation::Release, "all"));
 }
 
 #[tokio::test]

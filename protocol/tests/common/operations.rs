@@ -19,12 +19,13 @@ pub(crate) fn operates() -> impl Strategy<Value = Operate> {
 pub(crate) fn operateds() -> impl Strategy<Value = Operated> {
     let told = (any::<bool>(), of(texts()), vec(texts(), 0..4));
     let rows = (vec(pool_rows(), 0..3), vec(worker_rows(), 0..3), vec(request_rows(), 0..3), any::<bool>());
+    let rows = (rows, vec(quarantine_rows(), 0..3));
     let reports = (vec(failed_rows(), 0..3), vec(report_rows(), 0..3), of(texts()));
     let health = (of(any::<bool>()), of(any::<bool>()));
     (told, rows, reports, health).prop_map(
         |(
             (ok, message, affected),
-            (pools, workers, requests, more),
+            ((pools, workers, requests, more), quarantine),
             (failed_requests, reports, report),
             (ready, draining),
         )| Operated {
@@ -37,6 +38,7 @@ pub(crate) fn operateds() -> impl Strategy<Value = Operated> {
             failed_requests,
             reports,
             report,
+            quarantine,
             more,
             ready,
             draining,
@@ -158,6 +160,21 @@ fn request_rows() -> impl Strategy<Value = RequestRow> {
                 client_pid,
                 suspect,
             }
+        },
+    )
+}
+
+fn quarantine_rows() -> impl Strategy<Value = QuarantineRow> {
+    let (names, numbers) = ((texts(), methods(), texts()), (any::<u32>(), any::<u64>(), any::<u64>()));
+    (names, numbers, of(texts())).prop_map(
+        |((pool, method, digest), (crashes, last_crash_ms, expires_ms), report_id)| QuarantineRow {
+            pool,
+            method,
+            digest,
+            crashes,
+            last_crash_ms,
+            expires_ms,
+            report_id,
         },
     )
 }

@@ -62,6 +62,7 @@ fn measure(workers: u16, slots: u16, prefetch: u16, in_flight: u64) -> f64 {
             tag += 1;
             let limits = ClientLimits::default();
             let request = NewRequest {
+                digest: None,
                 client,
                 tag: ClientTag(tag),
                 method: Some(MethodId(0)),
@@ -178,9 +179,11 @@ fn settings(workers: u16, slots: u16, prefetch: u16) -> Settings {
             output_timeout: None,
             deadline: 300 * second,
             retry: RetryPolicy::Never,
+            quarantine: None,
         }],
         drain_timeout: 30 * second,
         max_open_requests: 1 << 20,
+        quarantine_room: Settings::QUARANTINE_ROOM,
         start: String::new(),
     }
 }

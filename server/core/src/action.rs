@@ -8,6 +8,7 @@ use crate::fact::Death;
 use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, ProcessKey, ReportId, RequestId, SlotId};
 use crate::reason::{AttemptEnd, CrashReason, RejectWhy, TimeoutWhich};
 use crate::time::Timestamp;
+use crate::view::QuarantineView;
 
 /// An order. `A` is the handle of an answer's payload.
 #[derive(Clone, Debug)]
@@ -156,6 +157,8 @@ pub struct Settlement<A> {
     pub may_have_started: bool,
     /// The death that made its pool unfit to serve it, where that is why it ended without an attempt.
     pub because: Option<Arc<Death>>,
+    /// The quarantine of its body, where it was refused for that.
+    pub quarantined: Option<QuarantineView>,
 }
 
 /// The outcome of a request that was not answered `ok`.

@@ -21,7 +21,8 @@ impl<Q, A> Core<Q, A> {
     /// Tells the verdict, weighs it and settles everything that the process held. Once per process. Tells whether its
     /// worker's next process is ordered at once.
     ///
-    /// A death that trips its pool does so before it is settled: nothing is granted that would be refused.
+    /// A death that trips its pool, or brings a body into quarantine, does so before it is settled: nothing is granted that
+    /// would be refused.
     pub(crate) fn conclude(&mut self, berth: usize, verdict: Verdict, evidence: Evidence) -> bool {
         let process = self.process(berth);
         let awaiting = std::mem::take(&mut process.awaiting_death);
@@ -29,9 +30,12 @@ impl<Q, A> Core<Q, A> {
             process.slots.iter_mut().flat_map(|slot| std::mem::take(&mut slot.line)).collect();
         let death = match verdict.end {
             End::Crash(reason) => {
-                let executing = line.iter().filter(|held| held.started).chain(&awaiting).copied().collect();
+                let executing: Vec<Held> =
+                    line.iter().filter(|held| held.started).chain(&awaiting).copied().collect();
                 let requeued = line.iter().filter(|held| !held.started && held.settled.is_none()).count();
-                Some(self.crashed(berth, reason, verdict.confidence, evidence, executing, requeued))
+                let death = self.crashed(berth, reason, verdict.confidence, evidence, &executing, requeued);
+                self.count_death(&executing, &death);
+                Some(death)
             }
             End::Planned(reason) => {
                 self.stopped(berth, reason, evidence);
@@ -69,7 +73,7 @@ impl<Q, A> Core<Q, A> {
         reason: CrashReason,
         confidence: Confidence,
         evidence: Evidence,
-        executing: Vec<Held>,
+        executing: &[Held],
         requeued: usize,
     ) -> Arc<Death> {
         let now = self.now;
@@ -175,6 +179,11 @@ impl<Q, A> Core<Q, A> {
         if self.tripped_for(pool).is_some()
             && let Some(outcome) = self.outcome_while_tripped(id)
         {
+            self.end_request(id, outcome);
+            return;
+        }
+        if self.is_quarantined(id) {
+            let outcome = self.outcome_while_quarantined(id);
             self.end_request(id, outcome);
             return;
         }

@@ -96,6 +96,7 @@ impl<Q, A> Core<Q, A> {
             Answer::Ok(answer) => {
                 self.process(berth).answered_ok = true;
                 self.worker(berth).note_ok();
+                self.forgive_body(&held);
                 if held.settled.is_none() {
                     self.end_attempt(held.request, AttemptEnd::Ok, None);
                     self.end_ok(held.request, answer);
@@ -164,6 +165,9 @@ impl<Q, A> Core<Q, A> {
             if kept { self.keep_slot(berth, slot, panic) } else { self.retire_slot(berth, slot, panic) };
         let now = self.now;
         self.worker(berth).note_crash(now, label);
+        if !kept {
+            self.count_crash(held, None);
+        }
         if held.settled.is_none() && !self.stopped_past_limit(berth, slot, held) {
             self.end_attempt(held.request, AttemptEnd::Crashed, Some(AttemptCause::Slot(reason)));
             let max_attempts = self.requests.open_record(held.request).max_attempts;

@@ -16,6 +16,7 @@ use crate::ids::{ClientId, ClientTag, MethodId, PoolId, ProcessKey, ReportId, Re
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::process::Process;
+use crate::quarantine::Ledger;
 use crate::request::Requests;
 use crate::settings::Settings;
 use crate::shutdown::Stage;
@@ -72,6 +73,8 @@ pub struct Core<Q, A> {
     pub(crate) entries: u64,
     /// The report of the last process that ended outside the plan.
     pub(crate) last_report: ReportId,
+    /// Bodies that have crashed processes.
+    pub(crate) ledger: Ledger,
 }
 
 impl<Q, A> Core<Q, A> {
@@ -119,6 +122,7 @@ impl<Q, A> Core<Q, A> {
             processes: 0,
             entries: 0,
             last_report: ReportId(0),
+            ledger: Ledger::default(),
         }
     }
 
@@ -164,6 +168,7 @@ impl<Q, A> Core<Q, A> {
             Event::MemoryHigh { process } => self.memory_high(process),
             Event::RetireReceived { process } => self.retire_received(process),
             Event::Operated { operation, target } => self.operated(operation, target),
+            Event::QuarantineReleased { which } => self.release_bodies(which),
             Event::ShutdownRequested => self.shutdown_requested(),
             Event::ShutdownHurried => self.shutdown_hurried(),
         }

@@ -63,11 +63,12 @@ impl<Q, A> Core<Q, A> {
         record.phase = RequestPhase::Held { process: key };
         let first = !std::mem::replace(&mut record.dispatched, true);
         let (method, pool, accepted_at) = (record.method, record.pool, record.accepted_at);
-        let suspect = record.suspect;
+        let (suspect, body) = (record.suspect, record.body);
         process.slot(slot).line.push_back(Held {
             request,
             attempt,
             method,
+            body,
             started: false,
             moved: false,
             settled: None,

@@ -4,7 +4,9 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::evidence::{ConnectionEnd, Evidence};
-use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::ids::{
+    AttemptNumber, ClientId, ClientTag, Digest, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
+};
 use crate::settings::RetryOn;
 
 /// Something happened. `Q` is the handle of a request's payload, `A` that of an answer's; the core never looks inside.
@@ -165,6 +167,11 @@ pub enum Event<Q, A> {
         /// With whom.
         target: Target,
     },
+    /// A person lets bodies in quarantine run again.
+    QuarantineReleased {
+        /// The one with this digest; `None` is all of them.
+        which: Option<Digest>,
+    },
     /// The broker was asked to shut down: drain, then end.
     ShutdownRequested,
     /// The broker was asked to end at once.
@@ -217,6 +224,8 @@ pub struct NewRequest<Q> {
     pub payload: Q,
     /// The memory that the payload pins, in bytes.
     pub bytes: usize,
+    /// The digest of its method and body. It is looked at only where the method has a quarantine.
+    pub digest: Option<Digest>,
     /// The client's own limits. They tighten, never loosen.
     pub limits: ClientLimits,
     /// The client wants to be told of progress, parts and failed attempts.

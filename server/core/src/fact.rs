@@ -14,6 +14,7 @@ use crate::reason::{
     AttemptEnd, Confidence, CrashReason, KillReason, OutcomeKind, RejectWhy, StopReason, TimeoutWhich,
 };
 use crate::time::Timestamp;
+use crate::view::QuarantineView;
 
 /// Something worth counting.
 #[derive(Clone, Debug)]
@@ -273,6 +274,10 @@ pub enum Fact {
         /// Which.
         process: ProcessKey,
     },
+    /// A body has crashed as many processes as its method's settings allow: it is refused from here on.
+    Quarantined(QuarantineView),
+    /// A person lets a body in quarantine run again.
+    QuarantineReleased(QuarantineView),
     /// A shutdown began.
     DrainBegan,
 }

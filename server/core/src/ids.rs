@@ -51,6 +51,16 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportId(pub u64);
 
+/// A digest of a request's method and body. Whoever makes it sees to it that nobody can find another body that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 16]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 impl ReportId {
     /// The report's name for people and other programs, in the broker whose
     /// [`Settings::start`](crate::settings::Settings::start) this is.

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::event::NewRequest;
 use crate::fact::{Fact, RequestEnded};
 use crate::ids::{ClientId, ClientTag, MethodId, PoolId, RequestId};
+use crate::quarantine::Body;
 use crate::reason::{OutcomeKind, RejectWhy};
 use crate::request::{Armed, Limit, NIL, Record, RequestLimits, RequestPhase};
 use crate::settings::{OnBusy, OnDisconnect};
@@ -28,7 +29,8 @@ impl<Q, A> Core<Q, A> {
             return;
         };
         let pool = self.settings.method(method).pool;
-        let room = match self.admit(pool, new.bytes) {
+        let body = self.body(method, new.digest);
+        let room = match self.admit(pool, new.bytes, body) {
             Ok(room) => room,
             Err(why) => {
                 self.reject(&new, Some(method), why);
@@ -56,9 +58,13 @@ impl<Q, A> Core<Q, A> {
 
     /// Whether a request may be accepted: gives the berth of a process that has room for it at once, `None` if it has
     /// to wait.
-    fn admit(&mut self, id: PoolId, bytes: usize) -> Result<Option<usize>, RejectWhy> {
+    fn admit(&mut self, id: PoolId, bytes: usize, body: Option<Body>) -> Result<Option<usize>, RejectWhy> {
         if self.is_closing(id) {
             return Err(RejectWhy::Draining);
+        }
+        // Before all that passes by itself: another try would be of no use.
+        if self.quarantined(body).is_some() {
+            return Err(RejectWhy::Quarantined);
         }
         if !self.breaker_admits(id) {
             return Err(RejectWhy::Tripped);
@@ -77,7 +83,8 @@ impl<Q, A> Core<Q, A> {
 
     /// Makes the record and starts the deadline.
     fn accept(&mut self, new: NewRequest<Q>, id: MethodId, place: u32) -> RequestId {
-        let NewRequest { client, tag, payload, bytes, limits, stream, restartable, .. } = new;
+        let NewRequest { client, tag, payload, bytes, digest, limits, stream, restartable, .. } = new;
+        let body = self.body(id, digest);
         let method = &self.settings.methods[usize::from(id.0)];
         let deadline_by_class = limits.timeout.is_none_or(|wish| wish >= method.deadline);
         let deadline = match limits.timeout {
@@ -102,6 +109,7 @@ impl<Q, A> Core<Q, A> {
             method: id,
             pool,
             payload,
+            body,
             bytes,
             accepted_at: now,
             deadline,
@@ -141,11 +149,15 @@ impl<Q, A> Core<Q, A> {
 
     fn reject(&mut self, new: &NewRequest<Q>, method: Option<MethodId>, why: RejectWhy) {
         let pool = method.map(|id| self.settings.method(id).pool);
+        let quarantined = method
+            .filter(|_| why == RejectWhy::Quarantined)
+            .and_then(|method| self.quarantined(self.body(method, new.digest)));
         let retry_after = match (why, pool) {
             (RejectWhy::QueueFull | RejectWhy::AllWorkersBusy, Some(pool)) => {
                 self.pools[usize::from(pool.0)].retry_after()
             }
             (RejectWhy::Tripped, Some(pool)) => Some(self.next_chance(pool)),
+            (RejectWhy::Quarantined, _) => quarantined.map(|quarantined| self.time_left(&quarantined)),
             _ => None,
         };
         let because = pool.filter(|_| why == RejectWhy::Tripped).and_then(|pool| self.unfit_because(pool));
@@ -171,6 +183,7 @@ impl<Q, A> Core<Q, A> {
             attempts: Vec::new(),
             may_have_started: false,
             because,
+            quarantined,
         };
         self.out.act(Action::Settle { client: new.client, tag: new.tag, settlement: Box::new(settlement) });
     }

@@ -49,6 +49,7 @@ impl<Q, A> Core<Q, A> {
 
     fn check_requests(&self) {
         assert_eq!(self.requests.open(), self.requests.iter().count(), "I4: open requests are counted");
+        assert!(self.ledger.len() <= self.settings.quarantine_room, "I37: the ledger of crashes is bounded");
         let saved = self.requests.iter().filter(|record| record.saved_bytes > 0).count();
         assert_eq!(self.saves.len(), saved, "I31: nothing is kept of requests that have ended");
         for record in self.requests.iter() {
@@ -68,6 +69,7 @@ impl<Q, A> Core<Q, A> {
                 RequestPhase::Queued | RequestPhase::Backoff { .. } => {
                     assert!(record.armed.deadline, "I7: {id} waits, so its deadline is ahead");
                     assert!(!self.is_closing(record.pool), "I8: nothing waits during a shutdown");
+                    assert!(!self.is_quarantined(id), "I36: {id} waits, so its body is not in quarantine");
                     let armed = record.armed;
                     let runs = armed.attempt || armed.progress.is_some() || armed.output.is_some();
                     assert!(!runs, "I9: {id} waits, so no timer of an attempt runs");

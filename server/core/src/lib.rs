@@ -44,6 +44,7 @@ mod output;
 mod phase;
 mod pool;
 mod process;
+mod quarantine;
 mod queue;
 mod recycle;
 mod request;

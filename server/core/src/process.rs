@@ -217,6 +217,7 @@ mod tests {
             request: RequestId::new(number, 0),
             attempt: AttemptNumber::FIRST,
             method: MethodId(0),
+            body: None,
             started: false,
             moved: false,
             settled: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::action::AttemptRecord;
 use crate::ids::{AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::quarantine::Body;
 use crate::reason::TimeoutWhich;
 use crate::settings::RetryOn;
 use crate::time::Timestamp;
@@ -44,6 +45,8 @@ pub(crate) struct Record<Q> {
     pub(crate) method: MethodId,
     pub(crate) pool: PoolId,
     pub(crate) payload: Q,
+    /// Whose crashes are counted, where its method has a quarantine.
+    pub(crate) body: Option<Body>,
     /// Memory that the payload pins, and what is saved.
     pub(crate) bytes: usize,
     pub(crate) accepted_at: Timestamp,

@@ -17,11 +17,17 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many requests may be open at once, over all clients; at most 1 048 576.
     pub max_open_requests: u32,
+    /// How many bodies that crashed processes are remembered, over all methods; those that have not for longest are
+    /// forgotten first.
+    pub quarantine_room: usize,
     /// A short text that is this start of the broker's alone. The configuration knows none: whoever starts the broker sets it.
     pub start: String,
 }
 
 impl Settings {
+    /// How many bodies that crashed processes the broker remembers.
+    pub const QUARANTINE_ROOM: usize = 4096;
+
     /// The settings of a pool.
     #[must_use]
     pub fn pool(&self, id: PoolId) -> &PoolSettings {
@@ -195,6 +201,23 @@ pub struct MethodSettings {
     pub deadline: Duration,
     /// Which ends of an attempt lead to another one.
     pub retry: RetryPolicy,
+    /// When a body is refused for the processes that it crashed; `None`, the default, is never.
+    pub quarantine: Option<QuarantineSettings>,
+}
+
+/// When a body is refused for the processes that it crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineSettings {
+    /// After so many crashes without an `ok` between them, over all clients; default 3.
+    pub crash_limit: NonZeroU32,
+    /// How long a crash is remembered, and so how long a body is refused after its last one; default 1 h.
+    pub expiry: Duration,
+}
+
+impl Default for QuarantineSettings {
+    fn default() -> Self {
+        Self { crash_limit: NonZeroU32::MIN.saturating_add(2), expiry: Duration::from_hours(1) }
+    }
 }
 
 /// Which ends of an attempt lead to another one, how often and when.

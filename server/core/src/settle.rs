@@ -60,7 +60,8 @@ impl<Q, A> Core<Q, A> {
     }
 
     /// Grants another attempt or ends the request. A shutdown grants none, and then a crash is no crash; neither does a
-    /// tripped pool, nor a request of which the client has seen a part, or something saved was not kept.
+    /// tripped pool, nor a request whose body is in quarantine, of which the client has seen a part, or something saved was
+    /// not kept.
     pub(crate) fn retry_or_end(&mut self, id: RequestId, ask: Retriable<A>) {
         let Retriable { trigger, cause, blame, otherwise } = ask;
         let record = self.requests.open_record(id);
@@ -71,7 +72,7 @@ impl<Q, A> Core<Q, A> {
             self.end_request(id, outcome);
             return;
         }
-        if is_final || self.tripped_for(pool).is_some() {
+        if is_final || self.tripped_for(pool).is_some() || self.is_quarantined(id) {
             self.end_request(id, otherwise);
             return;
         }
@@ -147,11 +148,13 @@ impl<Q, A> Core<Q, A> {
         let unfit = attempts.is_empty()
             && matches!(
                 outcome,
-                Outcome::Rejected { .. }
+                Outcome::Rejected { why: RejectWhy::Tripped, .. }
                     | Outcome::TimedOut { which: TimeoutWhich::Queue | TimeoutWhich::Deadline, .. }
             );
         let because = if unfit { self.unfit_because(pool) } else { None };
         let rejected = if let Outcome::Rejected { why, .. } = &outcome { Some(*why) } else { None };
+        let body = self.requests.open_record(id).body;
+        let quarantined = self.quarantined(body.filter(|_| rejected == Some(RejectWhy::Quarantined)));
         let kind = match &outcome {
             Outcome::Failed { .. } => OutcomeKind::Failed,
             Outcome::Crashed { .. } => OutcomeKind::Crashed,
@@ -162,8 +165,15 @@ impl<Q, A> Core<Q, A> {
         };
         let last = attempts.last().and_then(|attempt| attempt.cause.as_ref());
         if let Some((client, tag, _)) = self.close_record(id, kind, rejected, false, last) {
-            let settlement = Settlement { method, accepted_at, outcome, attempts, may_have_started, because };
-            let settlement = Box::new(settlement);
+            let settlement = Box::new(Settlement {
+                method,
+                accepted_at,
+                outcome,
+                attempts,
+                may_have_started,
+                because,
+                quarantined,
+            });
             self.out.act(Action::Settle { client, tag, settlement });
         }
     }

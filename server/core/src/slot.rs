@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{AttemptNumber, MethodId, RequestId};
+use crate::quarantine::Body;
 use crate::reason::KillReason;
 use crate::time::Timestamp;
 
@@ -26,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) request: RequestId,
     pub(crate) attempt: AttemptNumber,
     pub(crate) method: MethodId,
+    /// Whose crash it would be, where its method has a quarantine.
+    pub(crate) body: Option<Body>,
     /// It has been the front: it counts as executing, unless the process is found not to have read it.
     pub(crate) started: bool,
     /// Its process has told of it: progress, a part of the reply, something to save.

@@ -27,7 +27,7 @@ impl<Q, A> Core<Q, A> {
             at: self.now.max(now),
             draining: self.is_draining(),
             open_requests: self.requests.open(),
-            pools: self.pools.iter().map(|pool| self.pool_view(pool)).collect(),
+            pools: self.pools.iter().map(|pool| self.pool_view(pool, now)).collect(),
             workers: self.workers.iter().map(|worker| self.worker_view(worker)).collect(),
         }
     }
@@ -65,7 +65,7 @@ impl<Q, A> Core<Q, A> {
         !self.is_draining() && self.pools.iter().all(serves)
     }
 
-    fn pool_view(&self, pool: &Pool) -> PoolView {
+    fn pool_view(&self, pool: &Pool, now: Timestamp) -> PoolView {
         let oldest = pool.queue.oldest(&self.requests).and_then(|id| self.requests.get(id));
         let state = match pool.breaker.state {
             _ if pool.drained => {
@@ -83,6 +83,7 @@ impl<Q, A> Core<Q, A> {
             queue_oldest: oldest.map(|record| record.accepted_at),
             state,
             because: self.unfit_because(pool.id),
+            quarantined: self.quarantined_in(pool.id, now),
         }
     }
 

@@ -76,16 +76,24 @@ impl<Q, A> Core<Q, A> {
     /// ended. `None` for one whose handler asked for another try: it keeps waiting for that.
     pub(crate) fn outcome_while_tripped(&mut self, id: RequestId) -> Option<Outcome<A>> {
         let record = self.requests.open_record(id);
-        let (pool, max_attempts) = (record.pool, record.max_attempts);
+        let pool = record.pool;
+        if record.history.is_empty() {
+            let retry_after = self.tripped_for(pool);
+            return Some(Outcome::Rejected { why: RejectWhy::Tripped, retry_after });
+        }
+        self.outcome_of_last_attempt(id)
+    }
+
+    /// The outcome of a request that waits and gets no further attempt, by the end of its last one. `None` without one, and
+    /// where its handler failed: what that said was not kept.
+    pub(crate) fn outcome_of_last_attempt(&mut self, id: RequestId) -> Option<Outcome<A>> {
+        let record = self.requests.open_record(id);
+        let max_attempts = record.max_attempts;
         let which = record.last_limit.unwrap_or(TimeoutWhich::Attempt);
-        match record.history.last().map(|attempt| attempt.end) {
-            None => {
-                let retry_after = self.tripped_for(pool);
-                Some(Outcome::Rejected { why: RejectWhy::Tripped, retry_after })
-            }
-            Some(AttemptEnd::Failed) => None,
-            Some(AttemptEnd::TimedOut) => Some(self.timed_out(id, which)),
-            Some(AttemptEnd::Crashed | AttemptEnd::Cancelled | AttemptEnd::Closed | AttemptEnd::Ok) => {
+        match record.history.last()?.end {
+            AttemptEnd::Failed => None,
+            AttemptEnd::TimedOut => Some(self.timed_out(id, which)),
+            AttemptEnd::Crashed | AttemptEnd::Cancelled | AttemptEnd::Closed | AttemptEnd::Ok => {
                 Some(Outcome::Crashed { max_attempts })
             }
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fact::Death;
-use crate::ids::{AttemptNumber, ClientId, MethodId, PoolId, ProcessKey, RequestId, WorkerId};
+use crate::ids::{
+    AttemptNumber, ClientId, Digest, MethodId, PoolId, ProcessKey, ReportId, RequestId, WorkerId,
+};
 use crate::reason::StopReason;
 use crate::time::Timestamp;
 
@@ -38,6 +40,27 @@ pub struct PoolView {
     pub state: PoolState,
     /// The last death that counted towards the trip, while it is tripped.
     pub because: Option<Arc<Death>>,
+    /// How many bodies are in quarantine.
+    pub quarantined: usize,
+}
+
+/// A body that is refused for the processes that it crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineView {
+    /// Its method's pool.
+    pub pool: PoolId,
+    /// Its method.
+    pub method: MethodId,
+    /// The digest of method and body.
+    pub digest: Digest,
+    /// How many it has crashed, and slots that its panics have cost.
+    pub crashes: u32,
+    /// When it did last.
+    pub last_crash: Timestamp,
+    /// Until then it is refused.
+    pub until: Timestamp,
+    /// The report of the last process that it crashed; `None` where only slots were lost.
+    pub report: Option<ReportId>,
 }
 
 /// Whether a pool serves.

@@ -19,6 +19,7 @@ pub mod logging;
 pub mod operate;
 mod outcome;
 mod process_link;
+pub mod quarantine;
 pub mod remote;
 mod report;
 pub mod requests;
@@ -39,6 +40,7 @@ use self::dev::DevArgs;
 use self::exit::Exit;
 use self::healthcheck::HealthcheckArgs;
 use self::operate::OperateArgs;
+use self::quarantine::QuarantineArgs;
 use self::report::ReportArgs;
 use self::requests::RequestsArgs;
 use self::workers::WorkersArgs;
@@ -70,6 +72,8 @@ enum Command {
     Requests(RequestsArgs),
     /// Show what is known of crashes: the reports that are kept, or all that one says.
     Report(ReportArgs),
+    /// Show the bodies that are refused for the processes that they crashed, or release them.
+    Quarantine(QuarantineArgs),
     /// Replace processes, each by a successor that is ready first; bring back what was drained or tripped.
     Restart(OperateArgs),
     /// Give a pool or worker nothing new and let it finish; it stays out of service until a restart.
@@ -103,6 +107,7 @@ impl Cli {
             Command::Workers(args) => workers::run(&args),
             Command::Requests(args) => requests::run(&args),
             Command::Report(args) => report::run(&args),
+            Command::Quarantine(args) => quarantine::run(&args),
             Command::Restart(args) => operate::run(Operation::Restart, &args),
             Command::Drain(args) => operate::run(Operation::Drain, &args),
             Command::Kill(args) => operate::run(Operation::Kill, &args),

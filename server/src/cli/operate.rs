@@ -38,7 +38,9 @@ pub(super) fn run(operation: Operation, args: &OperateArgs) -> Exit {
             | Operation::FailedRequests
             | Operation::Reports
             | Operation::Report
-            | Operation::Health => (admin.restart(target).await?, "restarting"),
+            | Operation::Health
+            | Operation::Quarantine
+            | Operation::Release => (admin.restart(target).await?, "restarting"),
         };
         if args.json {
             remote::print_json(&Shown { affected: &affected })?;

@@ -71,8 +71,8 @@ pub(super) fn error_json(error: &CallError) -> Result<Json, serde_json::Error> {
         shown.unanswered = Some(*unanswered);
         shown.output_so_far = Some(String::from_utf8_lossy(output_so_far).into_owned());
     }
-    if let CallError::Rejected { why, .. } = error {
-        shown.why = Some(why.as_str());
+    if let CallError::Rejected { why, report_id, .. } = error {
+        (shown.why, shown.report_id) = (Some(why.as_str()), report_id.as_deref());
     }
     serde_json::to_value(shown)
 }
@@ -223,6 +223,7 @@ mod tests {
             why: RejectWhy::QueueFull,
             retry_after: Some(Duration::from_millis(250)),
             message: None,
+            report_id: None,
             attempts: [].into(),
             may_have_executed: false,
         }

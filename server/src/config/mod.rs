@@ -25,6 +25,7 @@ mod pool;
 mod pool_tables;
 mod pools;
 mod program;
+mod quarantine;
 mod reader;
 mod retry;
 mod section;

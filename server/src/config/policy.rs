@@ -1,4 +1,4 @@
-//! Policies: the limits and the retry of a method, and the `defaults` of its pool.
+//! Policies: the limits, the retry and the quarantine of a method, and the `defaults` of its pool.
 //!
 //! Owns how they are inherited (method, else pool, else built in) and ordered.
 
@@ -8,6 +8,7 @@ use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{MethodSettings, OnBusy, RetryPolicy};
 
 use super::order;
+use super::quarantine::Quarantine;
 use super::reader::{Reader, Set};
 use super::retry::Retry;
 use super::section::Section;
@@ -17,15 +18,22 @@ use super::tree::Origin;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// The keys of a policy, for hints at misplaced ones.
-pub(super) const KEYS: [&str; 6] =
-    ["deadline", "attempt_timeout", "queue_timeout", "progress_timeout", "output_timeout", "retry"];
+pub(super) const KEYS: [&str; 7] = [
+    "deadline",
+    "attempt_timeout",
+    "queue_timeout",
+    "progress_timeout",
+    "output_timeout",
+    "retry",
+    "quarantine",
+];
 
 const LIMIT: Limit<Time> = Limit(Time::TIMEOUT);
 
 /// Output is seen up to 10 ms after it was written: silence for less than twice that proves nothing.
 const OUTPUT_LIMIT: Limit<Time> = Limit(Time { least: Duration::from_millis(20), ..Time::TIMEOUT });
 
-/// The limits and the retry of a method.
+/// The limits, the retry and the quarantine of a method.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     queue_timeout: Set<Option<Duration>>,
@@ -34,6 +42,7 @@ pub(super) struct Policy {
     output_timeout: Set<Option<Duration>>,
     deadline: Set<Duration>,
     retry: Retry,
+    quarantine: Quarantine,
 }
 
 impl Policy {
@@ -60,6 +69,7 @@ impl Policy {
             output_timeout: off("output_timeout"),
             deadline,
             retry: Retry::never(section.path("retry"), Origin::Default),
+            quarantine: Quarantine::off(section.path("quarantine"), Origin::Default),
         }
     }
 
@@ -72,7 +82,8 @@ impl Policy {
         let progress_timeout = limit("progress_timeout", &LIMIT, &inherited.progress_timeout);
         let output_timeout = limit("output_timeout", &OUTPUT_LIMIT, &inherited.output_timeout);
         let retry = Retry::read(reader, section, &inherited.retry);
-        Self { queue_timeout, attempt_timeout, progress_timeout, output_timeout, deadline, retry }
+        let quarantine = Quarantine::read(reader, section, &inherited.quarantine);
+        Self { queue_timeout, attempt_timeout, progress_timeout, output_timeout, deadline, retry, quarantine }
     }
 
     /// From acceptance to outcome.
@@ -137,6 +148,7 @@ impl Policy {
             output_timeout: self.output_timeout.value,
             deadline: self.deadline.value,
             retry: self.retry.policy,
+            quarantine: self.quarantine.settings,
         }
     }
 }

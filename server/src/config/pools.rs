@@ -104,6 +104,7 @@ pub(super) fn settings(pools: Vec<Pool>, broker: &BrokerConfig) -> (Settings, Ve
         methods,
         drain_timeout: broker.drain_timeout,
         max_open_requests: broker.max_open_requests,
+        quarantine_room: Settings::QUARANTINE_ROOM,
         start: String::new(),
     };
     (settings, commands)

@@ -11,7 +11,10 @@ use super::error::ProblemKind;
 use super::reader::{Reader, Set};
 use super::section::Section;
 use super::shapes::{Count, Shape, Wrong, part};
+use super::texts::WordOrTable;
 use super::tree::{Node, Origin, Value};
+
+const WORD: WordOrTable = WordOrTable { word: "never", table: "{ on = [\"crash\"], max_attempts = 3 }" };
 
 /// A bound on what one request can cost; every attempt is kept with its error.
 const MOST_ATTEMPTS: u32 = 100;
@@ -36,7 +39,7 @@ pub(super) type Rows = Vec<(&'static str, Set<()>)>;
 impl Retry {
     /// The default: never.
     pub(super) fn never(key: String, origin: Origin) -> Self {
-        let shown = "\"never\"".to_owned();
+        let shown = WORD.show(&());
         let row = Set { key: key.clone(), value: (), origin: origin.clone(), shown, sound: true };
         Self { policy: RetryPolicy::Never, origin, key, waits: None, rows: vec![("", row)] }
     }
@@ -51,7 +54,7 @@ impl Retry {
                 Self::read_table(reader, section, path.clone())
             }
             Some(entry) => {
-                let word = reader.read(path.clone(), &entry, &Word, &());
+                let word = reader.read(path.clone(), &entry, &WORD, &());
                 Self::never(path.clone(), word.origin)
             }
         };
@@ -122,31 +125,6 @@ fn read_on(reader: &mut Reader<'_>, section: &mut Section) -> Set<RetryOn> {
         never_retries(reader, &on, "it is empty");
     }
     on
-}
-
-/// The word `never`; a table is read elsewhere.
-struct Word;
-
-impl Shape for Word {
-    type Value = ();
-
-    fn read(&self, node: &Node) -> Result<(), Wrong> {
-        let expected = "\"never\" or a table such as { on = [\"crash\"], max_attempts = 3 }".to_owned();
-        match &node.value {
-            Value::Text(text) if text == "never" => Ok(()),
-            Value::Text(text) => Err(Wrong::Text { expected, found: text.clone() }),
-            Value::Integer(_)
-            | Value::Float(_)
-            | Value::Flag(_)
-            | Value::Datetime
-            | Value::List(_)
-            | Value::Table(_) => Err(Wrong::Type(expected)),
-        }
-    }
-
-    fn show(&self, &(): &()) -> String {
-        "\"never\"".to_owned()
-    }
 }
 
 /// The ends of an attempt that are retried.

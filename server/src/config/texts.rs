@@ -57,6 +57,35 @@ impl<T: Clone + PartialEq> Shape for Choice<T> {
     }
 }
 
+/// The one word that a key may be instead of a table; the table is read elsewhere.
+pub(super) struct WordOrTable {
+    pub(super) word: &'static str,
+    /// What such a table looks like.
+    pub(super) table: &'static str,
+}
+
+impl Shape for WordOrTable {
+    type Value = ();
+
+    fn read(&self, node: &Node) -> Result<(), Wrong> {
+        let expected = format!("\"{}\" or a table such as {}", self.word, self.table);
+        match &node.value {
+            Value::Text(text) if text == self.word => Ok(()),
+            Value::Text(text) => Err(Wrong::Text { expected, found: text.clone() }),
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Flag(_)
+            | Value::Datetime
+            | Value::List(_)
+            | Value::Table(_) => Err(Wrong::Type(expected)),
+        }
+    }
+
+    fn show(&self, &(): &()) -> String {
+        format!("\"{}\"", self.word)
+    }
+}
+
 /// Any text without a zero byte, which no program and no path can be given.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text;

@@ -14,6 +14,7 @@ use rustix::net::SendFlags;
 use tokio::sync::Notify;
 
 use super::connection::{ClientConnection, Connection};
+use super::digest::digest;
 use super::intake::Inbound;
 use super::refusals::{ClientError, HELLO_TIMEOUT};
 use super::socket::{Received, Socket};
@@ -245,10 +246,13 @@ impl Links {
                 let Wishes { limits, stream, restartable, pool } = translate::wishes(route, ext)
                     .map_err(|source| ClientError::Ext { id: route.id, source })?;
                 let payload = self.pool.hold(frame, inbound, frame.len() - len);
+                let found = self.methods.find(method, pool.as_deref());
+                let watched = found.filter(|id| self.methods.has_quarantine(*id));
                 Ok(Understood::Event(Event::RequestReceived(NewRequest {
                     client: id,
                     tag: ClientTag(route.id),
-                    method: self.methods.find(method, pool.as_deref()),
+                    method: found,
+                    digest: watched.map(|_| digest(method, message.body)),
                     bytes: payload.pinned(),
                     payload,
                     limits,

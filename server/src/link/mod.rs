@@ -9,6 +9,7 @@
 
 mod client;
 mod connection;
+mod digest;
 mod fit;
 pub mod flush;
 mod hello;

@@ -50,21 +50,24 @@ impl<P: ProcessPort> Engine<Links, P> {
                 )),
             },
             Asked::Ordered(operation, target, answer) => {
-                let by = pid(table, client);
-                let target_name = asked.target.as_deref().unwrap_or_default();
-                // Logged here and not where facts are: only here is it known who orders.
-                tracing::info!(
-                    pid = by,
-                    operation = operation.label(),
-                    target = target_name,
-                    "ordered by a person"
-                );
+                log_order(pid(table, client), asked);
                 self.handle(Event::Operated { operation, target });
+                answer
+            }
+            Asked::Released(which, answer) => {
+                log_order(pid(table, client), asked);
+                self.handle(Event::QuarantineReleased { which });
                 answer
             }
         };
         self.links.tell_operated(client, tag, answer);
     }
+}
+
+/// Logged here and not where facts are: only here is it known who orders.
+fn log_order(by: Option<u32>, asked: &Operate) {
+    let target = asked.target.as_deref().unwrap_or_default();
+    tracing::info!(pid = by, operation = asked.operation, target, "ordered by a person");
 }
 
 fn pid(table: &Table, client: ClientId) -> Option<u32> {
@@ -94,6 +97,7 @@ impl Links {
                 answer.affected.len(),
                 answer.failed_requests.len(),
                 answer.reports.len(),
+                answer.quarantine.len(),
             ];
             if frame.len() <= most || rows.iter().all(|rows| *rows == 0) {
                 break frame;
@@ -103,6 +107,7 @@ impl Links {
             answer.reports.truncate(answer.reports.len() / 2);
             answer.workers.truncate(answer.workers.len() / 2);
             answer.affected.truncate(answer.affected.len() / 2);
+            answer.quarantine.truncate(answer.quarantine.len() / 2);
             answer.more = true;
         };
         self.write(Peer::Client(client), |connection, _| {

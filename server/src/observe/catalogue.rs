@@ -110,6 +110,8 @@ metrics! {
         "Planned ends of processes; never crashes.";
     POOL_TRIPPED = Gauge "lifeboat_pool_tripped" ["pool"]
         "1 while the pool refuses requests because its processes die before they serve, its tries included; else 0.";
+    QUARANTINED = Gauge "lifeboat_quarantined" ["pool"]
+        "Bodies in quarantine: requests with them are refused for the processes that they crashed.";
     DEATH_TO_VERDICT = Histogram "lifeboat_death_to_verdict_seconds" ["pool"]
         "From the first sign of an unplanned end to the verdict on it.";
     PROCESS_LEAKS = Counter "lifeboat_process_leaks_total" ["pool"]

@@ -121,6 +121,8 @@ impl Counters {
             | Fact::WorkerUnhealthy { .. }
             | Fact::WorkerHealthy { .. }
             | Fact::WorkerDisabled { .. }
+            | Fact::Quarantined(_)
+            | Fact::QuarantineReleased(_)
             | Fact::DrainBegan => {}
         }
     }

@@ -67,6 +67,7 @@ impl MetricsSnapshot {
             sheet.number(&catalogue::QUEUE_BYTES, &[pool], gauges.queue_bytes as f64);
             sheet.number(&catalogue::QUEUE_OLDEST, &[pool], gauges.queue_oldest);
             sheet.number(&catalogue::POOL_TRIPPED, &[pool], f64::from(u8::from(gauges.is_tripped)));
+            sheet.number(&catalogue::QUARANTINED, &[pool], gauges.quarantined as f64);
             for (state, count) in WorkerState::ALL.iter().zip(gauges.workers) {
                 sheet.number(&catalogue::WORKERS, &[pool, state.label()], f64::from(count));
             }

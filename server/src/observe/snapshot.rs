@@ -65,6 +65,7 @@ pub(super) struct PoolGauges {
     /// Seconds since 1970; 0 while nothing waits.
     pub(super) queue_oldest: f64,
     pub(super) is_tripped: bool,
+    pub(super) quarantined: usize,
 }
 
 impl MetricsSnapshot {
@@ -84,6 +85,7 @@ impl MetricsSnapshot {
                 gauges.queue_bytes = pool.queue_bytes;
                 gauges.queue_oldest = pool.queue_oldest.map_or(0.0, |oldest| clock.unix_seconds(oldest));
                 gauges.is_tripped = pool.state.is_tripped();
+                gauges.quarantined = pool.quarantined;
             }
         }
         for worker in &view.workers {

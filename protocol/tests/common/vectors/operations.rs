@@ -18,11 +18,14 @@ pub(super) fn vectors() -> Vec<Vector> {
         operate("operate_restart", Operate::on(Operation::Restart, "images")),
         operate("operate_drain", Operate::on(Operation::Drain, "images")),
         operate("operate_kill", Operate::on(Operation::Kill, "images-0")),
+        operate("operate_quarantine", Operate::new(Operation::Quarantine)),
+        operate("operate_release", Operate::on(Operation::Release, ALL_BODIES)),
         operated("operated", Operated { affected, ..Operated::done() }),
         operated("operated_not_done", Operated::not_done("no pool or worker is named `imags`")),
         operated("operated_workers", Operated { pools: pools(), workers: workers(), ..Operated::done() }),
         operated("operated_requests", Operated { requests: requests(), more: true, ..Operated::done() }),
         operated("operated_suspect", Operated { requests: vec![suspect()], ..Operated::done() }),
+        operated("operated_quarantine", Operated { quarantine: quarantine(), ..Operated::done() }),
         operated(
             "operated_failed_requests",
             Operated { failed_requests: failed_requests(), ..Operated::done() },
@@ -163,6 +166,19 @@ fn report() -> ReportRow {
 
 fn suspect() -> RequestRow {
     RequestRow { attempt: 1, suspect: true, ..row(45, RequestStateLabel::Queued) }
+}
+
+fn quarantine() -> Vec<QuarantineRow> {
+    let row = QuarantineRow {
+        pool: "images".into(),
+        method: "resize".into(),
+        digest: "00112233445566778899aabbccddeeff".into(),
+        crashes: 3,
+        last_crash_ms: 61_000,
+        expires_ms: 3_539_000,
+        report_id: Some("1a2b3c-17".into()),
+    };
+    vec![row.clone(), QuarantineRow { report_id: None, ..row }]
 }
 
 fn requests() -> Vec<RequestRow> {

@@ -8,7 +8,8 @@ use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest, Operation, T
 use lifeboat_core::evidence::{ConnectionEnd, Evidence, WaitStatus};
 use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::{
-    AttemptNumber, ClientId, ClientTag, Incarnation, MethodId, ProcessKey, RequestId, SlotId, WorkerId,
+    AttemptNumber, ClientId, ClientTag, Digest, Incarnation, MethodId, ProcessKey, RequestId, SlotId,
+    WorkerId,
 };
 use lifeboat_core::settings::Settings;
 use lifeboat_core::time::Timestamp;
@@ -64,6 +65,7 @@ pub(crate) struct Wish {
     pub(crate) limits: ClientLimits,
     pub(crate) stream: bool,
     pub(crate) restartable: bool,
+    pub(crate) digest: Option<Digest>,
 }
 
 pub(crate) struct Boat {
@@ -209,10 +211,19 @@ impl Boat {
 
     pub(crate) fn request_to(&mut self, client: ClientId, method: MethodId, wish: Wish) -> ClientTag {
         self.next_tag += 1;
-        let Wish { limits, stream, restartable } = wish;
+        let Wish { limits, stream, restartable, digest } = wish;
         let (tag, payload, method) = (ClientTag(self.next_tag), self.next_tag, Some(method));
-        let request = NewRequest { client, tag, method, payload, bytes: 1000, limits, stream, restartable };
-        self.tell(Event::RequestReceived(request));
+        self.tell(Event::RequestReceived(NewRequest {
+            client,
+            tag,
+            method,
+            payload,
+            bytes: 1000,
+            digest,
+            limits,
+            stream,
+            restartable,
+        }));
         tag
     }
 

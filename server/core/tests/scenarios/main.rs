@@ -15,6 +15,7 @@ mod limits;
 mod operator;
 mod orders;
 mod prefetch;
+mod quarantine;
 mod queue;
 mod recorder;
 mod recycling;

@@ -90,6 +90,7 @@ fn an_unknown_method_is_refused() {
     let tag = ClientTag(1);
     let limits = ClientLimits::default();
     let request = NewRequest {
+        digest: None,
         client: CLIENT,
         tag,
         method: None,
@@ -112,6 +113,7 @@ fn a_tag_that_does_not_rise_is_ignored() {
     let limits = ClientLimits::default();
     let method = Some(lifeboat_core::ids::MethodId(0));
     boat.tell(Event::RequestReceived(NewRequest {
+        digest: None,
         client: CLIENT,
         tag,
         method,

@@ -49,9 +49,11 @@ pub(crate) fn plain(workers: u16) -> Settings {
             output_timeout: None,
             deadline: ms(10_000),
             retry: RetryPolicy::Never,
+            quarantine: None,
         }],
         drain_timeout: ms(1000),
         max_open_requests: 1000,
+        quarantine_room: Settings::QUARANTINE_ROOM,
         start: String::new(),
     }
 }

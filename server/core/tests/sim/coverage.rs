@@ -25,8 +25,11 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 95] = [
+const WORTH_MEETING: [&str; 105] = [
+    "a body forgotten for room",
+    "a crash is too long ago to count",
     "a lie about what it had told of",
+    "a quarantine stands after an ok",
     "a slot kept after a panic",
     "a slot retired, its process goes on",
     "a successor failed",
@@ -49,6 +52,7 @@ const WORTH_MEETING: [&str; 95] = [
     "clients took turns",
     "closed by the drain of its pool",
     "closed unread",
+    "crashes forgotten for an ok",
     "drained pool restarted",
     "evidence overdue",
     "failed attempt told",
@@ -65,6 +69,7 @@ const WORTH_MEETING: [&str; 95] = [
     "may have started",
     "no retry after a part",
     "no retry in a tripped pool",
+    "no retry in quarantine",
     "no retry without what was saved",
     "not begun after its deadline",
     "one that holds several was set apart",
@@ -75,9 +80,14 @@ const WORTH_MEETING: [&str; 95] = [
     "pool tripped",
     "prefetched dispatch",
     "progress told",
+    "quarantined",
+    "quarantined: given back",
+    "quarantined: refused while it waited",
+    "quarantined: refused",
     "recorder unreadable",
     "recycle due",
     "rejected when given back to a tripped pool",
+    "released from quarantine",
     "requeued free",
     "restarted after a part",
     "restarted when it was ready",
@@ -135,11 +145,12 @@ const STOPS: [StopReason; 8] = [
     StopReason::Shutdown,
 ];
 
-const REJECTIONS: [RejectWhy; 5] = [
+const REJECTIONS: [RejectWhy; 6] = [
     RejectWhy::QueueFull,
     RejectWhy::AllWorkersBusy,
     RejectWhy::Tripped,
     RejectWhy::UnknownMethod,
+    RejectWhy::Quarantined,
     RejectWhy::Draining,
 ];
 
@@ -224,6 +235,8 @@ impl Coverage {
             | Fact::WorkerUnhealthy { .. }
             | Fact::WorkerHealthy { .. }
             | Fact::WorkerDisabled { .. }
+            | Fact::Quarantined(_)
+            | Fact::QuarantineReleased(_)
             | Fact::DrainBegan => {}
         }
     }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use lifeboat_core::ids::PoolId;
 use lifeboat_core::settings::{
     Backoff, HealthSettings, Heartbeat, Jitter, MethodSettings, OnBusy, OnDisconnect, OnPanic, PoolSettings,
-    QueueSettings, RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
+    QuarantineSettings, QueueSettings, RecycleSettings, RestartSettings, RetryOn, RetryPolicy, Settings,
 };
 
 /// How the world behaves in one history: chances out of 1000, per opportunity.
@@ -101,6 +101,7 @@ pub(crate) fn settings(rng: &mut Rng) -> Settings {
         methods,
         drain_timeout: millis(rng, &[0, 5, 50, 300]),
         max_open_requests: [4, 50, 1 << 20][rng.usize(0..3)],
+        quarantine_room: [1, 2, 4096][rng.clone().usize(0..3)],
         start: String::new(),
     }
 }
@@ -171,7 +172,16 @@ fn method(rng: &mut Rng, pool: u16, kind: u16) -> MethodSettings {
         output_timeout: maybe(rng, &[2, 8, 30]),
         deadline: millis(rng, &[5, 50, 300, 3000]),
         retry,
+        quarantine: quarantine(rng.clone()),
     }
+}
+
+/// Drawn from numbers that are drawn again: what else happens in a history does not depend on it.
+fn quarantine(mut rng: Rng) -> Option<QuarantineSettings> {
+    (rng.u8(0..3) == 0).then(|| QuarantineSettings {
+        crash_limit: NonZeroU32::new(rng.u32(1..=3)).unwrap(),
+        expiry: millis(&mut rng, &[5, 100, 1000]),
+    })
 }
 
 /// One of the choices, or more often none.

@@ -12,7 +12,7 @@ use lifeboat_core::action::{Action, Outcome};
 use lifeboat_core::event::{Answer, ClientLimits, Event, NewRequest, Operation, Target};
 use lifeboat_core::evidence::ConnectionEnd;
 use lifeboat_core::ids::{
-    AttemptNumber, ClientId, ClientTag, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
+    AttemptNumber, ClientId, ClientTag, Digest, MethodId, PoolId, ProcessKey, RequestId, WorkerId,
 };
 use lifeboat_core::settings::{RetryOn, Settings};
 
@@ -186,6 +186,9 @@ impl World {
 
     /// A person orders something, now and then of somebody who is not there.
     fn operator_event(&self, rng: &mut Rng) -> Event<u64, u64> {
+        if rng.clone().u32(0..6) == 0 {
+            return Event::QuarantineReleased { which: rng.bool().then(|| Digest([rng.u8(0..3); 16])) };
+        }
         let operation = match rng.u32(0..9) {
             0..5 => Operation::Restart,
             5..7 => Operation::Drain,
@@ -232,6 +235,7 @@ fn new_request(rng: &mut Rng, client: ClientId, tag: ClientTag, methods: u16) ->
         method: (rng.u32(0..100) > 0).then(|| MethodId(rng.u16(0..methods))),
         payload: tag.0,
         bytes: rng.usize(0..200),
+        digest: (!tag.0.is_multiple_of(8)).then(|| Digest([rng.clone().u8(0..3); 16])),
         limits,
         stream: rng.bool(),
         restartable: rng.u8(0..3) == 0,

@@ -102,8 +102,8 @@ fn every_key_of_a_pool_is_told_with_its_place() {
 #[test]
 fn an_inherited_value_names_the_key_that_says_it() {
     let text = "[pools.p]\ncommand = [\"true\"]\n[pools.p.defaults]\nattempt_timeout = \"30s\"\n\
-                retry = { max_attempts = 4 }\n[pools.p.methods.a]\n[pools.p.methods.b]\n\
-                attempt_timeout = \"unlimited\"\nretry = \"never\"\n";
+                retry = { max_attempts = 4 }\nquarantine = { crash_limit = 5 }\n[pools.p.methods.a]\n[pools.p.methods.b]\n\
+                attempt_timeout = \"unlimited\"\nretry = \"never\"\nquarantine = \"off\"\n";
     let variable = ("LIFEBOAT__POOLS__P__DEFAULTS__PROGRESS_TIMEOUT", "5s");
     let config = parse_with(text, &[variable]).unwrap();
     for (key, expected) in [
@@ -111,8 +111,11 @@ fn an_inherited_value_names_the_key_that_says_it() {
         ("a.retry.max_attempts", "4 (line 5, from pools.p.defaults.retry.max_attempts)"),
         ("a.retry.on", "[\"crash\"] (default)"),
         ("a.queue_timeout", "\"unlimited\" (default)"),
-        ("b.attempt_timeout", "\"unlimited\" (line 8)"),
-        ("b.retry", "\"never\" (line 9)"),
+        ("a.quarantine.crash_limit", "5 (line 6, from pools.p.defaults.quarantine.crash_limit)"),
+        ("a.quarantine.expiry", "\"1h\" (default)"),
+        ("b.attempt_timeout", "\"unlimited\" (line 9)"),
+        ("b.retry", "\"never\" (line 10)"),
+        ("b.quarantine", "\"off\" (line 11)"),
         (
             "b.progress_timeout",
             "\"5s\" (environment LIFEBOAT__POOLS__P__DEFAULTS__PROGRESS_TIMEOUT, from \

@@ -102,6 +102,18 @@ fn wrong_types() {
         "4:9 `pools.p.methods.m.retry` must be \"never\" or a table such as { on = [\"crash\"], max_attempts = 3 }, not a number",
     );
     one(
+        &method("quarantine = \"on\""),
+        "4:14 `pools.p.methods.m.quarantine` must be \"off\" or a table such as { crash_limit = 3, expiry = \"1h\" }, not \"on\"",
+    );
+    one(
+        &method("quarantine = { crash_limit = 1001 }"),
+        "4:30 `pools.p.methods.m.quarantine.crash_limit` must be between 1 and 1000, not 1001",
+    );
+    one(
+        &method("quarantine = { expiry = \"900ms\" }"),
+        "4:25 `pools.p.methods.m.quarantine.expiry` must be between 1s and 11months 30days 3h 50m 24s, not 900ms",
+    );
+    one(
         &method("retry = { on = \"crash\" }"),
         "4:16 `pools.p.methods.m.retry.on` must be a list of \"crash\", \"stall\", \"timeout\" and \"failed\", not a text",
     );

@@ -14,8 +14,10 @@ workers = { min = 1, max = 2 }
 env = { A = \"b\" }
 [pools.p.defaults]
 retry = { on = [\"crash\"], backoff = { first = \"1ms\" } }
+quarantine = { crash_limit = 4, expiry = \"2h\" }
 [pools.p.methods.m]
 retry = { on = [\"crash\"], backoff = { first = \"1ms\" } }
+quarantine = { crash_limit = 4, expiry = \"2h\" }
 ";
 
 /// The keys that are read. The two places of a policy count as one, `POLICY`.
@@ -75,7 +77,7 @@ fn rows() -> impl Iterator<Item = [&'static str; 4]> {
 #[test]
 fn documented_defaults_are_those_that_count() {
     let pool = "[pools.p]\ncommand = [\"true\"]\naccept_any_method = false\nmethods.m = {}\n";
-    let config = parse(&format!("{pool}[pools.p.defaults]\nretry = {{}}\n")).unwrap();
+    let config = parse(&format!("{pool}[pools.p.defaults]\nretry = {{}}\nquarantine = {{}}\n")).unwrap();
     let told = |key: &str| config.effective().iter().find(|each| each.key == key);
     let mut elsewhere = Vec::new();
     for [key, _, default, _] in rows() {
@@ -97,6 +99,7 @@ fn documented_defaults_are_those_that_count() {
         "pools.NAME.workers.min",
         "pools.NAME.heartbeat",
         "POLICY.retry",
+        "POLICY.quarantine",
     ];
     assert_eq!(elsewhere, keys_without_a_value_of_their_own);
 }
@@ -135,6 +138,7 @@ fn every_key_that_is_read_is_told_whoever_wrote_it() {
                 "POLICY.retry.on",
             ],
         ),
+        ("defaults.quarantine = {}\n", &["POLICY.quarantine.crash_limit", "POLICY.quarantine.expiry"]),
     ] {
         let told = told(&format!("{pool}{form}"));
         let added: Vec<_> = told.difference(&told_so_far).cloned().collect();

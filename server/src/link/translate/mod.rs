@@ -52,13 +52,16 @@ pub(super) struct MethodTable {
     any: Option<MethodId>,
     /// By method: its pool's name.
     pools: Vec<Box<str>>,
+    /// By method: whether its bodies are known by their digests.
+    quarantine: Vec<bool>,
 }
 
 impl MethodTable {
     pub(super) fn new(settings: &Settings) -> Self {
         let pool = |method: &MethodSettings| settings.pool(method.pool).name.as_str().into();
         let pools = settings.methods.iter().map(pool).collect();
-        let mut table = Self { by_name: HashMap::new(), any: None, pools };
+        let quarantine = settings.methods.iter().map(|method| method.quarantine.is_some()).collect();
+        let mut table = Self { by_name: HashMap::new(), any: None, pools, quarantine };
         for (index, method) in (0..).zip(&settings.methods) {
             if method.name == OTHER_METHOD {
                 table.any = Some(MethodId(index));
@@ -73,6 +76,11 @@ impl MethodTable {
     pub(super) fn find(&self, name: &str, pool: Option<&str>) -> Option<MethodId> {
         let id = self.by_name.get(name).copied().or(self.any)?;
         pool.is_none_or(|pool| *self.pools[usize::from(id.0)] == *pool).then_some(id)
+    }
+
+    /// Whether a method may refuse bodies.
+    pub(super) fn has_quarantine(&self, method: MethodId) -> bool {
+        self.quarantine[usize::from(method.0)]
     }
 }
 

@@ -2,15 +2,16 @@
 
 use lifeboat_core::Core;
 use lifeboat_core::event::{Operation, Target};
-use lifeboat_core::ids::{ClientId, PoolId, WorkerId};
+use lifeboat_core::ids::{ClientId, Digest, PoolId, WorkerId};
 use lifeboat_core::time::Timestamp;
 use lifeboat_core::view::{
-    BrokerView, PoolState, PoolView, RequestState, RequestView, SlotState, SlotView, WorkerView,
+    BrokerView, PoolState, PoolView, QuarantineView, RequestState, RequestView, SlotState, SlotView,
+    WorkerView,
 };
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{
-    LastCrash, Operate, Operated, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow,
-    SlotStateLabel, WorkerRow,
+    ALL_BODIES, LastCrash, Operate, Operated, PoolRow, PoolStateLabel, QuarantineRow, RequestRow,
+    RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
 };
 
 use super::told::{millis, reason_text};
@@ -30,6 +31,8 @@ pub(in crate::link) enum Asked {
     Report(String),
     /// To have something done: the core is to be told.
     Ordered(Operation, Target, Operated),
+    /// To let the body with this digest, or each, out of quarantine.
+    Released(Option<Digest>, Operated),
 }
 
 /// Understands an operation, and answers it as far as it only shows.
@@ -55,6 +58,11 @@ pub(in crate::link) fn operate<Q, A>(
             };
         }
         wire::Operation::Health => return Asked::Shown(health(core, now)),
+        wire::Operation::Quarantine => {
+            let quarantine = quarantine(core, now, None);
+            return Asked::Shown(Operated { quarantine, ..Operated::done() });
+        }
+        wire::Operation::Release => return release(core, now, asked.target.as_deref()),
         wire::Operation::Restart => Operation::Restart,
         wire::Operation::Drain => Operation::Drain,
         wire::Operation::Kill => Operation::Kill,
@@ -78,6 +86,32 @@ pub(in crate::link) fn operate<Q, A>(
             let text = format!("no pool or worker is named {name:?}; the pools are {}", pools.join(", "));
             Asked::Shown(Operated::not_done(text))
         }
+    }
+}
+
+/// The bodies in quarantine, or the one with this digest.
+fn quarantine<Q, A>(core: &Core<Q, A>, now: Timestamp, which: Option<Digest>) -> Vec<QuarantineRow> {
+    let all = core.quarantine(now).into_iter();
+    let wanted = all.filter(|view| which.is_none_or(|digest| digest == view.digest));
+    wanted.map(|view| quarantine_row(core, now, &view)).collect()
+}
+
+/// Understands whom to release.
+fn release<Q, A>(core: &Core<Q, A>, now: Timestamp, target: Option<&str>) -> Asked {
+    let which = match target {
+        Some(ALL_BODIES) => None,
+        Some(target) => match u128::from_str_radix(target, 16) {
+            Ok(bits) => Some(Digest(bits.to_be_bytes())),
+            Err(_) => return Asked::Shown(Operated::not_done(format!("{target:?} is no digest"))),
+        },
+        None => return Asked::Shown(Operated::not_done(format!("name a digest, or {ALL_BODIES:?}"))),
+    };
+    let quarantine = quarantine(core, now, which);
+    match which {
+        Some(digest) if quarantine.is_empty() => {
+            Asked::Shown(Operated::not_done(format!("no body with the digest {digest} is in quarantine")))
+        }
+        _ => Asked::Released(which, Operated { quarantine, ..Operated::done() }),
     }
 }
 
@@ -166,6 +200,18 @@ fn worker_row<Q, A>(core: &Core<Q, A>, view: &BrokerView, worker: &WorkerView) -
         last_crash: worker
             .last_crash
             .map(|(at, reason)| LastCrash { reason: reason.to_owned(), ago_ms: millis(view.at - at) }),
+    }
+}
+
+fn quarantine_row<Q, A>(core: &Core<Q, A>, now: Timestamp, body: &QuarantineView) -> QuarantineRow {
+    QuarantineRow {
+        pool: core.settings().pool(body.pool).name.clone(),
+        method: core.settings().method(body.method).name.clone(),
+        digest: body.digest.to_string(),
+        crashes: body.crashes,
+        last_crash_ms: millis(now - body.last_crash),
+        expires_ms: millis(body.until.since(now)),
+        report_id: body.report.map(|report| report.name(&core.settings().start)),
     }
 }
 

@@ -9,6 +9,7 @@ use lifeboat_core::fact::Death;
 use lifeboat_core::reason::{AttemptEnd, Confidence, CrashReason, RejectWhy, StartFailure, TimeoutWhich};
 use lifeboat_core::signals;
 use lifeboat_core::time::Timestamp;
+use lifeboat_core::view::QuarantineView;
 use lifeboat_protocol as wire;
 use lifeboat_protocol::{AttemptBody, AttemptEndLabel, ConfidenceLabel, ErrorBody, OutcomeLabel, ReasonBody};
 
@@ -47,6 +48,10 @@ pub(in crate::link) fn error_body<Q, A: Into<Option<Box<wire::Failure>>>>(
             body.output_so_far = output;
         }
         Outcome::Rejected { why, retry_after } => {
+            if let Some(quarantined) = settlement.quarantined {
+                body.report_id = quarantined.report.map(|report| report.name(&core.settings().start));
+                body.message = Some(quarantine_text(&quarantined));
+            }
             body.why = Some(reject_label(why));
             body.retry_after_ms = retry_after.map(millis);
         }
@@ -124,6 +129,12 @@ pub(super) fn reason_text<Q, A>(core: &Core<Q, A>, death: &Death) -> String {
         let _ = write!(text, "; its last words: {}", &words[from..]);
     }
     text
+}
+
+/// Why a body is refused, and what to do, in words.
+fn quarantine_text(quarantined: &QuarantineView) -> String {
+    let QuarantineView { crashes, digest, .. } = quarantined;
+    format!("its body crashed {crashes} times; `lifeboat quarantine --release {digest}` lets it run again")
 }
 
 pub(super) fn reason_of_cause(cause: &AttemptCause) -> ReasonBody {

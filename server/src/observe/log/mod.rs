@@ -69,6 +69,8 @@ impl Log {
             | Fact::WorkerUnhealthy { .. }
             | Fact::WorkerHealthy { .. }
             | Fact::WorkerDisabled { .. }
+            | Fact::Quarantined(_)
+            | Fact::QuarantineReleased(_)
             | Fact::DrainBegan => self.write_notable(fact, now),
         }
     }
@@ -109,6 +111,8 @@ impl Log {
             }
             Fact::WorkerHealthy { worker, .. } => self.healthy(*worker, now),
             Fact::WorkerDisabled { worker, .. } => self.disabled(*worker),
+            Fact::Quarantined(body) => self.quarantined(body, now),
+            Fact::QuarantineReleased(body) => self.released(body, now),
             Fact::DrainBegan => self.draining(),
             Fact::RequestEnded(_)
             | Fact::AttemptEnded { .. }
@@ -162,6 +166,8 @@ impl Log {
             Some(Kind::Unhealthy) => warn!(worker, repeats, "worker unhealthy again"),
             Some(Kind::Healthy) => info!(worker, repeats, "worker healthy again and again"),
             Some(Kind::SaveDropped) => warn!(pool, repeats, "saves could not be kept again"),
+            Some(Kind::Quarantined) => warn!(pool, repeats, "bodies quarantined again"),
+            Some(Kind::Released) => info!(pool, repeats, "bodies released from quarantine again"),
             Some(Kind::Tripped) => warn!(pool, repeats, "pool tripped again"),
             Some(Kind::Recovered) => info!(pool, repeats, "pool served again and again"),
             Some(Kind::PastDeadline(outcome, method)) => {

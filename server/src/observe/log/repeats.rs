@@ -49,6 +49,10 @@ pub(super) enum Kind {
     Healthy,
     /// A pool's requests had saved too much.
     SaveDropped,
+    /// A body came into quarantine.
+    Quarantined,
+    /// A person released one from it.
+    Released,
     /// A pool tripped.
     Tripped,
     /// A pool serves again.

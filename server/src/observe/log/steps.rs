@@ -6,6 +6,7 @@ use lifeboat_core::fact::{Death, TripWhy};
 use lifeboat_core::ids::{MethodId, PoolId, ProcessKey, WorkerId};
 use lifeboat_core::reason::StopReason;
 use lifeboat_core::time::Timestamp;
+use lifeboat_core::view::QuarantineView;
 use tracing::field::display as shown;
 use tracing::{debug, info, warn};
 
@@ -80,6 +81,28 @@ impl Log {
                 bytes,
                 "a save was not kept: the pool's requests have saved all that queue.max_bytes allows; no retry"
             );
+        }
+    }
+
+    /// A client that may send anything could fill the log with these: like all that repeats they are taken together.
+    pub(super) fn quarantined(&mut self, body: &QuarantineView, now: Timestamp) {
+        if self.repeats.admit(Scope::Pool(body.pool), Kind::Quarantined, now) {
+            warn!(
+                pool = self.names.pool(body.pool),
+                method = self.names.method(body.method),
+                digest = %body.digest,
+                crashes = body.crashes,
+                report = body.report.map(|report| self.names.report(report)),
+                expires_in = ?(body.until - body.last_crash),
+                "body quarantined: requests with it are refused"
+            );
+        }
+    }
+
+    pub(super) fn released(&mut self, body: &QuarantineView, now: Timestamp) {
+        if self.repeats.admit(Scope::Pool(body.pool), Kind::Released, now) {
+            let (pool, method) = (self.names.pool(body.pool), self.names.method(body.method));
+            info!(pool, method, digest = %body.digest, crashes = body.crashes, "body released from quarantine");
         }
     }
 

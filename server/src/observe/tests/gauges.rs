@@ -16,6 +16,7 @@ fn gauges_show_the_view() {
         pool: IMAGES,
         queue_depth: 5,
         queue_bytes: 4096,
+        quarantined: 2,
         queue_oldest: Some(Timestamp::from_millis(2_500)),
         ..view.pools[0].clone()
     };
@@ -44,6 +45,8 @@ fn gauges_show_the_view() {
     assert_eq!(read.get(r#"lifeboat_slots{pool="images",state="busy"}"#), 1.0);
     assert_eq!(read.sum("lifeboat_slots"), 2.0, "a worker in backoff has no slot");
     assert_eq!(read.get(r#"lifeboat_worker_consecutive_failures{pool="images",worker="images-1"}"#), 4.0);
+    assert_eq!(read.get(r#"lifeboat_quarantined{pool="images"}"#), 2.0);
+    assert_eq!(read.get(r#"lifeboat_quarantined{pool="text"}"#), 0.0);
     assert_eq!(read.get("lifeboat_client_connections"), 1.0);
 }
 

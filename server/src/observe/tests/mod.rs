@@ -79,6 +79,7 @@ fn method(name: &str, pool: PoolId) -> MethodSettings {
         output_timeout: None,
         deadline: Duration::from_secs(300),
         retry: RetryPolicy::Never,
+        quarantine: None,
     }
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn settings() -> Settings {
         methods: vec![method("thumbnail", IMAGES), method("convert", IMAGES), method("_other", TEXT)],
         drain_timeout: Duration::from_secs(30),
         max_open_requests: 1024,
+        quarantine_room: Settings::QUARANTINE_ROOM,
         start: "start".to_owned(),
     }
 }
@@ -142,6 +144,7 @@ pub(crate) fn view() -> BrokerView {
         queue_oldest: None,
         state: PoolState::Serving,
         because: None,
+        quarantined: 0,
     };
     BrokerView {
         at: Timestamp::from_millis(3_000),

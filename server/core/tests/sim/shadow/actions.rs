@@ -105,6 +105,7 @@ impl Shadow {
         assert!(attempt.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(!request.cancelled && !self.is_closing(request.pool));
         assert!(request.deadline > self.now, "{serial}: its deadline is over");
+        assert!(!self.in_quarantine(serial), "{serial}: its body is in quarantine");
         let pool = request.pool;
         assert_eq!(self.worker_pools[usize::from(key.worker.0)], pool, "{serial}: it is its own pool's");
         let place = self.look_pool(pool);

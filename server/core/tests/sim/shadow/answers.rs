@@ -150,6 +150,9 @@ impl Shadow {
             self.answered = Some((serial, attempt.0));
         }
         self.count(key, kind);
+        if kind == AnswerKind::Ok {
+            self.forgive(serial, coverage);
+        }
         let pool = self.worker_pools[usize::from(key.worker.0)];
         let keeps = self.pool_settings(pool).on_panic == OnPanic::Keep;
         let retires = match answer {
@@ -158,6 +161,7 @@ impl Shadow {
         };
         if retires {
             self.retire_slot(key, slot, coverage);
+            self.count_crash(serial, None, coverage);
         } else {
             self.start_front(key, slot);
         }

@@ -38,7 +38,8 @@ impl Shadow {
         assert_eq!(death.started_at, process.ordered_at, "{key} was ordered then");
         let panicked_out = process.panicked_out;
         process.death = Some((death.reason.clone(), death.intent.map(|intent| intent.what)));
-        self.check_charges(death, coverage);
+        let executing = self.check_charges(death, coverage);
+        self.count_death(&executing, death, coverage);
         let worker = self.worker(key.worker);
         if !panicked_out {
             (worker.failures, worker.crashes) = (worker.failures + 1, worker.crashes + 1);
@@ -49,7 +50,7 @@ impl Shadow {
     }
 
     /// Every front that had started was executing, and nobody else; what had not started goes back.
-    fn check_charges(&mut self, death: &Death, coverage: &mut Coverage) {
+    fn check_charges(&mut self, death: &Death, coverage: &mut Coverage) -> Vec<u64> {
         let key = death.process;
         let process = self.look(key).expect("it is known");
         let mut executing: Vec<u64> = process.executing().map(|held| held.serial).collect();
@@ -73,6 +74,7 @@ impl Shadow {
         if charged > 1 {
             coverage.see("several executed when it died");
         }
+        executing
     }
 
     pub(super) fn stopped(&mut self, key: ProcessKey, reason: StopReason, coverage: &mut Coverage) {

@@ -115,6 +115,7 @@ impl Shadow {
             Event::MemoryHigh { process } => self.memory_high(*process),
             Event::RetireReceived { process } => self.asked_to_retire(*process),
             Event::Operated { operation, target } => self.operated(*operation, *target, coverage),
+            Event::QuarantineReleased { which } => self.let_go(*which),
             Event::ShutdownRequested => self.shut_down(),
             Event::ShutdownHurried => {
                 self.shut_down();
@@ -207,6 +208,7 @@ impl Shadow {
             method: new.method,
             pool: ours.map_or(PoolId(0), |method| method.pool),
             bytes: new.bytes,
+            digest: new.digest,
             accepted_at: now,
             deadline: now + least(deadline, limits.timeout).unwrap_or_default(),
             queue_limit: least(ours.and_then(|method| method.queue_timeout), limits.queue_timeout),
@@ -255,6 +257,9 @@ impl Shadow {
         let (pool, settings) = (self.look_pool(request.pool), self.pool_settings(request.pool));
         if self.is_closing(request.pool) {
             return Admission::Refused(RejectWhy::Draining);
+        }
+        if self.in_quarantine(serial) {
+            return Admission::Refused(RejectWhy::Quarantined);
         }
         let room = self.somebody_has_room(request.pool);
         let chance = room && pool.probe.is_none_or(|probe| self.peek(probe).is_done());

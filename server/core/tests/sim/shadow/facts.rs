@@ -74,6 +74,8 @@ impl Shadow {
                 let process = self.known(*process);
                 assert!(process.unkillable && process.evidence, "only what was called unkillable dies late");
             }
+            Fact::Quarantined(told) => self.quarantined(told, coverage),
+            Fact::QuarantineReleased(told) => self.released(told, coverage),
             Fact::DrainBegan => assert!(self.draining, "nobody asked for a shutdown"),
         }
     }
@@ -86,6 +88,7 @@ impl Shadow {
     /// What has not started goes back free of charge: from the dead, and from a slot whose handler panicked.
     fn given_back(&mut self, serial: u64, coverage: &mut Coverage) {
         let Place::Held(key) = self.peek(serial).place else { panic!("{serial} was not held") };
+        assert!(!self.in_quarantine(serial), "{serial}: its body gets no process");
         let process = self.known(key);
         let slot = process.slots.iter().find(|slot| slot.line.iter().any(|held| held.serial == serial));
         let slot = slot.expect("it was in a line");
@@ -125,7 +128,7 @@ impl Shadow {
         if let Place::Held(_) = request.place {
             self.ends_behind(serial, ended.outcome, coverage);
         }
-        self.check_end(serial, ended);
+        self.check_end(serial, ended, coverage);
         if self.peek(serial).cancelled {
             assert_eq!(ended.outcome, OutcomeKind::Cancelled, "{serial}: a cancel is final");
         }
@@ -149,21 +152,25 @@ impl Shadow {
         let request = self.peek(serial);
         let (pool, started) = (request.pool, request.attempts > request.ended);
         assert!(!started, "{serial}: its attempt ends before it does");
-        let (open, closing) = (self.look_pool(pool).is_open(), self.is_closing(pool));
+        let unserved = self.look_pool(pool).is_open() || self.in_quarantine(serial);
+        let closing = self.is_closing(pool);
         let process = self.known(key);
         let unread = process.never_read == Some(serial);
         let slot = process.slots.iter().find(|slot| slot.line.iter().any(|held| held.serial == serial));
         let over = process.concluded || slot.is_some_and(|slot| slot.retired);
         let dead = process.exited;
-        assert!(!over || closing || open, "{serial}: it would have been given back");
+        assert!(!over || closing || unserved, "{serial}: it would have been given back");
         match outcome {
             OutcomeKind::Closed if unread => coverage.see("closed unread"),
             OutcomeKind::TimedOut => coverage.see("timed out while held behind"),
-            OutcomeKind::Rejected => coverage.see("rejected when given back to a tripped pool"),
+            OutcomeKind::Rejected if self.look_pool(pool).is_open() => {
+                coverage.see("rejected when given back to a tripped pool");
+            }
             OutcomeKind::Ok
             | OutcomeKind::Failed
             | OutcomeKind::Crashed
             | OutcomeKind::Cancelled
+            | OutcomeKind::Rejected
             | OutcomeKind::Closed => {}
         }
         // Once its process is known to be dead it is sure that it has not begun it.
@@ -173,7 +180,7 @@ impl Shadow {
         }
     }
 
-    fn check_end(&self, serial: u64, ended: &RequestEnded) {
+    fn check_end(&self, serial: u64, ended: &RequestEnded, coverage: &mut Coverage) {
         let request = self.peek(serial);
         match ended.outcome {
             OutcomeKind::Ok => {
@@ -186,12 +193,16 @@ impl Shadow {
                 assert_eq!(request.last_end, Some(AttemptEnd::Crashed));
                 assert!(ended.reason.is_some(), "{serial}: what ended it is told");
                 assert!(!self.is_closing(request.pool), "{serial}: expected is not unexpected");
+                if request.place != Place::Limbo && self.in_quarantine(serial) {
+                    coverage.see("quarantined: ended between attempts");
+                }
             }
             OutcomeKind::TimedOut => {
                 // What waits for a tripped pool, or is given back to it, ends as its last attempt did.
                 let waited = request.place != Place::Limbo && request.attempts == request.ended;
                 let tripped = waited && request.last_end == Some(AttemptEnd::TimedOut);
-                let tripped = tripped && self.look_pool(request.pool).is_open();
+                let quarantined = self.in_quarantine(serial);
+                let tripped = tripped && (self.look_pool(request.pool).is_open() || quarantined);
                 assert!(request.limit.is_some() || tripped, "{serial}: no limit passed");
                 let queue = request.limit == Some(TimeoutWhich::Queue);
                 assert!(!queue || !request.dispatched, "{serial}: it had been dispatched");
@@ -199,6 +210,9 @@ impl Shadow {
             OutcomeKind::Cancelled => assert!(request.cancelled, "{serial}: nobody cancelled it"),
             OutcomeKind::Closed => assert!(self.is_closing(request.pool), "{serial}: nobody shuts down"),
             OutcomeKind::Rejected if ended.request.is_none() => {}
+            OutcomeKind::Rejected if ended.rejected == Some(RejectWhy::Quarantined) => {
+                self.check_refused(serial, coverage);
+            }
             OutcomeKind::Rejected => {
                 assert_eq!(ended.rejected, Some(RejectWhy::Tripped), "{serial} was accepted");
                 assert!(self.look_pool(request.pool).is_open(), "{serial}: its pool is not tripped");

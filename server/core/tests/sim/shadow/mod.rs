@@ -3,7 +3,7 @@
 //! It shares nothing with the core but the vocabulary. `events`, `answers` and `operators` follow what the core is
 //! told; `facts`, `attempts`, `starts`, `deaths`, `ladder`, `pools`, `actions` and `outcomes` check what it says; `retries` is
 //! who is tried again, `saves` what they are told, `recorder` who is believed not to have begun, `choice` who goes where
-//! and who is next, `suspects` who runs alone, `limits` and `rules` hold the checks that span entry points.
+//! and who is next, `suspects` who runs alone, `quarantine` which bodies are refused, `limits` and `rules` hold the checks that span entry points.
 
 mod actions;
 mod answers;
@@ -20,6 +20,7 @@ mod outcomes;
 mod pool;
 mod pools;
 mod process;
+mod quarantine;
 mod recorder;
 mod request;
 mod retries;
@@ -36,9 +37,11 @@ use lifeboat_core::ids::{PoolId, ProcessKey, RequestId, WorkerId};
 use lifeboat_core::reason::{RejectWhy, StopReason};
 use lifeboat_core::settings::{PoolSettings, Settings};
 use lifeboat_core::time::Timestamp;
+use lifeboat_core::view::QuarantineView;
 
 use pool::Pool;
 use process::Process;
+use quarantine::Culprit;
 use request::{Place, Request};
 
 /// One worker, as far as can be seen.
@@ -178,6 +181,12 @@ pub(crate) struct Shadow {
     outcomes_of_the_gone: u64,
     /// How many processes ended outside the plan.
     reports: u64,
+    /// Bodies that have crashed something, by their last crash.
+    culprits: Vec<Culprit>,
+    /// A body that has crashed too many in this entry point.
+    must_quarantine: Option<QuarantineView>,
+    /// Bodies that a person let go in this entry point.
+    must_release: Vec<QuarantineView>,
 }
 
 impl Shadow {
@@ -223,6 +232,9 @@ impl Shadow {
             outcomes_told: 0,
             outcomes_of_the_gone: 0,
             reports: 0,
+            culprits: Vec::new(),
+            must_quarantine: None,
+            must_release: Vec::new(),
         }
     }
 

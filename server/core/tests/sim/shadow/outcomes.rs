@@ -51,6 +51,14 @@ impl Shadow {
                 coverage.limit(*which);
             }
             Outcome::Rejected { why, retry_after } => {
+                let quarantined = self.quarantine_of(serial).filter(|_| *why == RejectWhy::Quarantined);
+                assert_eq!(settlement.quarantined, quarantined, "{serial}: told of its body");
+                if let Some(row) = quarantined {
+                    assert_eq!(*retry_after, Some(row.until - self.now), "{serial}: when to come back");
+                    if !request.dispatched {
+                        coverage.see("quarantined: refused");
+                    }
+                }
                 if *why == RejectWhy::Tripped {
                     coverage.see(if request.dispatched { "tripped: given back" } else { "tripped: refused" });
                     assert!(settlement.because.is_some(), "{serial}: the reason is told with the refusal");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lifeboat_core::ids::{ClientId, MethodId, PoolId, ProcessKey, WorkerId};
+use lifeboat_core::ids::{ClientId, Digest, MethodId, PoolId, ProcessKey, WorkerId};
 use lifeboat_core::reason::{AttemptEnd, OutcomeKind, TimeoutWhich};
 use lifeboat_core::settings::RetryOn;
 use lifeboat_core::time::Timestamp;
@@ -28,6 +28,7 @@ pub(super) struct Request {
     pub(super) method: Option<MethodId>,
     pub(super) pool: PoolId,
     pub(super) bytes: usize,
+    pub(super) digest: Option<Digest>,
     pub(super) accepted_at: Timestamp,
     pub(super) deadline: Timestamp,
     pub(super) queue_limit: Option<Duration>,

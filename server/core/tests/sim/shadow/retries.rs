@@ -27,6 +27,7 @@ impl Shadow {
         assert!(!request.cancelled, "{serial}: no retry once cancelled");
         assert!(!request.told_part || request.restartable, "{serial}: no retry after a part was told");
         assert!(!request.unkept, "{serial}: no retry without what was saved");
+        assert!(!self.in_quarantine(serial), "{serial}: no retry of what is in quarantine");
         assert_eq!(next.0, request.attempts + 1);
         assert!(next.0 <= request.max_attempts, "{serial}: attempts are used up");
         assert!(now + backoff < request.deadline, "{serial}: the deadline is over before the next attempt");
@@ -105,6 +106,8 @@ impl Shadow {
             coverage.see("no retry after a part");
         } else if request.unkept {
             coverage.see("no retry without what was saved");
+        } else if self.in_quarantine(serial) {
+            coverage.see("no retry in quarantine");
         } else if self.look_pool(request.pool).is_open() {
             coverage.see("no retry in a tripped pool");
         } else {

@@ -26,6 +26,7 @@ impl Shadow {
         assert!(self.must_tell_failed.is_empty(), "{:?} were not told", self.must_tell_failed);
         assert_eq!(self.must_tell_accepted, None, "it was not told that it is accepted");
         assert!(!self.operated, "an order was not told");
+        self.check_quarantine(core);
         self.check_bounds();
         self.check_limits();
         self.check_waiting();

@@ -12,6 +12,7 @@ impl Shadow {
         assert_eq!(view.draining, self.draining);
         for (pool, mine) in view.pools.iter().zip(&self.pools) {
             assert_eq!((pool.queue_depth, pool.queue_bytes), mine.depth, "{:?}", pool.pool);
+            assert_eq!(pool.quarantined, self.quarantined_in(pool.pool), "{:?}: bodies", pool.pool);
             let state = match mine.trip {
                 _ if mine.drained => None,
                 Trip::Closed => Some(PoolState::Serving),
