@@ -31,6 +31,7 @@ mod operators;
 mod other_languages;
 mod panic_abort;
 mod punctual;
+mod quarantine;
 mod queues;
 mod reasons;
 mod recorder;
