@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::calls::{Calling, all_begun, ended, executions, open, queued, sent};
 use crate::commands::lifeboat;
 use crate::common::{config, crashes, echo};
-use crate::scene::{Beside, says};
+use crate::scene::{Beside, logs, says};
 
 /// A broker each of whose workers executes a request until the gate opens.
 struct Busy {
@@ -95,7 +95,7 @@ async fn a_restart_loses_nothing() {
     for calls in beside {
         calls.undisturbed().await;
     }
-    says(&busy.broker.log(), &["ordered by a person", "operation=\"restart\"", "target=\"p\""]);
+    logs(&busy.broker, &["ordered by a person", "operation=\"restart\"", "target=\"p\""]).await;
     busy.end().await;
 }
 

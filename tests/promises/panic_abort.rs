@@ -8,7 +8,7 @@ use lifeboat_client::{CallError, CrashReason, method};
 use lifeboat_tests::harness::{Broker, Turn, misbehave, workspace};
 
 use crate::common::crashes;
-use crate::scene::says;
+use crate::scene::{logs, says};
 
 method!(struct Careless = "careless": u16 => (String, bool));
 method!(struct Delegate = "delegate": () => bool);
@@ -80,7 +80,7 @@ async fn a_handlers_panic_is_told_before_the_process_aborts() {
     let metrics = broker.metrics().await;
     assert_eq!(metrics.sum("worker_crashes_total", &[("pool", "p")]), 3.0, "each death counts once");
     assert_eq!(metrics.count("retries_total", &[("reason", "slot_panicked")]), 2);
-    says(&broker.log(), &["SIGABRT"]);
+    logs(&broker, &["SIGABRT"]).await;
     client.call_as::<Careless>(0).await.expect("the pool serves on");
     broker.stop();
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::calls::{all_begun, ended, open, sent};
 use crate::commands::lifeboat;
 use crate::common::{config, crashes, echo};
-use crate::scene::says;
+use crate::scene::{logs, says};
 
 /// A body that crashes its process.
 fn poison() -> Act {
@@ -82,12 +82,12 @@ async fn poison_is_refused_the_fourth_time_and_runs_again_when_it_is_released() 
     let digest = body["digest"].as_str().expect("a digest");
     let id = last.expect("three crashes");
     says(&lifeboat(&broker, &["quarantine"]).await.done(), &[digest, "act", "3", &id]);
-    says(&broker.log(), &["body quarantined", digest, &id]);
+    logs(&broker, &["body quarantined", digest, &id]).await;
     lifeboat(&broker, &["quarantine", "--release", "no-digest"]).await.not_done(1, &["no digest"]);
     lifeboat(&broker, &["quarantine", "--release", "00"]).await.not_done(1, &["no body with the digest"]);
     let released = lifeboat(&broker, &["quarantine", "--release", digest]).await.done();
     assert_eq!(released, format!("released {digest} of act\n"));
-    says(&broker.log(), &["body released from quarantine"]);
+    logs(&broker, &["body released from quarantine"]).await;
     crashed(&second).await;
     assert!(listed(&broker).await.is_empty(), "it counts anew");
     assert_eq!(

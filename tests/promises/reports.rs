@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::commands::lifeboat;
 use crate::common::{config, echo, failing};
-use crate::scene::says;
+use crate::scene::{logs, says};
 
 /// The configuration with the room's own place for reports.
 fn kept_in(place: &Path, config: &str) -> String {
@@ -65,7 +65,7 @@ async fn a_crash_has_one_report_wherever_one_asks() {
     assert_eq!(lifeboat(&broker, &["report", &id, "--json"]).await.json(), from_file);
     let from_client = client.admin().report(&id).await.expect("it is kept");
     assert_eq!(serde_json::from_str::<Value>(&from_client).expect("JSON"), from_file);
-    assert!(broker.log().contains(&id), "the log names it");
+    logs(&broker, &[&id]).await;
     let reason = &from_file["reason"];
     assert_eq!((reason["label"].as_str(), reason["signal"].as_i64()), (Some("signal"), Some(11)));
     assert_eq!(from_file["executing"][0]["method"], "act");
@@ -233,7 +233,7 @@ async fn a_hang_that_is_killed_says_where_it_hung() {
     assert!(states.iter().any(|state| *state == "sleeping" || *state == "running"), "{states:?}");
     assert_eq!(report["evidence"]["intent"]["what"], "deadline");
     assert!(report["evidence"]["rungs"]["killedAt"].is_u64(), "{report}");
-    assert!(broker.log().contains(&format!("doing={doing:?}")), "{doing}: {}", broker.log());
+    logs(&broker, &[&format!("doing={doing:?}")]).await;
     says(
         &lifeboat(&broker, &["report", &row.report_id]).await.done(),
         &["Before the kill", doing, "SIGKILL"],

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lifeboat_client::{CallError, Client};
 use lifeboat_protocol::RefusedCode;
 use lifeboat_tests::act::Wait;
-use lifeboat_tests::harness::{Broker, LIMIT, RawClient};
+use lifeboat_tests::harness::{Broker, LIMIT, RawClient, eventually};
 use tokio::task::JoinHandle;
 
 use crate::common::{echo, plain, timed};
@@ -107,5 +107,12 @@ pub(crate) async fn refuses(socket: PathBuf, greeted: bool, bytes: &[u8], code: 
 pub(crate) fn says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not in:\n{text}");
+    }
+}
+
+/// Waits until the log says all of these, which the broker never waits for itself.
+pub(crate) async fn logs(broker: &Broker, words: &[&str]) {
+    for word in words {
+        eventually(LIMIT, &format!("the log says {word:?}"), async || broker.log().contains(word)).await;
     }
 }
