@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lifeboat_client::{Admin, OperateError};
-use lifeboat_tests::chaos::Pool;
+use lifeboat_tests::chaos::{Pool, Tried};
 use lifeboat_tests::harness::Broker;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
@@ -27,6 +27,14 @@ pub(super) struct Struck {
     pub(super) may_lead_to: BTreeMap<Life, BTreeSet<&'static str>>,
     /// How often each was done.
     pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Struck {
+    /// Whether what was done to the process of an attempt may lead to that reason.
+    pub(super) fn explains(&self, tried: &Tried, reason: &str) -> bool {
+        let life = (tried.worker.clone(), tried.incarnation);
+        self.may_lead_to.get(&life).is_some_and(|reasons| reasons.contains(reason))
+    }
 }
 
 /// Strikes at random.

@@ -1,5 +1,5 @@
 //! Chaos: three pools, eight client processes, every fault at random, from inside and from outside, and an account at the
-//! end that must balance.
+//! end that must balance. A fourth pool is sent the same few bodies, for the sake of its quarantine.
 //!
 //! The seed chooses the faults (`LIFEBOAT_CHAOS_SEED` repeats it, as far as a machine repeats anything); it takes a minute,
 //! or `LIFEBOAT_CHAOS_MINUTES`, which `tests/run --chaos` sets.
@@ -9,7 +9,9 @@ mod books;
 mod fleet;
 mod injector;
 mod truth;
+mod watched;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lifeboat_tests::chaos::METHODS;
@@ -19,6 +21,7 @@ use serde_json::Value;
 use self::books::Books;
 use self::fleet::Fleet;
 use self::injector::Injector;
+use self::watched::Watched;
 
 /// How long the chaos takes, in minutes, and what chooses it.
 const MINUTES: &str = "LIFEBOAT_CHAOS_MINUTES";
@@ -32,7 +35,7 @@ const LAST_LOAD: Duration = Duration::from_secs(1);
 
 /// The pools differ in everything that matters to a death: slots, prefetch, retries, recycling, heartbeats, what becomes of
 /// the requests of clients that went away, and what is done when there is no room.
-fn config(seed: u64) -> String {
+fn config(seed: u64, state: &Path) -> String {
     let methods = |pool: &str, policy: &str| -> String {
         let own = METHODS.iter().filter(|(_, of, _)| of.name() == pool);
         own.map(|(name, ..)| format!("[pools.{pool}.methods.{name}]\n{policy}\n")).collect()
@@ -41,6 +44,7 @@ fn config(seed: u64) -> String {
         r#"
 [broker]
 drain_timeout = "2s"
+state_dir = {:?}
 
 [pools.plain]
 command = ["misbehave", "chaos-sdk"]
@@ -87,10 +91,13 @@ restart = {{ initial = "1ms", max = "50ms", max_restarts = 8, window = "5s" }}
 [pools.raw.defaults]
 deadline = "8s"
 attempt_timeout = "700ms"
+{}
 {}"#,
+        state.display().to_string(),
         methods("plain", ""),
         methods("wide", ""),
-        methods("raw", "")
+        methods("raw", ""),
+        watched::config()
     )
 }
 
@@ -130,10 +137,12 @@ async fn everything_is_accounted_for() {
     let length = Duration::from_secs(number(MINUTES).unwrap_or(1) * 60);
     let seed = number(SEED).unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("chaos for {length:?}; repeat it with {SEED}={seed}");
-    let broker = Broker::start(config(seed)).await;
+    let state = tempfile::tempdir().expect("a folder");
+    let broker = Broker::start(config(seed, state.path())).await;
     broker.ready().await;
 
     let mut fleet = Fleet::launch(&broker, seed);
+    let watched = Watched::begin(&broker, seed).await;
     let mut injector = Injector::new(&broker, seed).await;
     let ends = Instant::now() + length;
     while Instant::now() < ends {
@@ -141,11 +150,13 @@ async fn everything_is_accounted_for() {
     }
     injector.calm(&broker).await;
     fleet.come_home(SETTLING).await;
+    let watch = watched.come_home().await;
 
     let metrics = settled(&broker).await;
     let books = Books::read(broker.room().path(), &fleet);
     account::balances(&books, &metrics);
     truth::holds(&books, injector.struck(), &metrics);
+    watch.holds(injector.struck());
     assert!(!broker.log().contains("confidence=\"unknown\""), "every death has a reason");
 
     let mut fleet = Fleet::launch_again(&broker, seed);

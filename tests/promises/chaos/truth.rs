@@ -38,8 +38,9 @@ pub(super) fn holds(books: &Books, struck: &Struck, metrics: &Metrics) {
     println!("from outside: {:?}", struck.counts);
     let deeds = Deeds { books, struck, by_process: books.by_process() };
     for call in books.calls.values() {
-        for tried in call.ended.iter().flat_map(|ended| &ended.tried) {
-            deeds.told_truly(call, tried);
+        let all = call.ended.as_ref().map_or(&[][..], |ended| &ended.tried);
+        for (at, tried) in all.iter().enumerate() {
+            deeds.told_truly(call, tried, is_alone(all, at));
         }
         answered_truly(call);
     }
@@ -71,6 +72,17 @@ fn ended_before_its_evidence(call: &Call, tried: &Tried) -> bool {
     tried.end == "timed_out" && late >= KILL_TIMEOUT
 }
 
+/// Whether an attempt was a suspect's, which runs alone: the one before had ended by the death of its process, and not by
+/// one for the sake of a request or a person.
+pub(super) fn is_alone(tried: &[Tried], at: usize) -> bool {
+    let of_somebody = |reason: &str| LIMITS.contains(&reason) || ["cancelled", "operator"].contains(&reason);
+    let before =
+        at.checked_sub(1).and_then(|before| tried.get(before)).filter(|tried| tried.end == "crashed");
+    let reason = before.and_then(|tried| tried.reason.as_ref());
+    // A panic that costs a slot leaves the process alive.
+    reason.is_some_and(|(reason, _)| !of_somebody(reason) && reason != "slot_panicked")
+}
+
 /// Who did what to whom.
 struct Deeds<'a> {
     books: &'a Books,
@@ -80,7 +92,7 @@ struct Deeds<'a> {
 
 impl Deeds<'_> {
     /// The reason of an attempt is among what was done to its process, from inside or outside.
-    fn told_truly(&self, call: &Call, tried: &Tried) {
+    fn told_truly(&self, call: &Call, tried: &Tried, alone: bool) {
         let Some((reason, confidence)) = &tried.reason else {
             let unharmed = ["ok", "failed", "cancelled", "closed"].contains(&tried.end.as_str());
             assert!(unharmed || ended_before_its_evidence(call, tried), "{tried:?} of {call:?}");
@@ -92,8 +104,8 @@ impl Deeds<'_> {
         if let Some(outside) = self.struck.may_lead_to.get(&(tried.worker.clone(), tried.incarnation)) {
             allowed.extend(outside);
         }
-        if pool == Pool::Plain {
-            // One request at a time, and the next when it was answered: nobody pays for another.
+        if pool == Pool::Plain || alone {
+            // One request at a time, and the next when it was answered, or a suspect: nobody pays for another.
             allowed.extend(reasons(&call.sent.deed, pool));
             if tried.end == "timed_out" {
                 allowed.extend(LIMITS);
