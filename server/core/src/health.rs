@@ -1,10 +1,13 @@
 //! The health of workers: who failed too often in a row, and what comes of it.
 //!
 //! It owns when a worker becomes unhealthy, when it is healthy again and whether it is taken out of service. It must never
-//! take the last worker of a pool that is in service: whether a whole pool can serve is the breaker's question.
+//! take a worker out of a pool in which no other one serves: whether a whole pool can serve is the breaker's question.
 
+use crate::berth::berths_of;
 use crate::core::Core;
 use crate::fact::Fact;
+use crate::ids::WorkerId;
+use crate::process::Process;
 use crate::settings::HealthSettings;
 use crate::worker::Worker;
 
@@ -31,14 +34,18 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
-    /// Another worker of its pool is in service, and nobody has taken this one out yet.
+    /// Another worker of its pool is in service and serves, and nobody has taken this one out yet.
     fn can_be_spared(&self, index: usize) -> bool {
         let worker = &self.workers[index];
         let place = &self.pools[usize::from(worker.pool.0)];
         let mut others = place.workers().filter(|id| *id != worker.id);
-        !worker.disabled
-            && !self.is_closing(worker.pool)
-            && others.any(|id| !self.workers[usize::from(id.0)].disabled)
+        !worker.disabled && !self.is_closing(worker.pool) && others.any(|id| self.serves(id))
+    }
+
+    /// It is in service and has a process that is ready and is to go on.
+    fn serves(&self, id: WorkerId) -> bool {
+        let mut theirs = berths_of(id).into_iter().filter_map(|berth| self.berthed(berth));
+        !self.workers[usize::from(id.0)].disabled && theirs.any(Process::stays)
     }
 }
 

@@ -108,6 +108,9 @@ fn the_last_one_in_service_stays() {
     // With somebody beside it, the next failure is one too many.
     boat.operate(Restart, Target::Worker(WorkerId(1)));
     fails(&mut boat, 0, 4..=4);
+    assert_eq!(told(&boat), [("unhealthy", 0)], "it is there, and does not serve yet");
+    boat.becomes_ready(life(1, 2));
+    fails(&mut boat, 0, 5..=5);
     assert_eq!(told(&boat).last(), Some(&("disabled", 0)));
 }
 

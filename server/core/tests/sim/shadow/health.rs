@@ -3,6 +3,7 @@
 use lifeboat_core::ids::WorkerId;
 
 use super::Shadow;
+use super::process::Process;
 use crate::sim::coverage::Coverage;
 
 impl Shadow {
@@ -24,8 +25,10 @@ impl Shadow {
     }
 
     fn is_anybody_else_in_service(&self, id: WorkerId) -> bool {
-        let others = self.workers_of(self.worker_pools[usize::from(id.0)]);
-        others.into_iter().any(|other| other != id && !self.workers[usize::from(other.0)].disabled)
+        let pool = self.worker_pools[usize::from(id.0)];
+        let serves = |other: &Process| other.pool == pool && other.is_ready() && !other.is_ending();
+        let others = self.processes.iter().filter(|other| other.key.worker != id && serves(other));
+        others.into_iter().any(|other| !self.workers[usize::from(other.key.worker.0)].disabled)
     }
 
     pub(super) fn unhealthy(&mut self, id: WorkerId, failures: u32, coverage: &mut Coverage) {
