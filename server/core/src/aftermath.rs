@@ -34,7 +34,8 @@ impl<Q, A> Core<Q, A> {
                     line.iter().filter(|held| held.started).chain(&awaiting).copied().collect();
                 let requeued = line.iter().filter(|held| !held.started && held.settled.is_none()).count();
                 let death = self.crashed(berth, reason, verdict.confidence, evidence, &executing, requeued);
-                self.count_death(&executing, &death);
+                let spared = self.process(berth).spared;
+                self.count_death(&executing, spared, &death);
                 Some(death)
             }
             End::Planned(reason) => {

@@ -61,6 +61,8 @@ pub(crate) struct Process {
     pub(crate) outdated: bool,
     /// A handler panicked and left no slot: the failure is counted already.
     pub(crate) panicked: bool,
+    /// Its flight recorder was believed that it had not begun something.
+    pub(crate) spared: bool,
     pub(crate) ordered_at: Timestamp,
     pub(crate) ready_at: Option<Timestamp>,
     pub(crate) first_sign_at: Option<Timestamp>,
@@ -101,6 +103,7 @@ impl Process {
             memory_high: false,
             outdated: false,
             panicked: false,
+            spared: false,
             ordered_at: now,
             ready_at: None,
             first_sign_at: None,

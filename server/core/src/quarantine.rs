@@ -44,7 +44,8 @@ impl Ledger {
         self.bodies.len()
     }
 
-    /// Counts a crash, and forgets whoever has to make room for it.
+    /// Counts a crash, and forgets whoever has to make room for it: what has expired first, then what is in no quarantine,
+    /// and of those the one that crashed longest ago.
     fn count(&mut self, body: Body, report: Option<ReportId>, now: Timestamp, settings: &Settings) {
         self.order += 1;
         let before = self.bodies.get(&body).filter(|crashes| !has_expired(crashes, now, settings, body));
@@ -52,8 +53,12 @@ impl Ledger {
         let report = report.or_else(|| before?.report);
         self.bodies.insert(body, Crashes { count, last: now, order: self.order, report });
         if self.bodies.len() > settings.quarantine_room {
-            let oldest = self.bodies.iter().min_by_key(|(_, crashes)| crashes.order).map(|(body, _)| *body);
-            self.bodies.remove(&oldest.unwrap_or(body));
+            let worth = |(body, crashes): &(&Body, &Crashes)| {
+                let stands = view(**body, crashes, now, settings).is_some();
+                (stands, !has_expired(crashes, now, settings, **body), crashes.order)
+            };
+            let least = self.bodies.iter().min_by_key(worth).map(|(body, _)| *body);
+            self.bodies.remove(&least.unwrap_or(body));
         }
     }
 
@@ -89,28 +94,32 @@ fn is_its_own(death: &Death) -> bool {
         CrashReason::KilledFromOutside
         | CrashReason::StoppedFromOutside { .. }
         | CrashReason::SpawnFailed(_)
-        | CrashReason::StartFailed(_) => false,
+        | CrashReason::StartFailed(_)
+        // A machine that pauses or swaps makes processes unresponsive, and CPU time is used up by all of a life's bodies.
+        | CrashReason::Unresponsive
+        | CrashReason::CpuLimit => false,
         CrashReason::Killed(why) => *why == KillReason::MemoryLimit,
+        // It may have been somebody else's memory.
+        CrashReason::Oom => death.confidence == Confidence::Proven,
         CrashReason::Exit { .. }
         | CrashReason::Signal { .. }
-        | CrashReason::Oom
-        | CrashReason::CpuLimit
         | CrashReason::FileSizeLimit
         | CrashReason::SandboxViolation
         | CrashReason::ConnectionClosed
         | CrashReason::ConnectionError { .. }
         | CrashReason::ProtocolViolation(_)
         | CrashReason::SlotsExhausted(_)
-        | CrashReason::Unresponsive
         | CrashReason::SlotPanicked { .. } => true,
     };
     by_itself && death.confidence != Confidence::Unknown
 }
 
 impl<Q, A> Core<Q, A> {
-    /// A process died: its crash is counted against what it executed, if that was certainly it.
-    pub(crate) fn count_death(&mut self, executing: &[Held], death: &Death) {
+    /// A process died: its crash is counted against what it executed, if that was certainly it. Who is `spared` on the
+    /// process's own word may have been its neighbour all the same.
+    pub(crate) fn count_death(&mut self, executing: &[Held], spared: bool, death: &Death) {
         if let [held] = executing
+            && !spared
             && is_its_own(death)
         {
             self.count_crash(*held, Some(death.report));

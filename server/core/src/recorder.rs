@@ -81,6 +81,7 @@ impl<Q, A> Core<Q, A> {
             if let Some(record) = self.requests.get_mut(request) {
                 record.spared += 1;
             }
+            self.process(berth).spared = true;
         }
     }
 }

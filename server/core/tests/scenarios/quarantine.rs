@@ -1,14 +1,15 @@
 //! Bodies that crash one process after the other are refused before they crash the next one.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use lifeboat_core::action::{AttemptCause, Outcome};
 use lifeboat_core::event::{Answer, Event, Operation, Target};
-use lifeboat_core::evidence::WaitStatus;
+use lifeboat_core::evidence::{Evidence, OomEvidence, WaitStatus};
 use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::{ClientId, ClientTag, Digest, MethodId, PoolId, ReportId};
 use lifeboat_core::reason::{OutcomeKind, RejectWhy};
-use lifeboat_core::settings::{QuarantineSettings, RetryOn, Settings};
+use lifeboat_core::recorder::{Recording, SlotRecording};
+use lifeboat_core::settings::{Heartbeat, QuarantineSettings, RetryOn, Settings};
 
 use crate::boat::{Boat, CLIENT, Wish, exit, life, ms, plain, retry, retrying, signal, slotted};
 
@@ -156,6 +157,64 @@ fn deaths_from_outside_and_kills_are_not_counted() {
     boat.tell(Event::MemoryExceeded { process, resident: 2, limit: 1 });
     dies(&mut boat, 0, signal(9));
     assert_eq!(quarantine(&boat), [POISON], "but for what it was killed for using");
+}
+
+/// Somebody else may have used up the memory or the CPU time, and a machine that stands still makes nobody guilty.
+#[test]
+fn what_may_have_had_another_cause_is_not_counted() {
+    let mut settings = watched(plain(1), 1);
+    settings.pools[0].heartbeat = Some(Heartbeat { interval: ms(5000), missed: NonZeroU16::MIN });
+    let mut boat = Boat::afloat(settings);
+    let found = |boat: &mut Boat, evidence: Evidence| {
+        send(boat, POISON);
+        let process = boat.core.view(boat.now).workers[0].process.unwrap();
+        boat.exits(process);
+        boat.tell(Event::EvidenceGathered { process, evidence: Box::new(evidence) });
+        boat.pass(ms(1000));
+        boat.becomes_ready(life(0, process.incarnation.0 + 1));
+        boat.crashes().last().unwrap().reason.label()
+    };
+    let oom = |oom| Evidence { wait: signal(9), oom, ..Evidence::default() };
+    let cpu = Evidence { wait: signal(24), cpu_limit: Some(ms(1)), ..Evidence::default() };
+    assert_eq!(found(&mut boat, oom(OomEvidence::SharedCounterRose)), "oom");
+    assert_eq!(found(&mut boat, cpu), "cpu_limit");
+    send(&mut boat, POISON);
+    boat.pass(ms(5100));
+    dies(&mut boat, 0, signal(9));
+    assert_eq!(boat.crashes().last().unwrap().reason.label(), "unresponsive");
+    assert_eq!(quarantine(&boat), []);
+    assert_eq!(found(&mut boat, oom(OomEvidence::OwnCounterRose)), "oom");
+    assert_eq!(quarantine(&boat), [POISON], "it alone can have used its process's memory");
+}
+
+/// Whoever says that its neighbour had not begun may have written that into its recorder.
+#[test]
+fn who_is_alone_on_its_processs_word_is_not_counted() {
+    let mut boat = Boat::afloat(watched(slotted(plain(1), 2, 1), 1));
+    let [poison, other] = [POISON, OTHER].map(|digest| send(&mut boat, digest));
+    let process = boat.sent(poison).process;
+    boat.exits(process);
+    let slots = vec![SlotRecording::Unused, SlotRecording::Unreadable];
+    let recorder = Some(Recording { beats: 1, slots });
+    let evidence = Box::new(Evidence { wait: signal(11), recorder, ..Evidence::default() });
+    boat.tell(Event::EvidenceGathered { process, evidence });
+    assert_eq!(boat.kinds([poison, other]), [None, CRASHED], "the first goes back");
+    assert_eq!(quarantine(&boat), []);
+}
+
+/// Four thousand bodies that crashed once do not push out one that is refused.
+#[test]
+fn a_quarantine_outlasts_whatever_is_not_in_one() {
+    let mut settings = watched(plain(1), 2);
+    settings.quarantine_room = 2;
+    let mut boat = Boat::afloat(settings);
+    crash(&mut boat, POISON, 2);
+    for digest in [OTHER, Digest([8; 16]), Digest([9; 16])] {
+        crash(&mut boat, digest, 1);
+    }
+    assert_eq!(quarantine(&boat), [POISON]);
+    crash(&mut boat, Digest([9; 16]), 1);
+    assert_eq!(quarantine(&boat), [Digest([9; 16]), POISON], "the newest was counted");
 }
 
 #[test]

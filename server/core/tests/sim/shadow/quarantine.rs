@@ -60,12 +60,23 @@ impl Shadow {
     pub(super) fn count_death(&mut self, executing: &[u64], death: &Death, coverage: &mut Coverage) {
         let of_others = matches!(
             death.reason,
-            CrashReason::KilledFromOutside | CrashReason::StoppedFromOutside { .. } | CrashReason::Killed(_)
+            CrashReason::KilledFromOutside
+                | CrashReason::StoppedFromOutside { .. }
+                | CrashReason::Killed(_)
+                | CrashReason::Unresponsive
+                | CrashReason::CpuLimit
         );
         let own = !of_others || death.reason == CrashReason::Killed(KillReason::MemoryLimit);
+        let inferred = death.reason == CrashReason::Oom && death.confidence == Confidence::Inferred;
+        let sure = !inferred && death.confidence != Confidence::Unknown;
+        let alone = self.look(death.process).expect("it is known").cleared.is_empty();
+        if executing.len() == 1 && !alone {
+            coverage.see("alone on a recorder's word");
+        }
         if let [serial] = executing
             && own
-            && death.confidence != Confidence::Unknown
+            && sure
+            && alone
         {
             self.count_crash(*serial, Some(death.report), coverage);
         }
@@ -88,7 +99,9 @@ impl Shadow {
         let report = report.or_else(|| before?.report);
         self.culprits.push(Culprit { method, digest, crashes, last: self.now, report });
         if self.culprits.len() > self.settings.quarantine_room {
-            self.culprits.remove(0);
+            let worth = |culprit: &Culprit| (self.row(culprit).is_some(), self.until(culprit) > self.now);
+            let least = (0..self.culprits.len()).min_by_key(|place| worth(&self.culprits[*place]));
+            self.culprits.remove(least.expect("there are some"));
             coverage.see("a body forgotten for room");
         }
         if stood {
