@@ -89,6 +89,28 @@ impl<Q, A> Core<Q, A> {
         }
     }
 
+    /// A suspect that waits avoids the worker of its last attempt for half of the time that it has left: another one may
+    /// be busy, or not come up, for as long as it has.
+    pub(crate) fn arm_avoidance(&mut self, id: RequestId) {
+        let now = self.now;
+        let record = self.requests.open_record(id);
+        if record.avoid.is_none() {
+            return;
+        }
+        let at = now + record.deadline.since(now) / 2;
+        record.armed.avoidance = Some(at);
+        let owner = TimerOwner::Request(id, record.attempt());
+        self.timers.arm(Timer { at, kind: TimerKind::Avoidance, owner });
+    }
+
+    pub(crate) fn disarm_avoidance(&mut self, id: RequestId) {
+        let record = self.requests.open_record(id);
+        if let Some(at) = record.armed.avoidance.take() {
+            let owner = TimerOwner::Request(id, record.attempt());
+            self.timers.cancel(Timer { at, kind: TimerKind::Avoidance, owner });
+        }
+    }
+
     /// Starts the limits of an attempt that starts now.
     pub(crate) fn arm_attempt(&mut self, id: RequestId) {
         let now = self.now;

@@ -17,6 +17,7 @@ impl<Q, A> Core<Q, A> {
     /// Dispatches whatever can be dispatched in a pool.
     pub(crate) fn fill(&mut self, pool: PoolId) {
         self.dispatch_waiting(pool);
+        // One that is freed has room again; one that is kept for suspects is no reason for others to wait for it.
         while self.set_apart_as_wanted(pool) {
             self.dispatch_waiting(pool);
         }
@@ -32,6 +33,7 @@ impl<Q, A> Core<Q, A> {
             }
             self.pools[usize::from(pool.0)].queue.take(&self.requests, request);
             self.disarm_queue(request);
+            self.disarm_avoidance(request);
             self.dispatch(request, berth);
             self.pools[usize::from(pool.0)].queue.tidy(&self.requests);
         }
@@ -159,6 +161,7 @@ impl<Q, A> Core<Q, A> {
         let queue = &mut self.pools[usize::from(pool.0)].queue;
         if suspect {
             queue.push_suspect(request, avoid, bytes);
+            self.arm_avoidance(request);
         } else {
             queue.push_returned(request, avoid, bytes);
         }

@@ -248,6 +248,11 @@ impl<Q, A> Core<Q, A> {
                 TimerKind::Deadline => record.armed.deadline && record.deadline == at,
                 TimerKind::QueueTimeout => record.armed.queue && !record.dispatched,
                 TimerKind::RetryBackoff => record.phase == RequestPhase::Backoff { until: at },
+                TimerKind::Avoidance => {
+                    record.armed.avoidance == Some(at)
+                        && record.suspect
+                        && record.phase == RequestPhase::Queued
+                }
                 TimerKind::AttemptTimeout => record.armed.attempt && record.attempt() == attempt,
                 TimerKind::ProgressTimeout => {
                     record.armed.progress == Some(at) && record.attempt() == attempt

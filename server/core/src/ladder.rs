@@ -241,6 +241,7 @@ impl<Q, A> Core<Q, A> {
             | TimerKind::OutputTimeout
             | TimerKind::Deadline
             | TimerKind::RetryBackoff
+            | TimerKind::Avoidance
             | TimerKind::RestartBackoff
             | TimerKind::StableAfter
             | TimerKind::Heartbeat

@@ -36,6 +36,7 @@ impl<Q, A> Core<Q, A> {
             TimerKind::ProgressTimeout => self.look_at_progress(id, attempt),
             TimerKind::OutputTimeout => self.look_at_output(id, attempt),
             TimerKind::RetryBackoff => self.backoff_over(id),
+            TimerKind::Avoidance => self.avoidance_over(id),
             TimerKind::StartTimeout
             | TimerKind::Ladder
             | TimerKind::ExitGrace

@@ -122,6 +122,18 @@ impl KillReason {
             Self::Unkillable => "unkillable",
         }
     }
+
+    /// Whether it is for the sake of one attempt: its limit passed, or nobody wants it any more.
+    pub(crate) const fn is_for_one_attempt(self) -> bool {
+        match self {
+            Self::AttemptTimeout
+            | Self::ProgressStall
+            | Self::OutputStall
+            | Self::Deadline
+            | Self::Cancelled => true,
+            Self::MemoryLimit | Self::Operator | Self::Unkillable => false,
+        }
+    }
 }
 
 impl CrashReason {

@@ -83,7 +83,7 @@ impl<Q, A> Core<Q, A> {
             return;
         }
         let process = self.process(berth);
-        if !matches!(process.phase, Phase::Serving | Phase::Cancelling) || process.leaving.is_some() {
+        if !process.stays() {
             return;
         }
         let process = process.key;

@@ -123,6 +123,8 @@ pub(crate) struct Armed {
     /// It is the method's own.
     pub(crate) deadline_by_class: bool,
     pub(crate) queue: bool,
+    /// When the suspect goes back to the worker of its last attempt if need be.
+    pub(crate) avoidance: Option<Timestamp>,
     pub(crate) attempt: bool,
     /// When the limit on progress is looked at next.
     pub(crate) progress: Option<Timestamp>,

@@ -190,6 +190,7 @@ impl<Q, A> Core<Q, A> {
         let queued = self.leave_queue(id);
         self.disarm_attempt(id);
         self.disarm_queue(id);
+        self.disarm_avoidance(id);
         self.disarm_deadline(id);
         let record = self.requests.open_record(id);
         let connected = record.client_slot != NIL;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::core::Core;
 use crate::evidence::IntentKind;
 use crate::ids::ProcessKey;
-use crate::phase::Phase;
 use crate::process::STANDING;
 use crate::time::Timestamp;
 use crate::timers::{Timer, TimerOwner};
@@ -80,7 +79,7 @@ impl<Q, A> Core<Q, A> {
     pub(crate) fn watch_stability(&mut self, berth: usize) {
         let at = self.now + self.pool_settings(berth).restart.stable_after;
         let Some(process) = self.berthed(berth) else { return };
-        let serves = matches!(process.phase, Phase::Serving | Phase::Cancelling) && process.leaving.is_none();
+        let serves = process.stays();
         let mut standing = STANDING.into_iter().zip(process.standing);
         let watched = standing.any(|(kind, at)| kind == TimerKind::StableAfter && at.is_some());
         if serves && !watched {
@@ -114,6 +113,7 @@ impl<Q, A> Core<Q, A> {
             | TimerKind::OutputTimeout
             | TimerKind::Deadline
             | TimerKind::RetryBackoff
+            | TimerKind::Avoidance
             | TimerKind::StartTimeout
             | TimerKind::Ladder
             | TimerKind::ExitGrace

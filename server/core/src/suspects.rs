@@ -36,14 +36,8 @@ impl Blame {
         };
         let theirs = match kill {
             Some(KillReason::Operator) => false,
-            Some(
-                KillReason::AttemptTimeout
-                | KillReason::ProgressStall
-                | KillReason::OutputStall
-                | KillReason::Deadline
-                | KillReason::Cancelled,
-            ) => past_limit,
-            Some(KillReason::MemoryLimit | KillReason::Unkillable) | None => true,
+            Some(why) if why.is_for_one_attempt() => past_limit,
+            Some(_) | None => true,
         };
         if theirs && shares { Self::Suspected } else { Self::Unchanged }
     }
@@ -90,8 +84,8 @@ impl<Q, A> Core<Q, A> {
         suspects.first(|avoid| self.may_use(pool, avoid, berth)).is_some()
     }
 
-    /// Sets processes apart for the suspects that wait, and frees those that nobody waits for. Tells whether one was
-    /// freed: there may be room.
+    /// Sets processes apart for the suspects that wait, and frees those that nobody waits for. Tells whether anything
+    /// changed: somebody else may be dispatched now.
     ///
     /// No more of them than suspects that wait; and of the processes that serve at most half, rounded up, are set apart
     /// or run a suspect, for the others' sake.
@@ -108,13 +102,14 @@ impl<Q, A> Core<Q, A> {
         });
         let bound = if place.breaker.is_closed() { serve.div_ceil(2).saturating_sub(alone) } else { 0 };
         let wanted = waiting.min(bound);
-        let freed = self.free_needless(pool, wanted);
+        let mut changed = self.free_needless(pool, wanted);
         while self.pools[usize::from(pool.0)].set_apart.len() < wanted {
             let Some(berth) = self.best_to_set_apart(pool) else { break };
             self.set_company(berth, Company::SetApart);
             self.tell_apart(berth, true);
+            changed = true;
         }
-        freed
+        changed
     }
 
     /// Frees processes that no waiting suspect may use, and then the fullest of those that are too many.
@@ -124,7 +119,7 @@ impl<Q, A> Core<Q, A> {
         let (mut needed, mut needless): (Vec<usize>, Vec<usize>) =
             apart.into_iter().partition(|berth| goes_on(*berth) && self.is_wanted(pool, *berth));
         needed.sort_by_key(|berth| self.berthed(*berth).map(Process::load));
-        needless.extend(needed.drain(wanted.min(needed.len())..));
+        needless.extend(needed.drain(wanted.min(needed.len())..).rev());
         for berth in &needless {
             self.set_company(*berth, Company::Anybody);
             self.tell_apart(*berth, false);
@@ -141,6 +136,17 @@ impl<Q, A> Core<Q, A> {
         let berths = self.pools[usize::from(pool.0)].berths();
         let loads = berths.filter_map(|berth| Some((load(&berth)?, berth)));
         loads.filter(|(_, berth)| self.is_wanted(pool, *berth)).min().map(|(_, berth)| berth)
+    }
+
+    /// A suspect has waited for another worker than its last one for long enough: the next process that is empty will do.
+    pub(crate) fn avoidance_over(&mut self, id: RequestId) {
+        let record = self.requests.open_record(id);
+        record.armed.avoidance = None;
+        let (pool, bytes) = (record.pool, record.bytes);
+        self.pools[usize::from(pool.0)].queue.remove(&self.requests, id);
+        self.requests.open_record(id).avoid = None;
+        self.pools[usize::from(pool.0)].queue.push_suspect(id, None, bytes);
+        self.mark_dirty(pool);
     }
 
     fn tell_apart(&mut self, berth: usize, apart: bool) {

@@ -217,6 +217,7 @@ impl Entry {
             TimerKind::ProgressTimeout
             | TimerKind::OutputTimeout
             | TimerKind::RetryBackoff
+            | TimerKind::Avoidance
             | TimerKind::StartTimeout
             | TimerKind::Ladder
             | TimerKind::ExitGrace

@@ -310,6 +310,8 @@ pub enum TimerKind {
     Deadline,
     /// The wait before a retry.
     RetryBackoff,
+    /// The time a suspect waits for another worker than that of its last attempt.
+    Avoidance,
     /// The time a process has to become ready.
     StartTimeout,
     /// A rung of the ladder of a running process.

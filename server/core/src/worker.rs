@@ -28,7 +28,7 @@ pub(crate) struct Worker {
     pub(crate) failed_successors: u32,
     /// Its present process is to be replaced, for this reason.
     pub(crate) recycle: Option<StopReason>,
-    /// A person drained it: it gets no process until a restart.
+    /// A person drained it, or it was taken out for its health: it gets no process until a restart.
     pub(crate) disabled: bool,
     pub(crate) consecutive_failures: u32,
     pub(crate) consecutive_crashes: u32,

@@ -4,7 +4,7 @@ use lifeboat_core::event::{Answer, ClientLimits, Operation, Target};
 use lifeboat_core::fact::Fact;
 use lifeboat_core::ids::{AttemptNumber, ClientTag, WorkerId};
 use lifeboat_core::reason::OutcomeKind;
-use lifeboat_core::settings::{RetryOn, Settings};
+use lifeboat_core::settings::{Backoff, Jitter, RetryOn, RetryPolicy, Settings};
 use lifeboat_core::view::RequestState;
 
 use crate::boat::{Boat, life, ms, plain, retry, retrying, signal, slotted};
@@ -231,4 +231,95 @@ fn a_suspect_is_shown_as_one_while_it_waits_and_while_it_runs() {
     boat.ok(tags[1]);
     boat.ok(tags[3]);
     assert_eq!(shown(&boat), [(runs, true), (waits, true)]);
+}
+
+#[test]
+fn whoever_comes_back_does_not_wait_for_a_worker_that_is_set_apart_now() {
+    let mut settings = retrying(2, 3);
+    settings.methods[0].retry = retry(RetryOn { failed: true, crash: true, ..RetryOn::default() }, 3);
+    if let RetryPolicy::Retry { backoff, .. } = &mut settings.methods[0].retry {
+        *backoff = Backoff { first: ms(200), jitter: Jitter::None, ..Backoff::default() };
+    }
+    let (mut boat, tags) = two_workers(settings);
+    boat.answer(tags[0], Answer::Failed { answer: 1, again: Some(ms(0)) });
+    boat.pass(ms(50));
+    boat.dies(life(0, 1), signal(11));
+    boat.pass(ms(100));
+    boat.becomes_ready(life(0, 2));
+    boat.pass(ms(60));
+    assert_eq!(attempts(&boat, tags[0]), 1, "it avoids the first worker, and the other one is full");
+    boat.pass(ms(60));
+    assert_eq!(set_apart(&boat), (1, 0), "for the suspect, which avoids the first worker too");
+    assert_eq!((boat.place(tags[0]), attempts(&boat, tags[0])), ((0, 0), 2));
+}
+
+/// Half of the time that a suspect has left is for finding another worker than its last one.
+#[test]
+fn a_suspect_goes_back_to_its_last_worker_when_the_other_one_is_busy_for_too_long() {
+    let (mut boat, tags) = two_workers(retrying(2, 2));
+    let time_left = boat.core.settings().methods[0].deadline;
+    boat.dies(life(0, 1), signal(11));
+    boat.pass(ms(100));
+    boat.becomes_ready(life(0, 2));
+    boat.pass(time_left / 2 - ms(101));
+    assert_eq!([tags[0], tags[2]].map(|tag| attempts(&boat, tag)), [1, 1], "another one is ready");
+    boat.pass(ms(2));
+    assert_eq!((boat.place(tags[0]), attempts(&boat, tags[0])), ((0, 0), 2));
+    assert_eq!(attempts(&boat, tags[2]), 1, "it runs alone");
+    boat.ok(tags[0]);
+    assert_eq!((boat.place(tags[2]), attempts(&boat, tags[2])), ((0, 0), 2));
+    let [beside] = requests(&mut boat);
+    boat.ok(tags[1]);
+    assert_eq!(boat.place(beside), (1, 0), "the other one is there for anybody again");
+}
+
+#[test]
+fn a_suspect_does_not_wait_for_a_worker_that_never_comes_up() {
+    let (mut boat, tags) = two_workers(retrying(2, 2));
+    let time_left = boat.core.settings().methods[0].deadline;
+    boat.dies(life(0, 1), signal(11));
+    boat.dies(life(1, 1), signal(11));
+    boat.pass(ms(100));
+    boat.becomes_ready(life(0, 2));
+    let suspects = [tags[1], tags[3]];
+    assert_eq!(boat.place(tags[1]), (0, 0), "it was with the other one");
+    boat.ok(tags[1]);
+    boat.ok(tags[3]);
+    let later: [ClientTag; 2] = requests(&mut boat);
+    assert_eq!(suspects.map(|tag| boat.kind(tag)), [OK; 2]);
+    assert_eq!(later.map(|tag| boat.place(tag).0), [0, 0], "while the other one starts");
+    assert_eq!(attempts(&boat, tags[0]), 1);
+    boat.pass(time_left / 2);
+    let [beside] = requests(&mut boat);
+    assert!(!boat.was_sent(beside), "the one that serves is set apart, whether the other one starts or not");
+    later.into_iter().for_each(|tag| boat.ok(tag));
+    assert_eq!((boat.place(tags[0]), attempts(&boat, tags[0])), ((0, 0), 2));
+}
+
+#[test]
+fn the_one_that_holds_least_is_set_apart_and_the_fullest_is_freed() {
+    let mut boat = Boat::afloat(slotted(retrying(4, 2), 4, 1));
+    let tags: [ClientTag; 16] = requests(&mut boat);
+    let of = |worker| tags.into_iter().filter(move |tag| usize::try_from(tag.0).unwrap() % 4 == worker);
+    let places: Vec<_> =
+        (0..4).map(|worker| of(worker).map(|tag| boat.place(tag).0).collect::<Vec<_>>()).collect();
+    let with = |worker: u16| {
+        let group = places.iter().position(|group| group.iter().all(|place| *place == worker));
+        of(group.expect("one after the other")).collect::<Vec<_>>()
+    };
+    let (first, second, third) = (with(0), with(1), with(2));
+    second[..3].iter().for_each(|tag| boat.ok(*tag));
+    third[..1].iter().for_each(|tag| boat.ok(*tag));
+    first[..2].iter().for_each(|tag| boat.ok(*tag));
+    boat.dies(life(0, 1), signal(11));
+    let changes = |boat: &Boat| -> Vec<_> {
+        let told = |fact: &Fact| {
+            let Fact::SetApart { process, apart, .. } = fact else { return None };
+            Some((process.worker.0, *apart))
+        };
+        boat.facts.iter().filter_map(told).collect()
+    };
+    assert_eq!(changes(&boat), [(1, true), (2, true)], "they hold one, three and four");
+    boat.cancel(first[2]);
+    assert_eq!(changes(&boat)[2..], [(2, false)]);
 }

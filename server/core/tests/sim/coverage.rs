@@ -25,7 +25,7 @@ pub(crate) struct Coverage {
     seen: BTreeMap<&'static str, u64>,
 }
 
-const WORTH_MEETING: [&str; 105] = [
+const WORTH_MEETING: [&str; 107] = [
     "a body forgotten for room",
     "a crash is too long ago to count",
     "a lie about what it had told of",
@@ -33,12 +33,14 @@ const WORTH_MEETING: [&str; 105] = [
     "a slot kept after a panic",
     "a slot retired, its process goes on",
     "a successor failed",
+    "a suspect avoids its last worker no more",
     "a suspect killed its process again",
     "a suspect runs beside a retired slot",
     "a suspect was cleared and goes on",
     "a suspect went to an empty one",
     "a suspect went to one set apart",
     "accepted told",
+    "alone on a recorder's word",
     "another one was to blame",
     "another slot than the first",
     "answer refused",
@@ -154,13 +156,14 @@ const REJECTIONS: [RejectWhy; 6] = [
     RejectWhy::Draining,
 ];
 
-const TIMERS: [TimerKind; 17] = [
+const TIMERS: [TimerKind; 18] = [
     TimerKind::QueueTimeout,
     TimerKind::AttemptTimeout,
     TimerKind::ProgressTimeout,
     TimerKind::OutputTimeout,
     TimerKind::Deadline,
     TimerKind::RetryBackoff,
+    TimerKind::Avoidance,
     TimerKind::StartTimeout,
     TimerKind::Ladder,
     TimerKind::ExitGrace,

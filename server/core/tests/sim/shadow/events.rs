@@ -22,6 +22,7 @@ impl Shadow {
         while let Some((_, serial)) = self.backoffs.first().copied().filter(|(until, _)| *until <= now) {
             self.place(serial, Place::Waiting);
         }
+        self.avoid_no_more(coverage);
         for worker in &mut self.workers {
             worker.backoff_until = worker.backoff_until.filter(|until| *until > now);
         }
@@ -225,6 +226,7 @@ impl Shadow {
             started_at: now,
             progress_at: now,
             last_worker: None,
+            avoids_until: None,
             blame: Blame::Nobody,
             suspect: false,
             last_end: None,

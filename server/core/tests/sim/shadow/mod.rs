@@ -151,6 +151,8 @@ pub(crate) struct Shadow {
     deadlines: BTreeSet<(Timestamp, u64)>,
     /// The ends of backoffs.
     backoffs: BTreeSet<(Timestamp, u64)>,
+    /// When suspects avoid nobody any more.
+    avoidances: BTreeSet<(Timestamp, u64)>,
     expected: Expected,
     /// The attempt that was answered now: it is over.
     answered: Option<(u64, u16)>,
@@ -211,6 +213,7 @@ impl Shadow {
             bounds: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             backoffs: BTreeSet::new(),
+            avoidances: BTreeSet::new(),
             expected: Expected::Nothing,
             answered: None,
             must_end: Vec::new(),
@@ -303,6 +306,7 @@ impl Shadow {
         if let Place::Backoff(until) = place {
             self.backoffs.insert((until, serial));
         }
+        self.avoid_for_a_while(serial);
         let pool = self.pool(pool);
         if old == Place::Waiting {
             pool.leaves(serial, client, fresh, queue_ends);

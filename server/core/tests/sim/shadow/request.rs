@@ -48,6 +48,8 @@ pub(super) struct Request {
     pub(super) started_at: Timestamp,
     pub(super) progress_at: Timestamp,
     pub(super) last_worker: Option<WorkerId>,
+    /// Until when it avoids that worker, if it is a suspect that waits.
+    pub(super) avoids_until: Option<Timestamp>,
     /// What the end of its last attempt says of it.
     pub(super) blame: Blame,
     /// Its next attempt runs alone.

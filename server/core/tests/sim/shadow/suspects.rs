@@ -6,6 +6,7 @@ use lifeboat_core::reason::{AttemptEnd, CrashReason, KillReason};
 
 use super::Shadow;
 use super::process::Process;
+use super::request::Place;
 use crate::sim::coverage::Coverage;
 
 /// What the end of an attempt says of its request.
@@ -62,6 +63,33 @@ impl Shadow {
             _ => {}
         }
         self.request(serial).suspect = suspect;
+    }
+
+    /// A suspect that waits avoids its last worker for half of the time that it has left.
+    pub(super) fn avoid_for_a_while(&mut self, serial: u64) {
+        let now = self.now;
+        let request = self.request(serial);
+        let before = request.avoids_until.take();
+        if request.place == Place::Waiting && request.suspect && request.last_worker.is_some() {
+            request.avoids_until = Some(now + request.deadline.since(now) / 2);
+        }
+        let until = request.avoids_until;
+        if let Some(until) = before {
+            self.avoidances.remove(&(until, serial));
+        }
+        if let Some(until) = until {
+            self.avoidances.insert((until, serial));
+        }
+    }
+
+    pub(super) fn avoid_no_more(&mut self, coverage: &mut Coverage) {
+        let now = self.now;
+        while let Some((_, serial)) = self.avoidances.first().copied().filter(|(until, _)| *until <= now) {
+            self.avoidances.pop_first();
+            let request = self.request(serial);
+            (request.last_worker, request.avoids_until) = (None, None);
+            coverage.see("a suspect avoids its last worker no more");
+        }
     }
 
     /// It holds nothing and may be given something.
@@ -151,6 +179,7 @@ impl Shadow {
         let bound = if self.look_pool(id).is_closed() { serving.len().div_ceil(2) } else { 0 };
         assert!(apart.len() <= waiting.len(), "{id:?}: more are set apart than suspects wait");
         assert!(apart.is_empty() || apart.len() + alone <= bound, "{id:?}: too many are set apart");
+        self.check_loads(&waiting, serving);
         for process in &apart {
             let wanted = waiting.iter().any(|serial| !self.avoids(*serial, process, false));
             assert!(wanted, "{} is set apart for nobody", process.key);
@@ -162,6 +191,26 @@ impl Shadow {
         for process in serving.iter().filter(free) {
             let wanted = waiting.iter().any(|serial| !self.avoids(*serial, process, true));
             assert!(!wanted, "{} should be set apart for a suspect", process.key);
+        }
+    }
+
+    /// The one that holds least is set apart, and the fullest is freed. What was dispatched since makes those that are not
+    /// set apart look fuller than they were.
+    fn check_loads(&self, waiting: &[u64], serving: &[&Process]) {
+        let wanted = |process: &Process| waiting.iter().any(|serial| !self.avoids(*serial, process, true));
+        let just_now = |process: &&&Process| process.apart_changed == self.ticks;
+        for chosen in serving.iter().filter(just_now).filter(|process| process.apart) {
+            let free = |other: &&&Process| {
+                !other.apart && !other.is_alone() && !other.is_cancelling() && !other.freed && wanted(other)
+            };
+            for other in serving.iter().filter(free) {
+                assert!(chosen.load() <= other.load(), "{} holds less than {}", other.key, chosen.key);
+            }
+        }
+        for freed in serving.iter().filter(just_now).filter(|process| process.freed) {
+            for other in serving.iter().filter(|other| other.apart && !just_now(other) && wanted(other)) {
+                assert!(freed.load() >= other.load(), "{} holds more than {}", other.key, freed.key);
+            }
         }
     }
 }
