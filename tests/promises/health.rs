@@ -95,6 +95,8 @@ async fn story_34_an_unhealthy_worker_is_taken_out_of_service() {
     let out = async |name: &str| broker.health().await["workers"][name]["state"] == "disabled";
     let mut deaths = 0;
     while !out("p-0").await && !out("p-1").await {
+        // One is taken out only beside another that serves.
+        broker.all_idle().await;
         fails(&client, Deed::Exit(1), 1).await;
         deaths += 1;
         assert!(deaths <= 3, "one of two has failed twice by now");

@@ -99,15 +99,15 @@ impl Shadow {
     }
 
     /// Whether the request's pool has another worker that is ready or starting; one that is kept for suspects is there
-    /// for them alone. One that is told to leave while it cancels an attempt is `doubtful`, and one that was set apart
-    /// or freed just now.
+    /// for them alone. One that is told to leave while it cancels an attempt is `doubtful`, whether it was set apart or not,
+    /// and one that was set apart or freed just now.
     pub(super) fn another_is_up(&self, serial: u64, worker: WorkerId, doubtful: bool) -> bool {
         let request = self.peek(serial);
         let pool = request.pool;
         let counts = |process: &Process| {
             let leaves = !process.leaving.is_empty() && !process.drained && process.is_cancelling();
             let just_now = process.apart_changed == self.ticks;
-            let apart = if just_now { !doubtful } else { process.apart };
+            let apart = if just_now || leaves { !doubtful } else { process.apart };
             let taken = !request.suspect && (apart || process.is_alone());
             !taken && (process.is_up() || doubtful && leaves && process.works())
         };
