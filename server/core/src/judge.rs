@@ -14,8 +14,10 @@
 //! |---|---|---|
 //! | 1 | not ready yet; a planned stop, and an exit, our signal or no status | planned |
 //! | 1 | not ready yet; killed for `start_timeout`, our signal | `start_failed`, timed out |
+//! | 1 | not ready yet; killed for its memory, our signal | `start_failed`, over its limit |
 //! | 1 | not ready yet; a person's kill, our signal | `operator` |
 //! | 1 | not ready yet; bad bytes, or killed for its connection | `start_failed`, bad hello |
+//! | 1 | not ready yet; SIGKILL, a counter rose | `start_failed`, out of memory: proven by its own counter, else inferred |
 //! | 1 | not ready yet; anything else | `start_failed`, with the code or signal |
 //! | 2 | a signal of its own: not SIGKILL, SIGTERM, SIGINT, SIGHUP | `signal`, `cpu_limit` (SIGXCPU), `file_size_limit` (SIGXFSZ), `sandbox_violation` (SIGSYS) |
 //! | 3 | its slots had failed | `slots_exhausted` |
@@ -116,18 +118,27 @@ fn before_ready(case: &Case<'_>) -> Verdict {
         return verdict;
     }
     match (case.intent.map(|intent| intent.what), case.connection) {
-        (_, Some(ConnectionEnd::Violation(what))) => {
-            failed(StartFailure::BadHello(what.clone()), Confidence::Proven)
-        }
         (Some(IntentKind::Kill(KillReason::Operator)), _) if ours => {
             crash(CrashReason::Killed(KillReason::Operator), Confidence::Proven)
         }
+        (Some(IntentKind::Kill(KillReason::MemoryLimit)), _) if ours => {
+            failed(StartFailure::MemoryLimit, Confidence::Proven)
+        }
         (Some(IntentKind::StartTimeout), _) if ours => failed(StartFailure::TimedOut, Confidence::Proven),
+        (_, Some(ConnectionEnd::Violation(what))) => {
+            failed(StartFailure::BadHello(what.clone()), Confidence::Proven)
+        }
         (Some(IntentKind::Connection), _) if ours => {
             failed(StartFailure::BadHello(before_hello(case.connection)), Confidence::Proven)
         }
         (intent, connection) => match case.wait {
             WaitStatus::Exited { code } => failed(StartFailure::Exit { code }, Confidence::Proven),
+            WaitStatus::Signaled { signal: SIGKILL, .. } if case.oom == OomEvidence::OwnCounterRose => {
+                failed(StartFailure::OutOfMemory, Confidence::Proven)
+            }
+            WaitStatus::Signaled { signal: SIGKILL, .. } if case.oom == OomEvidence::SharedCounterRose => {
+                failed(StartFailure::OutOfMemory, Confidence::Inferred)
+            }
             WaitStatus::Signaled { signal, core_dumped } => {
                 failed(StartFailure::Signal { signal, core_dumped }, Confidence::Proven)
             }

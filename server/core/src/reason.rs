@@ -80,10 +80,28 @@ pub enum StartFailure {
         /// The kernel says that a core was dumped.
         core_dumped: bool,
     },
+    /// The kernel ended it for want of memory before it was ready.
+    OutOfMemory,
+    /// It used more memory than its limit before it was ready; killed.
+    MemoryLimit,
     /// Not ready within `start_timeout`; killed.
     TimedOut,
     /// Its hello could not be accepted, or it closed its connection; killed. The text says why.
     BadHello(String),
+}
+
+impl StartFailure {
+    /// What there is to say in words, where neither an exit code nor a signal says it.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Self::Exit { .. } | Self::Signal { .. } => None,
+            Self::OutOfMemory => Some("out of memory before it was ready"),
+            Self::MemoryLimit => Some("over limits.memory before it was ready"),
+            Self::TimedOut => Some("not ready within start_timeout"),
+            Self::BadHello(text) => Some(text),
+        }
+    }
 }
 
 /// Why the broker killed a process.

@@ -16,8 +16,6 @@ pub fn describe(reason: &CrashReason) -> String {
         CrashReason::SpawnFailed(text)
         | CrashReason::ProtocolViolation(text)
         | CrashReason::SlotsExhausted(text) => printable(text),
-        CrashReason::StartFailed(StartFailure::TimedOut) => "not ready within start_timeout".to_owned(),
-        CrashReason::StartFailed(StartFailure::BadHello(text)) => printable(text),
         CrashReason::StartFailed(StartFailure::Exit { code }) | CrashReason::Exit { code } => {
             format!("exit code {code}")
         }
@@ -26,6 +24,7 @@ pub fn describe(reason: &CrashReason) -> String {
             let core = if *core_dumped { ", core dumped" } else { "" };
             format!("signal {}{core}", signals::name(*signal))
         }
+        CrashReason::StartFailed(failure) => failure.words().map(printable).unwrap_or_default(),
         CrashReason::StoppedFromOutside { signal } => format!("signal {}", signals::name(*signal)),
         CrashReason::ConnectionError { errno } => std::io::Error::from_raw_os_error(*errno).to_string(),
         CrashReason::SlotPanicked { message, location } => location.as_ref().map_or_else(

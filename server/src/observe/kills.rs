@@ -22,7 +22,9 @@ pub(super) fn can_be_kill(label: usize) -> bool {
 /// A death of this reason is always the broker's doing.
 const fn is_kill(reason: &CrashReason) -> bool {
     match reason {
-        CrashReason::StartFailed(StartFailure::TimedOut | StartFailure::BadHello(_))
+        CrashReason::StartFailed(
+            StartFailure::TimedOut | StartFailure::BadHello(_) | StartFailure::MemoryLimit,
+        )
         | CrashReason::ConnectionClosed
         | CrashReason::ConnectionError { .. }
         | CrashReason::ProtocolViolation(_)
@@ -37,7 +39,9 @@ const fn is_kill(reason: &CrashReason) -> bool {
             | KillReason::Operator
             | KillReason::Unkillable,
         ) => true,
-        CrashReason::StartFailed(StartFailure::Exit { .. } | StartFailure::Signal { .. })
+        CrashReason::StartFailed(
+            StartFailure::Exit { .. } | StartFailure::Signal { .. } | StartFailure::OutOfMemory,
+        )
         | CrashReason::SpawnFailed(_)
         | CrashReason::Exit { .. }
         | CrashReason::Signal { .. }
@@ -53,10 +57,12 @@ const fn is_kill(reason: &CrashReason) -> bool {
 }
 
 /// A reason of every kind: a label is a kill's when any reason with it is.
-static EVERY_KIND: [CrashReason; 27] = [
+static EVERY_KIND: [CrashReason; 29] = [
     CrashReason::SpawnFailed(String::new()),
     CrashReason::StartFailed(StartFailure::Exit { code: 0 }),
     CrashReason::StartFailed(StartFailure::Signal { signal: 0, core_dumped: false }),
+    CrashReason::StartFailed(StartFailure::OutOfMemory),
+    CrashReason::StartFailed(StartFailure::MemoryLimit),
     CrashReason::StartFailed(StartFailure::TimedOut),
     CrashReason::StartFailed(StartFailure::BadHello(String::new())),
     CrashReason::Exit { code: 0 },
@@ -91,7 +97,7 @@ mod tests {
     fn every_label_is_there() {
         let of = |label: usize| EVERY_KIND.iter().filter(move |reason| reason.label_index() == label).count();
         for (place, label) in CrashReason::LABELS.into_iter().enumerate() {
-            let kinds = if label == "start_failed" { 4 } else { 1 };
+            let kinds = if label == "start_failed" { 6 } else { 1 };
             assert_eq!(of(place), kinds, "{label}");
         }
     }

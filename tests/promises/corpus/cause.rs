@@ -239,7 +239,7 @@ fn starts() -> Vec<Cause> {
         start("SIGSEGV before it is ready", "start-signal", "start_failed", "signal SIGSEGV"),
         start("not ready in time", "start-late", "start_failed", "not ready within start_timeout"),
         start("a hello of another version", "start-hello", "start_failed", "in words"),
-        start("OOM before it is ready", "start-memory", "start_failed", "signal SIGKILL")
+        start("OOM before it is ready", "start-memory", "start_failed", "out of memory before it was ready")
             .needs(Needs::Cgroups),
         cause("a program that is gone", "vanished", How::Vanish, vanished).untold(),
         start("more environment than the system takes", "crowded", "spawn_failed", "in words"),

@@ -58,7 +58,9 @@ impl Verdict {
         let detail = line
             .split_once(" detail=")
             .map_or("", |(_, rest)| rest.split_once(" confidence=").expect("it stands behind the detail").0);
-        let is_known = ["exit code ", "signal ", "not ready within "].iter().any(|it| detail.starts_with(it));
+        let is_known = ["exit code ", "signal ", "not ready within ", "out of memory "]
+            .iter()
+            .any(|it| detail.starts_with(it));
         let detail = if detail.is_empty() || is_known { detail } else { WORDS };
         Self::new(quoted(line, "reason"), detail, quoted(line, "confidence"))
     }

@@ -1,6 +1,6 @@
 //! Row 1: a process that was not ready yet.
 
-use lifeboat_core::evidence::{ConnectionEnd, IntentKind};
+use lifeboat_core::evidence::{ConnectionEnd, IntentKind, OomEvidence};
 use lifeboat_core::judge::Case;
 use lifeboat_core::reason::Confidence::{Inferred, Proven, Unknown};
 use lifeboat_core::reason::{CrashReason, KillReason, StartFailure};
@@ -13,6 +13,7 @@ use crate::{
 fn row_1_before_ready() {
     let bad = ConnectionEnd::Violation("no hello".into());
     let timeout = |sent| decided(IntentKind::StartTimeout, sent);
+    let memory = decided(IntentKind::Kill(KillReason::MemoryLimit), KILL);
     let hello = |what: &str| start_failed(StartFailure::BadHello(what.into()));
     let own_signal = || start_failed(StartFailure::Signal { signal: 11, core_dumped: false });
     check(&[
@@ -101,12 +102,49 @@ fn row_1_before_ready() {
         ),
         (
             "too much memory is no start either",
+            Case { wait: sig(9), intent: memory, ..UNREADY },
+            start_failed(StartFailure::MemoryLimit),
+        ),
+        (
+            "too much memory, and its own counter rose as well",
+            Case { wait: sig(9), intent: memory, oom: OomEvidence::OwnCounterRose, ..UNREADY },
+            start_failed(StartFailure::MemoryLimit),
+        ),
+        (
+            "the kernel came before the kill for its memory",
             Case {
                 wait: sig(9),
-                intent: decided(IntentKind::Kill(KillReason::MemoryLimit), KILL),
+                intent: memory,
+                exiting_before_kill: true,
+                oom: OomEvidence::OwnCounterRose,
                 ..UNREADY
             },
-            start_failed(StartFailure::Signal { signal: 9, core_dumped: false }),
+            start_failed(StartFailure::OutOfMemory),
+        ),
+        (
+            "its own counter rose",
+            Case { wait: sig(9), oom: OomEvidence::OwnCounterRose, ..UNREADY },
+            start_failed(StartFailure::OutOfMemory),
+        ),
+        (
+            "a shared counter rose",
+            Case { wait: sig(9), oom: OomEvidence::SharedCounterRose, ..UNREADY },
+            crash(CrashReason::StartFailed(StartFailure::OutOfMemory), Inferred),
+        ),
+        (
+            "a counter rose, and it exits by itself",
+            Case { wait: code(1), oom: OomEvidence::OwnCounterRose, ..UNREADY },
+            start_failed(StartFailure::Exit { code: 1 }),
+        ),
+        (
+            "a person's kill, and bad bytes while it dies",
+            Case { wait: sig(9), intent: decided(OPERATOR, KILL), connection: Some(&bad), ..UNREADY },
+            crash(CrashReason::Killed(KillReason::Operator), Proven),
+        ),
+        (
+            "not ready in time, and bad bytes while it dies",
+            Case { wait: sig(9), intent: timeout(KILL), connection: Some(&bad), ..UNREADY },
+            start_failed(StartFailure::TimedOut),
         ),
         (
             "no status, not ready in time",

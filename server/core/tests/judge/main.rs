@@ -3,6 +3,7 @@
 mod before_ready;
 mod every_case;
 mod rows;
+mod unprovoked;
 
 use lifeboat_core::evidence::{ConnectionEnd, Intent, IntentKind, OomEvidence, StopSignal, WaitStatus};
 use lifeboat_core::judge::{Case, End, Verdict, judge};

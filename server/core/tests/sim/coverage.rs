@@ -204,6 +204,8 @@ impl Coverage {
                     self.see(match failure {
                         StartFailure::Exit { .. } => "start failed: exit",
                         StartFailure::Signal { .. } => "start failed: signal",
+                        StartFailure::OutOfMemory => "start failed: out of memory",
+                        StartFailure::MemoryLimit => "start failed: memory limit",
                         StartFailure::TimedOut => "start failed: timed out",
                         StartFailure::BadHello(_) => "start failed: bad hello",
                     });

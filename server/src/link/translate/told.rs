@@ -187,8 +187,10 @@ fn start_failure(failure: &StartFailure, body: &mut ReasonBody) {
             body.signal = u32::try_from(*signal).ok();
             body.core_dumped = Some(*core_dumped);
         }
-        StartFailure::TimedOut => body.message = Some("not ready within start_timeout".to_owned()),
-        StartFailure::BadHello(text) => body.message = Some(text.clone()),
+        StartFailure::OutOfMemory
+        | StartFailure::MemoryLimit
+        | StartFailure::TimedOut
+        | StartFailure::BadHello(_) => body.message = failure.words().map(str::to_owned),
     }
 }
 

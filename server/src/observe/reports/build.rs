@@ -70,7 +70,7 @@ fn reason(death: &Death) -> Reason {
             (None, Some(*code), false)
         }
         CrashReason::SpawnFailed(_)
-        | CrashReason::StartFailed(StartFailure::TimedOut | StartFailure::BadHello(_))
+        | CrashReason::StartFailed(_)
         | CrashReason::Oom
         | CrashReason::CpuLimit
         | CrashReason::FileSizeLimit
