@@ -178,7 +178,7 @@ impl Watch {
 
 fn poison(told: &Told) {
     assert!(!told.is("ok"), "nobody survives it: {:?}", told.ended);
-    // A refusal tells the last death's, which told nobody who waits its own before the first.
+    // It has the report of the last death, for all of them are deaths and no panics.
     assert!(!told.is_refused() || told.report.is_some(), "refused without a report: {:?}", told.ended);
 }
 
@@ -189,8 +189,8 @@ fn innocent(told: &Told, struck: &Struck) {
         return;
     }
     assert!(told.report.is_some(), "crashed without a report: {:?}", told.ended);
-    for (at, tried) in told.ended.tried.iter().enumerate().filter(|(at, _)| is_alone(&told.ended.tried, *at))
-    {
+    let all = &told.ended.tried;
+    for (_, tried) in all.iter().enumerate().filter(|(at, _)| is_alone(all, *at)) {
         let (reason, _) = tried.reason.as_ref().expect("a crash has a reason");
         let explained = reason == "operator" || struck.explains(tried, reason);
         assert!(explained, "alone, and {reason}: {:?}", told.ended);
