@@ -81,11 +81,10 @@ pub use put::{
     put_request_head, put_save, put_save_head,
 };
 pub use recorder::{Beats, BeganNote, FlightRecorder, RECORDER_VARIABLE, SlotNote, recorder_len};
-pub use report_rows::{FailedRow, ReportRow};
+pub use report_rows::{FailedRow, QuarantineRow, ReportRow};
 pub use route::{ROUTE_END, ROUTE_OFFSET, Route, RouteFlags, TimeLeft, patch_route, read_route};
 pub use rows::{
-    LastCrash, PoolRow, PoolStateLabel, QuarantineRow, RequestRow, RequestStateLabel, SlotRow,
-    SlotStateLabel, WorkerRow,
+    LastCrash, PoolRow, PoolStateLabel, RequestRow, RequestStateLabel, SlotRow, SlotStateLabel, WorkerRow,
 };
 
 /// The newest version of the wire that this crate speaks.

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::labels::labels;
-use crate::report_rows::{FailedRow, ReportRow};
-use crate::rows::{PoolRow, QuarantineRow, RequestRow, WorkerRow};
+use crate::report_rows::{FailedRow, QuarantineRow, ReportRow};
+use crate::rows::{PoolRow, RequestRow, WorkerRow};
 
 /// The longest body of an operate message, in bytes: 4 KiB. A longer one is refused as malformed.
 pub const MAX_OPERATE_BODY: usize = 4 * 1024;

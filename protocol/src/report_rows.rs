@@ -1,4 +1,4 @@
-//! Rows: reports of crashes and requests that did not end `ok`, as operations show them.
+//! Rows: reports of crashes, requests that did not end `ok`, and bodies in quarantine, as operations show them.
 //!
 //! Owns their shapes. All times are lengths of time in milliseconds, never times of day.
 
@@ -114,6 +114,48 @@ pub struct FailedRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The report of that death.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_id: Option<String>,
+}
+
+/// A body in quarantine, as `quarantine` shows it: its method refuses it for the processes that it crashed.
+///
+/// ```
+/// # use lifeboat_protocol as lifeboat_client;
+/// use lifeboat_client::QuarantineRow;
+///
+/// /// A line about a body: what it did, and how to let it run again.
+/// fn line(row: &QuarantineRow) -> String {
+///     let report = row.report_id.as_deref().unwrap_or("no report");
+///     format!("{} crashed {} times ({report}); lifeboat quarantine --release {}", row.method, row.crashes, row.digest)
+/// }
+///
+/// # let row = QuarantineRow {
+/// #     pool: "images".into(),
+/// #     method: "resize".into(),
+/// #     digest: "0123456789abcdef0123456789abcdef".into(),
+/// #     crashes: 3,
+/// #     last_crash_ms: 61_000,
+/// #     expires_ms: 3_539_000,
+/// #     report_id: Some("1a2b3c-17".into()),
+/// # };
+/// assert!(line(&row).starts_with("resize crashed 3 times (1a2b3c-17); "));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// The pool that refuses it.
+    pub pool: String,
+    /// Its method, as the configuration has it.
+    pub method: String,
+    /// The digest of method and body: 32 hexadecimal digits. Text and not a number here: it is only compared.
+    pub digest: String,
+    /// How many processes it crashed, and slots that its panics have cost.
+    pub crashes: u32,
+    /// How long ago the last time was.
+    pub last_crash_ms: u64,
+    /// When it is forgotten, from now.
+    pub expires_ms: u64,
+    /// The report of the last process that it crashed; missing where only slots were lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_id: Option<String>,
 }

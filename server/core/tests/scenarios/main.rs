@@ -26,6 +26,7 @@ mod shutdowns;
 mod slots;
 mod stalls;
 mod streams;
+mod successors;
 mod suspects;
 mod trip;
 mod turns;
