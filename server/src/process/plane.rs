@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -151,8 +152,9 @@ impl Plane {
         let mark = BrokerMark::new();
         // Before the broker is moved to another one, if it is.
         let oom = OomWatch::new();
-        let home =
-            Home::make(options.cgroups, cgroup::own_cgroups(), mark.value()).map_err(PlaneError::Cgroups)?;
+        let join = |door: &Path| spawn::try_to_join(&options.shim, door);
+        let home = Home::make(options.cgroups, cgroup::own_cgroups(), mark.value(), join)
+            .map_err(PlaneError::Cgroups)?;
         let warden = Warden::start(&options.shim, &mark, home.paths()).map_err(PlaneError::Warden)?;
         let sweeper = Sweeper::new(options.owns_all_children, warden.pid()).map_err(PlaneError::NoProc)?;
         Ok(Self {

@@ -2,7 +2,7 @@
 //!
 //! It owns what must happen inside the new process, so that the broker never forks: parent-death signal, cgroup, socket
 //! to its number, stdin, session, limits, directory, signals, descriptors, exec. It is single-threaded, must never return
-//! to its caller and must never print when it succeeds. By another word it becomes the warden instead.
+//! to its caller and must never print when it succeeds. By other words it becomes the warden instead, or tries a cgroup.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -21,6 +21,9 @@ use super::warden::{self, WARDEN_WORD};
 
 /// The first argument by which a program knows that it is to be the shim.
 pub const SHIM_ARG: &str = "__shim";
+
+/// The word after [`SHIM_ARG`] that makes it join a cgroup, by the file that follows, and end.
+pub(super) const JOIN_WORD: &str = "join";
 
 /// The descriptor at which a worker finds its socket, said in `LIFEBOAT_FD`.
 pub const WORKER_SOCKET_FD: RawFd = 3;
@@ -48,6 +51,13 @@ pub fn run_shim(args: impl IntoIterator<Item = OsString>) -> ! {
             Ok(never) => match never {},
             Err(_) => std::process::exit(EXIT_SHIM_FAILED),
         }
+    }
+    if args.next_if(|word| word == JOIN_WORD).is_some() {
+        let doors: Vec<_> = args.map(PathBuf::from).collect();
+        let Err(error) = join(&doors) else { std::process::exit(0) };
+        // Nobody is left to tell when stderr is gone as well.
+        let _ = write!(io::stderr(), "{error}");
+        std::process::exit(EXIT_SHIM_FAILED);
     }
     let error = match ShimCall::parse(args).and_then(ShimCall::become_worker) {
         Ok(never) => match never {},

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags};
 use super::cgroup::Group;
 use super::orders::SpawnSpec;
 use super::shared::SharedMemory;
-use super::shim::{SHIM_ARG, ShimCall, WORKER_RECORDER_FD, WORKER_SOCKET_FD};
+use super::shim::{JOIN_WORD, SHIM_ARG, ShimCall, WORKER_RECORDER_FD, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
 
 /// Variables addressed to the broker by its service manager, which would mislead a worker.
@@ -148,6 +148,15 @@ pub(super) fn start(
     drop((command, their_recorder));
     let (pid, pidfd, their_pidfd) = watch(child)?;
     Ok(Started { pid, pidfd, their_pidfd, socket, recorder, output: [stdout, stderr] })
+}
+
+/// Has a process that ends at once join a cgroup by its file, as a worker's would; says why it could not. Blocks for some
+/// milliseconds.
+pub(super) fn try_to_join(shim: &Path, door: &Path) -> Result<(), String> {
+    let mut command = Command::new(shim);
+    command.arg0("lifeboat").args([SHIM_ARG, JOIN_WORD]).arg(door).stdin(Stdio::null());
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 /// Opens the pidfd, which is safe while the child is unreaped. A child that cannot be watched is not kept.

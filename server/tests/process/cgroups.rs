@@ -1,20 +1,31 @@
 //! A cgroup for each process: bounds of a whole tree, proof that memory ran out, and nothing that could get away.
 //!
-//! Where no cgroup may be made these tests say so and prove nothing.
+//! Where no cgroup may be made these tests say so and prove nothing. They take turns: what one of them leaves on purpose is
+//! what any plane that starts in the same cgroup removes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use lifeboat::process::{CgroupUse, become_subreaper_and_reset_sigchld};
 use lifeboat_core::evidence::{OomEvidence, StopSignal, WaitStatus};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::alone::{is_alone, runs_as};
 use super::rig::{Rig, Worker, lives, program, python, sh, state, wait_until};
 
 const KILLED: WaitStatus = WaitStatus::Signaled { signal: 9, core_dumped: false };
 
 const MIB: u64 = 1 << 20;
+
+/// Waits until no other of these tests runs, in whatever process; none begins while the result is kept.
+fn turn() -> File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cgroups.lock");
+    let turn = File::create(path).expect("a file of the build");
+    flock(&turn, FlockOperation::LockExclusive).expect("locks work there");
+    turn
+}
 
 /// A plane that uses cgroups; `None` where that is not possible.
 #[expect(clippy::print_stderr, reason = "who runs the tests is to know that something is not proven")]
@@ -50,6 +61,7 @@ fn find(group: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn each_process_has_one_of_its_own_and_none_stays() {
+    let _turn = turn();
     let Some(mut rig) = rig() else { return };
     let [first, second] = [(); 2].map(|()| {
         let worker = rig.spawn(program(&["sleep", "1000"]));
@@ -72,6 +84,7 @@ fn each_process_has_one_of_its_own_and_none_stays() {
 
 #[test]
 fn the_own_counter_proves_that_memory_ran_out() {
+    let _turn = turn();
     let Some(mut rig) = rig() else { return };
     let mut spec = python("x = bytearray(300 << 20); import time; time.sleep(1000)");
     spec.memory_limit = Some(100 * MIB);
@@ -94,6 +107,7 @@ fn kill(pid: u32) {
 
 #[test]
 fn a_fork_bomb_is_bounded_and_ends_with_its_worker() {
+    let _turn = turn();
     let Some(mut rig) = rig() else { return };
     let mut spec = python(
         "import os, time\nwhile True:\n  try:\n    if os.fork() == 0: os.setsid()\n  except BlockingIOError:\n    \
@@ -124,6 +138,7 @@ fn members(worker: &Worker) -> Vec<u32> {
 /// It carries no mark, is in a session of its own, and the worker beside it could be where it comes from.
 #[test]
 fn who_has_left_everything_but_the_cgroup_goes_with_it() {
+    let _turn = turn();
     let Some(mut rig) = rig() else { return };
     let beside = rig.spawn(program(&["sleep", "1000"]));
     let script = "setsid env -i sh -c 'echo $$ >&3; exec sleep 1000' & read word <&3; exit 3";
@@ -143,29 +158,39 @@ fn who_has_left_everything_but_the_cgroup_goes_with_it() {
     assert!(lives(beside.pid));
 }
 
-/// The same with a worker, and a folder that was made for all of them.
-fn rig_with_a_worker() -> Option<(Rig, Worker, PathBuf)> {
-    let mut rig = rig()?;
+/// A worker, and a folder that was made for all of them.
+fn worker_of(rig: &mut Rig) -> (Worker, PathBuf) {
     let worker = rig.spawn(program(&["sleep", "1000"]));
     worker.wait_until_it_is("sleep");
-    let own = find(folders(worker.pid).first()?.parent()?).first()?.clone();
-    Some((rig, worker, own))
+    let groups = folders(worker.pid);
+    let own = groups.first().expect("it is in one").parent().expect("it has a name");
+    let own = find(own).first().expect("it is mounted").clone();
+    (worker, own)
 }
 
-/// A folder as a broker leaves it that was killed together with its warden, with somebody in it.
-fn leftover(beside: &Path, name: &str) -> (PathBuf, Child) {
+/// A folder as a broker leaves it that was killed together with its warden, with somebody in it; and a lock on it, as its
+/// broker had, without which any other that starts would clear it.
+fn leftover(beside: &Path, name: &str) -> (PathBuf, Child, File) {
     let folder = beside.with_file_name(name);
+    fs::create_dir(&folder).expect("allowed, or the rig would not have any");
+    let lock = File::open(&folder).expect("just made");
+    flock(&lock, FlockOperation::LockExclusive).expect("nobody holds it for long");
     let group = folder.join("images-0-9");
-    fs::create_dir_all(&group).expect("allowed, or the rig would not have any");
+    fs::create_dir_all(&group).expect("allowed");
     let child = Command::new("sleep").arg("1000").spawn().expect("sleep can be started");
     fs::write(group.join("cgroup.procs"), child.id().to_string()).expect("allowed");
-    (folder, child)
+    (folder, child, lock)
 }
 
 #[test]
 fn what_a_broker_has_left_that_is_gone_is_ended_and_removed() {
-    let Some((_first, worker, own)) = rig_with_a_worker() else { return };
-    let (folder, mut child) = leftover(&own, &format!("lifeboat-0-{:016x}", std::process::id()));
+    let _turn = turn();
+    let Some(mut first) = rig() else { return };
+    let (worker, own) = worker_of(&mut first);
+    let (folder, mut child, lock) = leftover(&own, &format!("lifeboat-0-{:016x}", std::process::id()));
+    let beside = rig().expect("there was one before");
+    assert!(folder.exists() && child.try_wait().expect("our child").is_none(), "its broker lives");
+    drop((beside, lock));
     let second = rig().expect("there was one before");
     let status = child.wait().expect("our child");
     assert!(!status.success(), "{status}");
@@ -176,14 +201,66 @@ fn what_a_broker_has_left_that_is_gone_is_ended_and_removed() {
 }
 
 #[test]
-fn a_process_whose_cgroup_cannot_be_made_runs_without() {
-    let Some((mut rig, _worker, own)) = rig_with_a_worker() else { return };
-    // Somebody is quicker than the plane: the folder of the next one is taken.
-    fs::create_dir(own.join("images-0-2")).expect("allowed");
+fn a_process_whose_cgroup_cannot_be_made_runs_without_unless_it_has_a_limit_that_takes_one() {
+    let _turn = turn();
+    let Some(mut rig) = rig() else { return };
+    let (_worker, own) = worker_of(&mut rig);
+    // Somebody is quicker than the plane: the folders of the next ones are taken.
+    for name in ["images-0-2", "images-0-3"] {
+        fs::create_dir(own.join(name)).expect("allowed");
+    }
     let next = rig.spawn(program(&["sleep", "1000"]));
     next.wait_until_it_is("sleep");
     assert!(folders(next.pid).is_empty(), "it runs without");
     rig.signal(&next, StopSignal::Kill);
     assert_eq!(rig.collect(&next).wait, KILLED);
-    fs::remove_dir(own.join("images-0-2")).expect("nobody is in it");
+    let mut bounded = program(&["sleep", "1000"]);
+    bounded.processes = Some(9);
+    let error = rig.spawn_error(bounded);
+    assert!(error.contains("cannot make its cgroup"), "{error}");
+    for name in ["images-0-2", "images-0-3"] {
+        fs::remove_dir(own.join(name)).expect("nobody is in it");
+    }
+}
+
+/// A cgroup of version 2 whose children no process can join.
+struct Threaded(PathBuf);
+
+impl Threaded {
+    fn new() -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").expect("we live");
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let own = find(Path::new(own)).into_iter().find(|it| it.join("cgroup.controllers").exists())?;
+        let made = Self(own.join(format!("threaded-{}", std::process::id())));
+        fs::create_dir(&made.0).ok()?;
+        fs::write(made.0.join("cgroup.type"), "threaded").ok()?;
+        Some(made)
+    }
+}
+
+impl Drop for Threaded {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_tree_that_lets_no_process_in_is_not_used() {
+    const NAME: &str = "cgroups::a_tree_that_lets_no_process_in_is_not_used";
+    if !runs_as(NAME) {
+        let _turn = turn();
+        let Some(threaded) = Threaded::new() else {
+            eprintln!("SKIPPED: no threaded cgroup may be made here; nothing is proven");
+            return;
+        };
+        let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", threaded.0.display());
+        is_alone(NAME, &["sh", "-c", &join]);
+        return;
+    }
+    let mut rig = Rig::with(|options| options.cgroups = CgroupUse::Auto);
+    let worker = rig.spawn(program(&["sleep", "1000"]));
+    worker.wait_until_it_is("sleep");
+    let groups = fs::read_to_string(worker.proc("cgroup")).expect("it lives");
+    let unified = groups.lines().find(|line| line.starts_with("0::")).expect("version 2 is there");
+    assert!(unified.contains("/threaded-") && !unified.contains("lifeboat-"), "{groups}");
 }

@@ -56,13 +56,11 @@ impl Group {
     fn bound(&self, bounds: Bounds) -> io::Result<()> {
         for (kind, folder) in &self.folders {
             match kind {
-                Kind::Memory => bounds.memory.map_or(Ok(()), |memory| bound_memory_of_1(folder, memory))?,
-                Kind::Processes => bound_processes(folder, bounds)?,
-                Kind::Unified => {
-                    bound_memory_of_2(folder, bounds)?;
-                    bound_processes(folder, bounds)?;
-                }
+                Kind::Legacy { memory: true, .. } => bound_memory_of_1(folder, bounds)?,
+                Kind::Legacy { .. } => {}
+                Kind::Unified => bound_memory_of_2(folder, bounds)?,
             }
+            bound_processes(folder, bounds)?;
         }
         Ok(())
     }
@@ -111,7 +109,8 @@ impl Group {
 }
 
 /// Memory with and without swap. The second cannot be less than the first, so it is set after it.
-fn bound_memory_of_1(folder: &Path, bytes: u64) -> io::Result<()> {
+fn bound_memory_of_1(folder: &Path, bounds: Bounds) -> io::Result<()> {
+    let Some(bytes) = bounds.memory else { return Ok(()) };
     files::write(folder, "memory.limit_in_bytes", &bytes.to_string())?;
     write_if_there(folder, "memory.memsw.limit_in_bytes", &bytes.to_string())
 }

@@ -1,37 +1,19 @@
 //! The broker's own folder in each tree of cgroups: what may be used, who came before, and that nothing stays.
 //!
 //! A folder is locked for as long as its broker lives, so that folders of brokers that are gone can be told from others.
-//! Where the kernel wants processes in leaves only (version 2), the broker moves itself into one, and back at the end.
+//! None is used that a process has not been seen to join: a worker that cannot join its cgroup does not start.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{self, File};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, FlockOperation};
-
-use super::super::table::BrokerMark;
-use super::files;
 use super::group::{Bounds, Group};
 use super::hierarchy::{Hierarchy, Kind};
+use super::leaf;
+use super::leftovers::{PREFIX, claim, remove_leftovers, take_down};
 
-/// How the folder of a broker begins; its mark follows.
-const PREFIX: &str = "lifeboat-";
-
-/// The leaf in which the broker and its warden are, where they have to be in one.
-const LEAF: &str = "broker";
-
-/// What is counted for workers, by its name in version 2.
-const CONTROLLERS: [&str; 2] = ["memory", "pids"];
-
-/// How long those of a broker that is gone may take to die before their folder is left to the next start.
-const LEFTOVERS: Duration = Duration::from_millis(200);
-
-/// Between two looks at what is dying.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The cgroup by which it is tried whether a process can join one.
+const TRIAL: &str = "trial";
 
 /// What is to be done about cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +59,14 @@ struct Folder {
 }
 
 impl Home {
-    /// Finds out what may be used, and logs it. Fails only where something is required and missing, with what to do.
-    pub(in super::super) fn make(wanted: CgroupUse, own: Vec<Hierarchy>, mark: &str) -> Result<Self, String> {
+    /// Finds out what may be used, and logs it. Fails only where something is required and missing, with what to do. `join`
+    /// has some process that ends at once join a cgroup by its file.
+    pub(in super::super) fn make(
+        wanted: CgroupUse,
+        own: Vec<Hierarchy>,
+        mark: &str,
+        join: impl Fn(&Path) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let mut home = Self {
             folders: Vec::new(),
             in_use: CgroupsInUse::default(),
@@ -91,7 +79,7 @@ impl Home {
         }
         let mut missing = Vec::new();
         for hierarchy in own {
-            if let Err(why) = home.settle_in(hierarchy, mark) {
+            if let Err(why) = home.settle_in(hierarchy, mark, &join) {
                 missing.push(why);
             }
         }
@@ -118,32 +106,51 @@ impl Home {
         self.in_use
     }
 
-    fn settle_in(&mut self, Hierarchy { kind, own }: Hierarchy, mark: &str) -> Result<(), String> {
-        let failed = |what: &str, error: io::Error| format!("{what} '{}': {error}", own.display());
-        // Whoever joins one of its folders leaves this one.
-        rustix::fs::access(own.join("cgroup.procs"), Access::WRITE_OK)
-            .map_err(|errno| failed("processes cannot be moved out of", errno.into()))?;
+    fn settle_in(
+        &mut self,
+        Hierarchy { kind, own }: Hierarchy,
+        mark: &str,
+        join: impl Fn(&Path) -> Result<(), String>,
+    ) -> Result<(), String> {
         remove_leftovers(&own);
         let path = own.join(format!("{PREFIX}{mark}"));
-        let lock = claim(&path).map_err(|error| failed("no folder can be made in", error))?;
-        let (memory, processes) = match kind {
-            Kind::Memory => (true, false),
-            Kind::Processes => (false, true),
-            Kind::Unified => (false, false),
+        let lock =
+            claim(&path).map_err(|error| format!("no folder can be made in '{}': {error}", own.display()))?;
+        let limits = match kind {
+            Kind::Legacy { memory, processes } => Ok((memory, processes)),
+            Kind::Unified => leaf::enable(&own, &path)
+                .map(|enabled| (enabled.contains(&"memory"), enabled.contains(&"pids"))),
         };
-        self.folders.push(Folder { kind, path: path.clone(), _lock: lock });
+        if let Err(why) = self.try_to_join(kind, &path, join) {
+            if let Err(error) = take_down(&path) {
+                tracing::warn!(folder = %path.display(), %error, "a cgroup of the broker's is left");
+            }
+            return Err(format!("no process can join a cgroup in '{}': {why}", own.display()));
+        }
+        self.folders.push(Folder { kind, path, _lock: lock });
         self.in_use.kill = true;
+        let (memory, processes) = limits?;
         self.in_use.memory |= memory;
         self.in_use.processes |= processes;
-        if kind == Kind::Unified {
-            let enabled = enable(&own, &path)?;
-            self.in_use.memory |= enabled.contains(&"memory");
-            self.in_use.processes |= enabled.contains(&"pids");
-        }
         Ok(())
     }
 
-    /// A cgroup for a process: `None` where there are none, or where this one cannot be made and need not be.
+    /// What is writable may still let nobody in: a threaded tree, a namespace, a security policy.
+    fn try_to_join(
+        &self,
+        kind: Kind,
+        folder: &Path,
+        join: impl Fn(&Path) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let group = Group::make(vec![(kind, folder.join(TRIAL))], Bounds::default())
+            .map_err(|error| error.to_string())?;
+        let joined = group.doors().iter().try_for_each(|door| join(door));
+        self.retire(group);
+        joined
+    }
+
+    /// A cgroup for a process: `None` where there are none, or where this one cannot be made and need not be: memory can be
+    /// bounded without, the number of processes cannot.
     pub(in super::super) fn group(&self, name: &str, bounds: Bounds) -> Result<Option<Group>, String> {
         if self.folders.is_empty() {
             return Ok(None);
@@ -153,7 +160,9 @@ impl Home {
         let folders = self.folders.iter().map(|folder| (folder.kind, folder.path.join(&name)));
         match Group::make(folders.collect(), bounds) {
             Ok(group) => Ok(Some(group)),
-            Err(error) if self.required => Err(format!("cannot make its cgroup: {error}")),
+            Err(error) if self.required || (self.in_use.processes && bounds.processes.is_some()) => {
+                Err(format!("cannot make its cgroup: {error}"))
+            }
             Err(error) => {
                 if !self.complained.replace(true) {
                     tracing::warn!(name, %error, "a process runs without a cgroup, and maybe others; told once");
@@ -196,123 +205,10 @@ impl Drop for Home {
     }
 }
 
-/// Makes a folder and locks it. Another broker that starts may take it for a leftover before it is locked.
-fn claim(path: &Path) -> io::Result<OwnedFd> {
-    loop {
-        match fs::create_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        let Ok(folder) = File::open(path) else { continue };
-        rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
-        if path.exists() {
-            return Ok(folder.into());
-        }
-    }
-}
-
-/// Has what workers are limited by counted in the broker's folder; says what is.
-fn enable(own: &Path, folder: &Path) -> Result<Vec<&'static str>, String> {
-    let offered = files::words(own, "cgroup.controllers");
-    let wanted: Vec<_> = CONTROLLERS.into_iter().filter(|name| offered.iter().any(|it| it == name)).collect();
-    if wanted.is_empty() {
-        return Ok(wanted);
-    }
-    let order = wanted.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    let passed_on = files::words(own, "cgroup.subtree_control");
-    let is_passed_on = wanted.iter().all(|name| passed_on.iter().any(|it| it == name));
-    let begun = if is_passed_on { Ok(()) } else { pass_on(own, folder, &order) };
-    match begun.and_then(|()| files::write(folder, "cgroup.subtree_control", &order)) {
-        Ok(()) => Ok(wanted),
-        Err(error) => {
-            // What cannot be undone here is told at the end.
-            let _ = leave_leaf(folder);
-            let hint = if error.raw_os_error() == Some(libc::EBUSY) {
-                " (other processes share the broker's cgroup; give it one of its own)"
-            } else {
-                ""
-            };
-            Err(format!("'{}' cannot limit what is below it: {error}{hint}", own.display()))
-        }
-    }
-}
-
-/// Where processes may only be in leaves, the broker moves into one, so that its cgroup may pass on what is counted. The
-/// root, where processes may be, is everybody's: nothing is changed there.
-fn pass_on(own: &Path, folder: &Path, order: &str) -> io::Result<()> {
-    if !own.join("cgroup.type").exists() {
-        return Err(io::Error::other(format!(
-            "it is the root; write {order:?} to its cgroup.subtree_control"
-        )));
-    }
-    let leaf = folder.join(LEAF);
-    fs::create_dir(&leaf)?;
-    files::write(&leaf, "cgroup.procs", "0")?;
-    files::write(own, "cgroup.subtree_control", order)
-}
-
-/// This process goes back to where the broker was started, and nothing is counted below that any more.
-fn leave_leaf(folder: &Path) -> io::Result<()> {
-    let leaf = folder.join(LEAF);
-    let Some(own) = folder.parent().filter(|_| leaf.exists()) else { return Ok(()) };
-    let all_off = CONTROLLERS.map(|name| format!("-{name}"));
-    for place in [folder, own] {
-        let passed_on = files::words(place, "cgroup.subtree_control");
-        for off in all_off.iter().filter(|off| passed_on.iter().any(|name| *name == off[1..])) {
-            files::write(place, "cgroup.subtree_control", off)?;
-        }
-    }
-    files::write(own, "cgroup.procs", "0")?;
-    files::remove(&leaf)
-}
-
-/// SIGKILL to all in the cgroups of a broker's folder, the broker's own leaf apart; whether there was anybody.
-pub(in super::super) fn end_all_in(folder: &Path) -> bool {
-    let groups = files::below(folder).into_iter().filter(|group| !group.ends_with(LEAF));
-    groups.map(|group| !files::kill(&group).is_empty()).fold(false, |any, found| any | found)
-}
-
-/// Removes a broker's folder with all in it; this process leaves it first if it is in it.
-pub(in super::super) fn take_down(folder: &Path) -> io::Result<()> {
-    for group in files::below(folder).into_iter().filter(|group| !group.ends_with(LEAF)) {
-        files::remove(&group)?;
-    }
-    leave_leaf(folder)?;
-    files::remove(folder)
-}
-
-/// Whether a folder of this name can be a broker's: others begin with the same word.
-fn is_broker_s(name: &str) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(BrokerMark::is_one)
-}
-
-/// Ends and removes what brokers have left that are gone.
-fn remove_leftovers(own: &Path) {
-    let is_ours = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_broker_s);
-    for folder in files::below(own).into_iter().filter(is_ours) {
-        // One that is locked has a broker; one that cannot be opened is gone, or somebody else's.
-        let Ok(lock) = File::open(&folder) else { continue };
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            continue;
-        }
-        let give_up = Instant::now() + LEFTOVERS;
-        while end_all_in(&folder) && Instant::now() < give_up {
-            thread::sleep(PAUSE);
-        }
-        match files::remove(&folder) {
-            Ok(()) => {
-                tracing::info!(folder = %folder.display(), "removed what a broker has left that is gone")
-            }
-            Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "what a broker has left cannot be removed yet");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A folder that looks like a cgroup of version 2 with these files.
@@ -332,7 +228,7 @@ mod tests {
     #[test]
     fn what_is_delegated_is_passed_on_from_a_leaf_and_all_of_it_is_undone() {
         let (room, own) = faked(&[("cgroup.controllers", "cpu memory pids"), ("cgroup.type", "domain")]);
-        let home = Home::make(CgroupUse::Required, own, "1-a").expect("all is there");
+        let home = Home::make(CgroupUse::Required, own, "1-a", |_| Ok(())).expect("all is there");
         assert_eq!(home.in_use(), CgroupsInUse { memory: true, processes: true, kill: true });
         let folder = room.path().join("lifeboat-1-a");
         assert_eq!(said(folder.join("broker/cgroup.procs")), "0", "the broker is in a leaf");
@@ -344,7 +240,7 @@ mod tests {
             fs::write(place.join("cgroup.subtree_control"), "memory").expect("writable");
         }
         fs::remove_file(folder.join("broker/cgroup.procs")).expect("it is there");
-        leave_leaf(&folder).expect("it may");
+        leaf::leave(&folder).expect("it may");
         assert_eq!(said(room.path().join("cgroup.subtree_control")), "-memory");
         assert_eq!(said(room.path().join("cgroup.procs")), "0", "it is back");
         assert!(!folder.join("broker").exists());
@@ -354,7 +250,7 @@ mod tests {
     fn what_is_passed_on_already_moves_nobody() {
         let offered = ("cgroup.controllers", "memory pids");
         let (room, own) = faked(&[offered, ("cgroup.subtree_control", "cpu memory pids")]);
-        let home = Home::make(CgroupUse::Required, own, "1-a").expect("all is there");
+        let home = Home::make(CgroupUse::Required, own, "1-a", |_| Ok(())).expect("all is there");
         assert!(home.in_use().memory && home.in_use().processes);
         assert!(!room.path().join("lifeboat-1-a/broker").exists());
         assert_eq!(said(room.path().join("cgroup.subtree_control")), "cpu memory pids");
@@ -363,40 +259,64 @@ mod tests {
     #[test]
     fn the_root_is_not_changed() {
         let (room, own) = faked(&[("cgroup.controllers", "memory pids")]);
-        let error = Home::make(CgroupUse::Required, own.clone(), "1-a").expect_err("it is the root");
+        let error =
+            Home::make(CgroupUse::Required, own.clone(), "1-a", |_| Ok(())).expect_err("it is the root");
         assert!(error.contains("memory and the number of processes cannot be limited"), "{error}");
         assert!(error.contains("it is the root"), "{error}");
         assert_eq!(said(room.path().join("cgroup.subtree_control")), "");
-        let home = Home::make(CgroupUse::Auto, own, "1-b").expect("nothing is required");
+        let home = Home::make(CgroupUse::Auto, own, "1-b", |_| Ok(())).expect("nothing is required");
         assert_eq!(home.in_use(), CgroupsInUse { memory: false, processes: false, kill: true });
     }
 
     #[test]
     fn without_any_there_is_nothing_in_use() {
         for wanted in [CgroupUse::Auto, CgroupUse::Off] {
-            let home = Home::make(wanted, Vec::new(), "1-a").expect("nothing is required");
+            let home = Home::make(wanted, Vec::new(), "1-a", |_| Ok(())).expect("nothing is required");
             assert_eq!(home.in_use(), CgroupsInUse::default());
             assert!(home.group("images-0-1", Bounds::default()).expect("nor is a cgroup").is_none());
         }
-        let error = Home::make(CgroupUse::Required, Vec::new(), "1-a").expect_err("nothing is there");
+        let error =
+            Home::make(CgroupUse::Required, Vec::new(), "1-a", |_| Ok(())).expect_err("nothing is there");
         assert!(error.contains("no cgroup of the broker's offers it"), "{error}");
     }
 
     #[test]
-    fn a_folder_with_an_owner_is_no_leftover() {
-        let room = tempfile::tempdir().expect("a temporary directory");
-        let (held, left, other) = {
-            let join = |name| room.path().join(name);
-            (
-                join("lifeboat-1-0123456789abcdef"),
-                join("lifeboat-2-0123456789abcdef"),
-                join("lifeboat-2-b.slice"),
-            )
+    fn one_tree_for_both_gets_one_folder() {
+        let (room, mut own) = faked(&[]);
+        own[0].kind = Kind::Legacy { memory: true, processes: true };
+        let home = Home::make(CgroupUse::Required, own, "1-a", |_| Ok(())).expect("both are counted there");
+        assert_eq!(home.in_use(), CgroupsInUse { memory: true, processes: true, kill: true });
+        let group = home.group("images-0-1", Bounds::default()).expect("it may").expect("there is one");
+        assert_eq!(group.doors(), [room.path().join("lifeboat-1-a/images-0-1/cgroup.procs")]);
+    }
+
+    #[test]
+    fn where_no_process_can_join_none_is_used() {
+        let (room, mut own) = faked(&[]);
+        own[0].kind = Kind::Legacy { memory: true, processes: true };
+        let door = room.path().join("lifeboat-1-a/trial/cgroup.procs");
+        let refuse = |tried: &Path| {
+            assert_eq!(tried, door);
+            Err("not supported".to_owned())
         };
-        let _lock = claim(&held).expect("it may");
-        fs::create_dir_all(left.join("images-0-1")).expect("it may");
-        fs::create_dir(&other).expect("it may");
-        remove_leftovers(room.path());
-        assert!(held.exists() && other.exists() && !left.exists());
+        let error = Home::make(CgroupUse::Required, own.clone(), "1-a", refuse).expect_err("nobody can join");
+        assert!(error.contains("no process can join") && error.contains("not supported"), "{error}");
+        let home = Home::make(CgroupUse::Auto, own, "1-a", refuse).expect("nothing is required");
+        assert_eq!(home.in_use(), CgroupsInUse::default());
+        let bounds = Bounds { processes: Some(9), ..Bounds::default() };
+        assert!(home.group("images-0-1", bounds).expect("none is in use").is_none());
+        assert!(!room.path().join("lifeboat-1-a").exists(), "nothing is left of the try");
+    }
+
+    #[test]
+    fn a_limit_that_takes_a_cgroup_is_never_dropped() {
+        let (room, mut own) = faked(&[]);
+        own[0].kind = Kind::Legacy { memory: true, processes: true };
+        let home = Home::make(CgroupUse::Auto, own, "1-a", |_| Ok(())).expect("both are counted there");
+        fs::create_dir(room.path().join("lifeboat-1-a/images-0-1")).expect("it may");
+        let bounded = |memory, processes| home.group("images-0-1", Bounds { memory, processes });
+        assert!(bounded(Some(1 << 20), None).expect("memory is sampled then").is_none());
+        let error = bounded(None, Some(9)).expect_err("nothing else bounds that");
+        assert!(error.contains("cannot make its cgroup"), "{error}");
     }
 }

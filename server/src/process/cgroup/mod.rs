@@ -9,8 +9,11 @@ mod files;
 mod group;
 mod hierarchy;
 mod home;
+mod leaf;
+mod leftovers;
 
 pub(super) use group::{Bounds, Group};
 pub(super) use hierarchy::{oom_counter, oom_kills, own_cgroups};
+pub(super) use home::Home;
 pub use home::{CgroupUse, CgroupsInUse};
-pub(super) use home::{Home, end_all_in, take_down};
+pub(super) use leftovers::{end_all_in, take_down};
