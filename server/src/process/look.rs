@@ -1,10 +1,9 @@
 //! A look at a process just before it is killed: what its threads do, by `/proc`.
 //!
 //! It owns how much is looked at and for how long: a kill must not wait for it. It must never touch the process, nor fail:
-//! what cannot be read is left out.
+//! what cannot be read is left out, and without the main thread there is nothing to tell.
 
 use std::cell::{Cell, RefCell};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use lifeboat_core::evidence::{CpuLately, ProcessSnapshot, ThreadSnapshot, ThreadState};
@@ -13,8 +12,10 @@ use rustix::process::Pid;
 use super::proc_fs;
 use super::table::Process;
 
-/// How long one look may take. A thread takes some 20 µs, so that this is more than enough where the machine is not at
-/// its limits, and where it is, it keeps kills on time: a deadline is to fire within 20 ms.
+/// After this time a look goes on to no further thread. A thread takes some 20 µs, so that this is more than enough where the
+/// machine is not at its limits, and where it is, it keeps kills on time: a deadline is to fire within 20 ms. The main
+/// thread is looked at in any case, and one read may wait for some ticks of the kernel's clock (`syscall`, until a thread that runs
+/// elsewhere is off its core).
 const LONGEST: Duration = Duration::from_millis(5);
 
 /// In any such time ...
@@ -34,8 +35,8 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes note of the CPU time so far, so that a later look can tell what was used since.
     pub(super) fn note_cpu(&self, pid: Pid) {
-        if let Some(cpu) = proc_fs::cpu_time(pid) {
-            self.cpu.set(Some((Instant::now(), cpu)));
+        if let Some(process) = proc_fs::stat(pid) {
+            self.cpu.set(Some((Instant::now(), process.cpu)));
         }
     }
 
@@ -55,64 +56,76 @@ pub(super) struct Looks {
 impl Looks {
     /// Looks at a process that is about to be killed, unless too many are.
     pub(super) fn look(&self, process: &Process) {
-        let now = Instant::now();
-        let window = self.window.get().filter(|(began, _)| now.duration_since(*began) < WINDOW);
-        let (began, spent) = window.unwrap_or((now, Duration::ZERO));
-        if spent >= MOST_IN_WINDOW {
+        let began = Instant::now();
+        if !self.has_time(began) {
             return;
         }
-        let snapshot = look_at(process.pid, process.seen.cpu.get());
-        self.window.set(Some((began, spent + snapshot.took)));
-        process.seen.snapshot.replace(Some(Box::new(snapshot)));
+        if let Some(snapshot) = look_at(process.pid, process.seen.cpu.get()) {
+            process.seen.snapshot.replace(Some(Box::new(snapshot)));
+        }
+        self.spend(began.elapsed());
+    }
+
+    /// Whether another look may begin now.
+    fn has_time(&self, now: Instant) -> bool {
+        let window = self.window.get().filter(|(began, _)| now.duration_since(*began) < WINDOW);
+        let (began, spent) = window.unwrap_or((now, Duration::ZERO));
+        self.window.set(Some((began, spent)));
+        spent < MOST_IN_WINDOW
+    }
+
+    /// A look took that long.
+    fn spend(&self, took: Duration) {
+        self.window.update(|window| window.map(|(began, spent)| (began, spent + took)));
     }
 }
 
-fn look_at(pid: Pid, cpu_before: Option<(Instant, Duration)>) -> ProcessSnapshot {
+fn look_at(pid: Pid, cpu_before: Option<(Instant, Duration)>) -> Option<ProcessSnapshot> {
     let began = Instant::now();
-    let mut ids: Vec<Pid> = proc_fs::threads(pid).map(Iterator::collect).unwrap_or_default();
-    ids.sort_unstable_by_key(|id| (*id != pid, id.as_raw_pid()));
-    let mut threads = Vec::new();
-    let mut looked_at = 0;
-    for id in ids.iter().take(ProcessSnapshot::MOST_THREADS) {
+    let process = proc_fs::stat(pid)?;
+    let mut threads = vec![look_at_thread(pid, pid)?];
+    // Where there are thousands, the list takes longer than the looks: no more of it is read than is looked at.
+    let others = proc_fs::threads(pid).into_iter().flatten().filter(|id| *id != pid);
+    let mut others: Vec<_> = others.take(ProcessSnapshot::MOST_THREADS - 1).collect();
+    others.sort_unstable_by_key(|id| id.as_raw_pid());
+    let mut looked_at = 1;
+    for id in others {
         if began.elapsed() >= LONGEST {
             break;
         }
         looked_at += 1;
-        threads.extend(look_at_thread(pid, *id));
+        threads.extend(look_at_thread(pid, id));
     }
-    let cpu = proc_fs::cpu_time(pid).unwrap_or_default();
     let lately = |(at, before): (Instant, Duration)| CpuLately {
-        used: cpu.saturating_sub(before),
+        used: process.cpu.saturating_sub(before),
         within: began.saturating_duration_since(at),
     };
-    let left_out = u32::try_from(ids.len() - looked_at).unwrap_or(u32::MAX);
-    ProcessSnapshot { threads, left_out, cpu, cpu_lately: cpu_before.map(lately), took: began.elapsed() }
+    Some(ProcessSnapshot {
+        threads,
+        left_out: u32::try_from(process.threads.saturating_sub(looked_at)).unwrap_or(u32::MAX),
+        cpu: process.cpu,
+        cpu_lately: cpu_before.map(lately),
+        took: began.elapsed(),
+    })
 }
 
 /// `None` when it has ended meanwhile.
 fn look_at_thread(pid: Pid, thread: Pid) -> Option<ThreadSnapshot> {
     let read = |file: &str| {
-        fs::read_to_string(format!("/proc/{}/task/{}/{file}", pid.as_raw_pid(), thread.as_raw_pid()))
+        proc_fs::text(&format!("/proc/{}/task/{}/{file}", pid.as_raw_pid(), thread.as_raw_pid())).ok()
     };
-    let (name, state) = name_and_state(&read("stat").ok()?)?;
-    let cpu = read("schedstat").ok().and_then(|text| first_number(&text)).unwrap_or_default();
+    let stat = proc_fs::thread_stat(pid, thread)?;
+    // Exact, where the kernel keeps it; else in its ticks.
+    let exact = read("schedstat").and_then(|text| first_number(&text)).map(Duration::from_nanos);
     Some(ThreadSnapshot {
         id: thread.as_raw_pid().unsigned_abs(),
-        name,
-        state,
-        cpu: Duration::from_nanos(cpu),
-        switches: read("status").ok().and_then(|text| switches(&text)),
-        function: read("wchan").ok().filter(|name| !matches!(name.as_str(), "" | "0")),
-        system_call: read("syscall").ok().and_then(|text| first_number(&text)),
+        name: stat.name,
+        state: ThreadState::of_letter(stat.state),
+        cpu: exact.unwrap_or(stat.cpu),
+        switches: read("status").and_then(|text| switches(&text)),
+        function: read("wchan").filter(|name| !matches!(name.as_str(), "" | "0")),
+        system_call: read("syscall").and_then(|text| first_number(&text)),
     })
-}
-
-/// What stands in parentheses, which may hold anything, and the letter behind it.
-fn name_and_state(stat: &str) -> Option<(String, ThreadState)> {
-    let (head, rest) = stat.rsplit_once(')')?;
-    let (_, name) = head.split_once('(')?;
-    let letter = rest.trim_start().chars().next()?;
-    Some((name.to_owned(), ThreadState::of_letter(letter)))
 }
 
 fn first_number<N: std::str::FromStr>(text: &str) -> Option<N> {
@@ -129,11 +142,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_states_are_read() {
-        let read = |line: &str| name_and_state(line);
-        assert_eq!(read("7 (worker) S 1 7"), Some(("worker".to_owned(), ThreadState::Sleeping)));
-        assert_eq!(read("7 (a) R (b)) T 1 7"), Some(("a) R (b)".to_owned(), ThreadState::Stopped)));
-        assert_eq!((read("7 (cut"), read("7 (cut)"), read("")), (None, None, None));
+    fn where_many_are_killed_at_once_not_all_are_looked_at() {
+        let looks = Looks::default();
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut skipped = Vec::new();
+        // Somebody is killed every 4 ms, and each look takes as long.
+        for millis in (0..240).step_by(4) {
+            if looks.has_time(at(millis)) {
+                looks.spend(Duration::from_millis(4));
+            } else {
+                skipped.push(millis);
+            }
+        }
+        // Three of each window: the third begins within what a window has for looks.
+        let expected = (0..240).step_by(4).filter(|millis| millis % 100 >= 12);
+        assert_eq!(skipped, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_cannot_be_read_is_not_told_of() {
+        let mut gone = std::process::Command::new("true").spawn().expect("it is there");
+        let pid = Pid::from_child(&gone);
+        gone.wait().expect("our child");
+        assert!(look_at(pid, Some((Instant::now(), Duration::ZERO))).is_none(), "not 0 % CPU");
+        assert!(look_at(rustix::process::getpid(), None).is_some());
     }
 
     #[test]

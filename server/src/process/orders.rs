@@ -129,7 +129,8 @@ pub enum Order {
         process: ProcessKey,
         /// Which signal.
         signal: StopSignal,
-        /// See first what the process does, for the evidence: some hundred microseconds, 5 ms at most.
+        /// See first what the process does, for the evidence: some hundred microseconds. After 5 ms no further thread is
+        /// looked at; what has begun then may take some milliseconds more.
         look: bool,
     },
     /// The leader has exited (its pidfd is readable) and its socket is drained: gather the evidence, kill what is

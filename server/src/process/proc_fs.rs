@@ -11,8 +11,12 @@ use rustix::process::Pid;
 const ENVIRON_LIMIT: u64 = 8 * 1024 * 1024;
 
 /// Some of `/proc/PID/stat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
+    /// Its name, which it may have chosen, lossily as text.
+    pub(super) name: String,
+    /// The kernel's letter for what it does; of a process, for what its main thread does.
+    pub(super) state: char,
     /// It is dead and waits to be reaped, or its main thread is and others live on.
     pub(super) zombie: bool,
     /// The parent.
@@ -23,10 +27,17 @@ pub(super) struct Stat {
     pub(super) session: i32,
     /// It is dead or dying; of a process, its main thread is.
     pub(super) exiting: bool,
+    /// The CPU time that it has used, user and system, in ticks of the kernel's clock.
+    pub(super) cpu: Duration,
     /// How many threads there are, dead ones that are not reaped included.
     pub(super) threads: usize,
     /// When it started, in clock ticks since boot.
     pub(super) started: u64,
+}
+
+/// A text of `/proc`. The kernel writes names as they are, and cuts them anywhere: what is no UTF-8 is replaced.
+pub(super) fn text(path: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
 /// The children of this process, of all its threads: those it started and those it adopted, zombies included.
@@ -72,19 +83,19 @@ pub(super) fn all_pids() -> io::Result<impl Iterator<Item = Pid>> {
 /// The children that a process's main thread has started; empty when it is gone.
 pub(super) fn children_of(pid: Pid) -> Vec<Pid> {
     let pid = pid.as_raw_pid();
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_ascii_whitespace().filter_map(parse_pid).collect()
+    let children = text(&format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(parse_pid).collect()
 }
 
 /// Ancestry and start of a process; there for zombies too.
 pub(super) fn stat(pid: Pid) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
+    parse_stat(&text(&format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
 }
 
 /// The same of one thread of a process.
 pub(super) fn thread_stat(pid: Pid, thread: Pid) -> Option<Stat> {
     let path = format!("/proc/{}/task/{}/stat", pid.as_raw_pid(), thread.as_raw_pid());
-    parse_stat(&fs::read_to_string(path).ok()?)
+    parse_stat(&text(&path).ok()?)
 }
 
 /// The threads of a process.
@@ -96,19 +107,28 @@ pub(super) fn threads(pid: Pid) -> io::Result<impl Iterator<Item = Pid>> {
 fn parse_stat(text: &str) -> Option<Stat> {
     /// The flag of a thread that has begun to exit (`PF_EXITING`).
     const EXITING: u32 = 0x4;
-    // The name, in parentheses, may hold anything, parentheses and blanks included. Behind it: state, parent,
-    // group, session, the flags as the 7th, the number of threads as the 18th, the start time as the 20th.
-    let (_, rest) = text.rsplit_once(')')?;
+    // The name, in parentheses, may hold anything, parentheses and blanks included. Behind it: state, parent, group, session,
+    // the flags as the 7th, user and system time as the 12th and 13th, the number of threads as the 18th, the start time
+    // as the 20th.
+    let (head, rest) = text.rsplit_once(')')?;
+    let name = head.split_once('(')?.1.to_owned();
     let mut fields = rest.split_ascii_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(2)?.parse().ok()?;
-    let threads = fields.nth(10)?.parse().ok()?;
+    let user: u64 = fields.nth(4)?.parse().ok()?;
+    let cpu = ticks(user.saturating_add(fields.next()?.parse().ok()?));
+    let threads = fields.nth(4)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
+    let zombie = matches!(state, 'Z' | 'X' | 'x');
     let exiting = zombie || flags & EXITING != 0;
-    Some(Stat { zombie, parent, group, session, exiting, threads, started })
+    Some(Stat { name, state, zombie, parent, group, session, exiting, cpu, threads, started })
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1))
 }
 
 /// The environment that a process was started with; `None` for a zombie, one that is just being started or one
@@ -136,24 +156,14 @@ pub(super) fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// The resident set of a process, in bytes; `None` when it is gone.
 pub(super) fn resident(pid: Pid) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_pid())).ok()?;
-    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let statm = text(&format!("/proc/{}/statm", pid.as_raw_pid())).ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
-}
-
-/// The CPU time that a process has used, user and system, in ticks of the kernel's clock; `None` when it is gone.
-pub(super) fn cpu_time(pid: Pid) -> Option<Duration> {
-    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    // Behind the name, which may hold anything, the 12th and 13th.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-    let ticks: u64 = fields.next()?.parse::<u64>().ok()?.checked_add(fields.next()?.parse().ok()?)?;
-    let millis = ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
-    Some(Duration::from_millis(millis))
 }
 
 /// The largest resident set that a process has had since its exec, in bytes; `None` when it is gone.
 pub(super) fn peak(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
+    let status = text(&format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_ascii_whitespace().next())?;
     Some(kib.parse::<u64>().ok()? * 1024)
 }
@@ -161,7 +171,7 @@ pub(super) fn peak(pid: Pid) -> Option<u64> {
 /// Whether SIGKILL waits for a process's main thread to take notice.
 pub(super) fn is_being_killed(pid: Pid) -> bool {
     const SIGKILL: u64 = 1 << 8;
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap_or_default();
+    let status = text(&format!("/proc/{}/status", pid.as_raw_pid())).unwrap_or_default();
     let pending =
         |line: &str| u64::from_str_radix(line.trim(), 16).is_ok_and(|signals| signals & SIGKILL != 0);
     let mut lists = status
@@ -182,11 +192,14 @@ mod tests {
     fn a_name_full_of_traps_does_not_shift_the_fields() {
         let line = "12 (a) R 1 (b) Z 7 11 10 0 -1 4194560 9 0 0 0 1 2 3 4 20 0 3 0 98765 1000 5\n";
         let stat = Stat {
+            name: "a) R 1 (b".to_owned(),
+            state: 'Z',
             zombie: true,
             parent: 7,
             group: 11,
             session: 10,
             exiting: true,
+            cpu: ticks(3),
             threads: 3,
             started: 98765,
         };
@@ -199,6 +212,17 @@ mod tests {
         assert_eq!(exiting(4_194_560), Some((false, false)));
         assert_eq!(parse_stat("12 (cut) S 7 11"), None);
         assert_eq!(parse_stat(""), None);
+        assert_eq!(parse_stat("12 (cut)"), None);
+    }
+
+    #[test]
+    fn what_is_no_text_is_read_all_the_same() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), b"12 (m\xc3\xbcll\xc3) S 7 11 10 0 -1 0 9 0 0 0 1 2 3 4 20 0 3 0 98765 5\n")
+            .expect("writable");
+        let text = text(file.path().to_str().expect("text")).expect("it is there");
+        let stat = parse_stat(&text).expect("it is whole");
+        assert_eq!((stat.name.as_str(), stat.parent), ("müll\u{fffd}", 7));
     }
 
     #[test]
@@ -213,7 +237,6 @@ mod tests {
         let own = stat(rustix::process::getpid()).expect("we live");
         assert_eq!(own.parent, Pid::as_raw(rustix::process::getppid()));
         assert!(resident(rustix::process::getpid()).expect("we live") > 100_000);
-        assert!(cpu_time(rustix::process::getpid()).is_some());
         assert!(peak(rustix::process::getpid()).expect("we live") > 100_000);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lifeboat_core::evidence::{ProcessSnapshot, StopSignal, ThreadState};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::rig::{Rig, Worker, python, wait_until};
+use super::rig::{BAD_NAME, Rig, Worker, python, wait_until};
 
 /// Says that it is there, on the socket, and then does this.
 fn then(rig: &mut Rig, does: &str) -> Worker {
@@ -42,7 +42,7 @@ fn a_busy_loop_runs_and_uses_its_core() {
     assert_eq!((main.id, main.state, main.system_call), (worker.pid, ThreadState::Running, None));
     assert!(main.function.is_none() && main.cpu > Duration::from_millis(50), "{seen:#?}");
     assert!(main.name.starts_with("python"), "{seen:#?}");
-    assert!(seen.cpu > Duration::from_millis(50) && seen.took < Duration::from_millis(20), "{seen:#?}");
+    assert!(seen.cpu > Duration::from_millis(50), "{seen:#?}");
 }
 
 #[test]
@@ -82,17 +82,37 @@ fn a_stopped_one_is_stopped() {
     assert_eq!(seen.threads[0].state, ThreadState::Stopped, "{seen:#?}");
 }
 
+/// Where there are thousands, listing all of them would take all the time that there is.
 #[test]
 fn the_main_thread_is_first_and_a_crowd_is_cut() {
     let mut rig = Rig::new();
-    let crowd = "for n in range(60): threading.Thread(target=time.sleep, args=(1000,)).start()\n\
-                 os.write(3, b'all\\n')\ntime.sleep(1000)";
-    let mut worker = then(&mut rig, crowd);
-    assert_eq!(worker.line(), "all");
+    for crowd in [60, 3000] {
+        // By the C library, whose threads take no more than their start.
+        let script = format!(
+            "import ctypes\nlibc = ctypes.CDLL(None)\nattr = ctypes.create_string_buffer(64)\nlibc.pthread_attr_init(attr)\n\
+             libc.pthread_attr_setstacksize(attr, ctypes.c_size_t(65536))\n\
+             for n in range({crowd}): assert libc.pthread_create(ctypes.byref(ctypes.c_ulong()), attr, libc.pause, None) == 0\n\
+             os.write(3, b'all\\n')\ntime.sleep(1000)"
+        );
+        let mut worker = then(&mut rig, &script);
+        assert_eq!(worker.line(), "all");
+        let seen = seen(&mut rig, &worker);
+        assert_eq!(seen.threads[0].id, worker.pid);
+        assert!(seen.threads.len() <= ProcessSnapshot::MOST_THREADS, "{}", seen.threads.len());
+        assert_eq!(seen.threads.len() as u32 + seen.left_out, crowd + 1, "{seen:#?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_no_text_hides_nobody() {
+    let mut rig = Rig::new();
+    let worker = then(&mut rig, &format!("{BAD_NAME}; time.sleep(1000)"));
+    let comm = || std::fs::read(worker.proc("comm")).expect("it lives");
+    wait_until("it has its name", || std::str::from_utf8(&comm()).is_err());
     let seen = seen(&mut rig, &worker);
-    assert_eq!(seen.threads[0].id, worker.pid);
-    assert!(seen.threads.len() <= ProcessSnapshot::MOST_THREADS, "{}", seen.threads.len());
-    assert_eq!(seen.threads.len() as u32 + seen.left_out, 61, "{seen:#?}");
+    let main = &seen.threads[0];
+    assert_eq!((main.id, main.name.as_str()), (worker.pid, "aaaaaaaaaaaaaa\u{fffd}"), "{seen:#?}");
+    assert!(main.switches.is_some(), "{seen:#?}");
 }
 
 /// What is only asked to leave, or dies by itself, is not looked at.
@@ -102,36 +122,4 @@ fn nobody_looks_unless_told() {
     let worker = then(&mut rig, "time.sleep(1000)");
     rig.signal(&worker, StopSignal::Kill);
     assert_eq!(rig.collect(&worker).snapshot, None);
-}
-
-/// Where many are killed at once, looks do not hold them up.
-#[test]
-fn many_at_once_are_not_all_looked_at() {
-    let mut rig = Rig::new();
-    let sleepers = "for n in range(20): threading.Thread(target=time.sleep, args=(1000,)).start()\n\
-                    os.write(3, b'all\\n')\ntime.sleep(1000)";
-    let mut workers: Vec<_> = (0..24).map(|_| then(&mut rig, sleepers)).collect();
-    for worker in &mut workers {
-        assert_eq!(worker.line(), "all");
-    }
-    let began = Instant::now();
-    for worker in &workers {
-        rig.look_and_kill(worker);
-    }
-    for worker in &workers {
-        worker.wait_for_exit();
-    }
-    let took = began.elapsed();
-    let mut spent = Duration::ZERO;
-    let mut looked_at = 0;
-    for worker in &workers {
-        if let Some(seen) = rig.collect(worker).snapshot {
-            looked_at += 1;
-            spent += seen.took;
-        }
-    }
-    assert!(looked_at > 0, "the first is looked at");
-    // As much as a window allows and the look that began within it, for each window that has passed.
-    let windows = 2 + u32::try_from(took.as_millis() / 100).expect("few");
-    assert!(spent <= Duration::from_millis(40) * windows, "{spent:?} in {took:?}, {looked_at} looks");
 }

@@ -294,6 +294,9 @@ pub(crate) fn python(script: &str) -> SpawnSpec {
     spec(&["python3", "-c", script])
 }
 
+/// Python: this thread takes a name that the kernel cuts within a character, so that it is no UTF-8.
+pub(crate) const BAD_NAME: &str = "import ctypes; ctypes.CDLL(None).prctl(15, ('a' * 14 + 'ü').encode())";
+
 /// Waits until a condition holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_at_most(LIMIT, what, &mut condition);
@@ -314,6 +317,6 @@ pub(crate) fn lives(pid: u32) -> bool {
 
 /// The state letter of a process, zombies included.
 pub(crate) fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    String::from_utf8_lossy(&stat).rsplit_once(')')?.1.trim_start().chars().next()
 }

@@ -9,7 +9,7 @@ use lifeboat_core::evidence::{StopSignal, WaitStatus};
 use rustix::process::{Pid, Signal};
 
 use super::alone::{is_alone, runs_as};
-use super::rig::{Rig, Worker, lives, python, sh, state, wait_at_most, wait_until};
+use super::rig::{BAD_NAME, Rig, Worker, lives, python, sh, state, wait_at_most, wait_until};
 
 /// Makes a tree of five below the leader, says all pids, then does as it is told.
 const TREE: &str = r#"
@@ -90,6 +90,23 @@ fn nothing_of_a_tree_survives() {
             _ => assert_eq!(evidence.descendants_killed, 5, "{how}"),
         }
     }
+}
+
+/// It has left the group, and is known by its mark alone.
+#[test]
+fn a_name_that_is_no_text_saves_nobody() {
+    let mut rig = Rig::new();
+    let named = format!("os.setsid(); {BAD_NAME}; os.write(3, b'%d\\n' % os.getpid()); time.sleep(1000)");
+    let script = format!("import os, time\nif os.fork() == 0: {named}\nelse: os.read(3, 1); os._exit(3)");
+    let mut worker = rig.spawn(python(&script));
+    let daemon: u32 = worker.line().parse().expect("a pid");
+    let comm = fs::read(format!("/proc/{daemon}/comm")).expect("it lives");
+    assert!(std::str::from_utf8(&comm).is_err(), "{comm:?}");
+    worker.say("exit");
+    let evidence = rig.collect(&worker);
+    assert!(!lives(daemon), "at the moment of the evidence");
+    assert_eq!((evidence.descendants_killed, evidence.descendants_leaked), (1, 0));
+    assert_gone(&[daemon], "by its mark");
 }
 
 #[test]
