@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::process_link::ProcessLink;
 use crate::engine::{Clock, Engine, queries, ticker};
-use crate::link::recorder::Memory;
 use crate::link::worker::{NewProcess, adopt};
 use crate::link::{LinkSettings, Links, SharedEngine, flush, listener};
 use crate::observe::{Observer, Query};
@@ -129,7 +128,6 @@ async fn take_reports(engine: SharedEngine<ProcessLink>, mut reports: mpsc::Unbo
     while let Some(report) = reports.recv().await {
         let event = match report {
             Report::Spawned { process, pid, pidfd, socket, recorder } => {
-                let recorder = recorder.map(|memory| Box::new(memory) as Box<dyn Memory>);
                 adopt(&engine, NewProcess { process, pid, pidfd, socket, recorder });
                 continue;
             }

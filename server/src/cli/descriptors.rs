@@ -13,8 +13,8 @@ const RESERVED_DESCRIPTORS: u64 = 128;
 /// Descriptors of one client: its socket, and a writer's duplicate while it does not read.
 const DESCRIPTORS_PER_CLIENT: u64 = 2;
 
-/// Descriptors of one process: socket, two pidfds, two pipes, and a writer's duplicate.
-const DESCRIPTORS_PER_PROCESS: u64 = 6;
+/// Descriptors of one process: socket, two pidfds, two pipes, its flight recorder, and a writer's duplicate.
+const DESCRIPTORS_PER_PROCESS: u64 = 7;
 
 /// No broker takes more clients than this, however many descriptors it may have.
 const MOST_CLIENTS: u64 = 16_384;

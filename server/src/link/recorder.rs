@@ -4,26 +4,24 @@
 //! was dead. What stands there is the process's word: a time to come is none, and nothing that is read leads anywhere but
 //! to a value.
 
-use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use lifeboat_core::evidence::Evidence;
 use lifeboat_core::ids::{AttemptNumber, ProcessKey, RequestId};
 use lifeboat_core::recorder::{Began, Recording, SlotRecording};
-use lifeboat_protocol::{BeganNote, FlightRecorder, SlotNote};
+use lifeboat_protocol::{Beats, BeganNote, FlightRecorder, SlotNote, recorder_len};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Links;
 
-/// Memory that a process writes.
-pub trait Memory: AsRef<[AtomicU64]> + fmt::Debug {}
-
-impl<T: AsRef<[AtomicU64]> + fmt::Debug> Memory for T {}
-
 /// What the broker keeps of a process's flight recorder.
 pub(super) struct Recorder {
-    memory: Box<dyn Memory>,
+    /// Read as a file, never mapped: what a process does to its memory is an error here and no signal.
+    memory: File,
     /// Its process notes heartbeats there.
     pub(super) beats: bool,
     /// How many were seen.
@@ -31,27 +29,41 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(memory: Box<dyn Memory>) -> Self {
+    pub(super) const fn new(memory: File) -> Self {
         Self { memory, beats: false, seen: 0 }
     }
 
-    fn page(&self) -> FlightRecorder<'_> {
-        FlightRecorder::over((*self.memory).as_ref())
+    /// What there is for so many slots, as it is now.
+    fn read(&self, slots: u16) -> io::Result<Vec<AtomicU64>> {
+        let mut bytes = vec![0; recorder_len(u32::from(slots))];
+        let len = self.memory.read_at(&mut bytes, 0)?;
+        bytes.truncate(len);
+        let (words, _) = bytes.as_chunks();
+        Ok(words.iter().map(|word| AtomicU64::new(u64::from_ne_bytes(*word))).collect())
     }
 
-    /// How long ago the latest heartbeat was, if there was one since the last look.
+    fn noted(&self) -> io::Result<Beats> {
+        Ok(FlightRecorder::over(&self.read(0)?).beats())
+    }
+
+    /// How long ago the latest heartbeat was, if there was one since the last look. What cannot be read is no silence of the
+    /// process's.
     fn heartbeat(&mut self) -> Option<Duration> {
         if !self.beats {
             return None;
         }
-        let beats = self.page().beats();
-        let moved = std::mem::replace(&mut self.seen, beats.count) != beats.count;
-        moved.then(|| ago(beats.latest).unwrap_or_default())
+        let Ok(Beats { count, .. }) = self.noted() else { return Some(Duration::ZERO) };
+        if std::mem::replace(&mut self.seen, count) == count {
+            return None;
+        }
+        // Read again: the time was written before the count was, and a copy knows no order.
+        self.noted().map_or(Some(Duration::ZERO), |noted| Some(ago(noted.latest).unwrap_or_default()))
     }
 
-    /// What it says of so many slots; `None` if it was not used.
+    /// What it says of so many slots, once its process is dead; `None` if it was not used.
     fn recording(&self, slots: u16) -> Option<Recording> {
-        let page = self.page();
+        let words = self.read(slots).ok()?;
+        let page = FlightRecorder::over(&words);
         let noted = page.slots()?.min(u32::from(slots));
         let slots = (0..=u8::MAX).zip(0..noted).map(|(slot, _)| recorded(page.read(slot)));
         Some(Recording { beats: page.beats().count, slots: slots.collect() })
@@ -92,15 +104,32 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
-    fn page() -> Vec<AtomicU64> {
-        (0..512).map(|_| AtomicU64::new(0)).collect()
+    /// A process's memory, which the test writes.
+    struct Theirs {
+        words: Vec<AtomicU64>,
+        memory: File,
     }
 
-    /// A recorder over words that the test writes too.
-    fn recorder(words: &'static [AtomicU64]) -> Recorder {
-        Recorder { beats: true, ..Recorder::new(Box::new(words)) }
+    impl Theirs {
+        fn new() -> (Self, Recorder) {
+            let memory = tempfile::tempfile().unwrap();
+            let ours = Recorder { beats: true, ..Recorder::new(memory.try_clone().unwrap()) };
+            let words = (0..recorder_len(256) / 8).map(|_| AtomicU64::new(0)).collect();
+            let theirs = Self { words, memory };
+            theirs.write(|_| ());
+            (theirs, ours)
+        }
+
+        fn write(&self, note: impl FnOnce(FlightRecorder<'_>)) {
+            note(FlightRecorder::over(&self.words));
+            let bytes: Vec<_> =
+                self.words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+            self.memory.write_all_at(&bytes, 0).unwrap();
+        }
     }
 
     fn now() -> u64 {
@@ -110,28 +139,26 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_found_once_and_has_its_age() {
-        let words = page().leak();
-        let (theirs, mut ours) = (FlightRecorder::over(words), recorder(words));
+        let (theirs, mut ours) = Theirs::new();
         assert_eq!(ours.heartbeat(), None);
-        theirs.beat(now() - 3_000_000_000);
+        theirs.write(|page| page.beat(now() - 3_000_000_000));
         let ago = ours.heartbeat().unwrap();
         assert!((Duration::from_secs(3)..Duration::from_secs(60)).contains(&ago), "{ago:?}");
         assert_eq!(ours.heartbeat(), None, "the same one");
-        theirs.beat(u64::MAX);
+        theirs.write(|page| page.beat(u64::MAX));
         assert_eq!(ours.heartbeat(), Some(Duration::ZERO), "a time to come is now");
-        theirs.beat(now());
+        theirs.write(|page| page.beat(now()));
         ours.beats = false;
         assert_eq!(ours.heartbeat(), None, "it has not said that it notes them");
     }
 
     #[test]
     fn what_is_not_used_says_nothing_and_what_is_said_of_too_many_slots_is_cut() {
-        let words = page().leak();
-        let (theirs, ours) = (FlightRecorder::over(words), recorder(words));
-        theirs.begin(0, 1, 1, 0);
+        let (theirs, ours) = Theirs::new();
+        theirs.write(|page| page.begin(0, 1, 1, 0));
         assert_eq!(ours.recording(4), None);
-        theirs.open(u32::MAX);
-        theirs.begin(1, 7, 2, u64::MAX);
+        theirs.write(|page| page.open(u32::MAX));
+        theirs.write(|page| page.begin(1, 7, 2, u64::MAX));
         let recording = ours.recording(3).unwrap();
         assert_eq!(recording.slots.len(), 3);
         let began = Began {
@@ -142,7 +169,19 @@ mod tests {
             progress: 0,
         };
         assert_eq!(recording.slots[1..], [SlotRecording::Began(began), SlotRecording::Unused]);
-        theirs.open(2);
+        theirs.write(|page| page.open(2));
         assert_eq!(ours.recording(256).unwrap().slots.len(), 2);
+    }
+    #[test]
+    fn what_cannot_be_read_is_no_silence_and_says_nothing() {
+        let (theirs, mut ours) = Theirs::new();
+        theirs.write(|page| page.open(4));
+        theirs.memory.set_len(128).unwrap();
+        let slots = ours.recording(4).unwrap().slots;
+        let [there, beyond] = [SlotRecording::Unused, SlotRecording::Unreadable];
+        assert_eq!(slots, [there, there, beyond, beyond]);
+        ours.memory = File::options().write(true).open("/dev/null").unwrap();
+        assert_eq!(ours.recording(4), None);
+        assert_eq!(ours.heartbeat(), Some(Duration::ZERO));
     }
 }

@@ -4,6 +4,7 @@
 //! takes both in any order. When the pidfd speaks, the socket is drained once more with raw reads, so that an answer
 //! written just before the death is told before the death is.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use tokio::task::AbortHandle;
 use super::connection::{Connection, WorkerConnection};
 use super::hello;
 use super::intake::{Inbound, SCRATCH};
-use super::recorder::{Memory, Recorder};
+use super::recorder::Recorder;
 use super::socket::{Received, Socket};
 use super::table::Peer;
 use super::translate;
@@ -39,7 +40,7 @@ pub struct NewProcess {
     /// The broker's end of its socket, non-blocking.
     pub socket: OwnedFd,
     /// The memory of its flight recorder.
-    pub recorder: Option<Box<dyn Memory>>,
+    pub recorder: Option<File>,
 }
 
 /// Takes over a process's connection: tells the core, greets the process, watches both ends of its life.
@@ -116,7 +117,7 @@ impl<P: ProcessPort> Engine<Links, P> {
         process: ProcessKey,
         pid: u32,
         socket: Rc<Socket>,
-        recorder: Option<Box<dyn Memory>>,
+        recorder: Option<File>,
         reader: AbortHandle,
     ) {
         let hello = self.assignment(process);

@@ -53,5 +53,4 @@ pub use host::become_subreaper_and_reset_sigchld;
 pub use limits::ProcessLimits;
 pub use orders::{Order, OutputStream, PlaneError, PlaneOptions, Report, SpawnSpec};
 pub use plane::ProcessPlane;
-pub use shared::SharedMemory;
 pub use shim::{EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND, EXIT_SHIM_FAILED, SHIM_ARG, WORKER_SOCKET_FD, run_shim};

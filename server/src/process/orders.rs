@@ -1,6 +1,7 @@
 //! What the data plane and the process plane say to each other. Types only; nothing here acts.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::cgroup::CgroupUse;
 use super::limits::ProcessLimits;
-use super::shared::SharedMemory;
 
 /// How a process plane is set up.
 #[derive(Clone, Debug)]
@@ -160,8 +160,8 @@ pub enum Report {
         pidfd: OwnedFd,
         /// The broker's end of its socket: non-blocking, close-on-exec.
         socket: OwnedFd,
-        /// The memory of its flight recorder, which is all zero until the process writes.
-        recorder: Option<SharedMemory>,
+        /// The memory of its flight recorder, which is all zero until the process writes, and never shorter than was asked for.
+        recorder: Option<File>,
     },
     /// A process could not be started; nothing of it is left.
     SpawnFailed {

@@ -4,6 +4,7 @@
 //! the broker fork, at a cost that grows with its memory (50 ms at 1 GB, and every page copied afterwards).
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -11,14 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lifeboat_core::ids::ProcessKey;
-use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::Group;
 use super::orders::SpawnSpec;
-use super::shared::SharedMemory;
+use super::shared;
 use super::shim::{JOIN_WORD, SHIM_ARG, ShimCall, WORKER_RECORDER_FD, WORKER_SOCKET_FD};
 use super::table::{BROKER_VARIABLE, BrokerMark, INCARNATION_VARIABLE, WORKER_VARIABLE};
 
@@ -69,7 +69,7 @@ pub(super) struct Started {
     /// The broker's end; non-blocking.
     pub(super) socket: OwnedFd,
     /// What it shares with the process.
-    pub(super) recorder: Option<SharedMemory>,
+    pub(super) recorder: Option<File>,
     /// The reading ends of stdout and stderr; non-blocking.
     pub(super) output: [OwnedFd; 2],
 }
@@ -192,14 +192,14 @@ fn socket_pair(send_buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// The memory of a process's flight recorder, and the descriptor that the shim inherits of it: no other process can, as all
-/// are started on this thread. A process can do without.
-fn shared_memory(process: ProcessKey, len: usize) -> Option<(SharedMemory, OwnedFd)> {
+/// The memory of a process's flight recorder, and the descriptor that the shim inherits of it. Only processes that are started
+/// while that is open inherit it too: none of the broker's, which starts all on this thread. A process can do without.
+fn shared_memory(process: ProcessKey, len: usize) -> Option<(File, OwnedFd)> {
     if len == 0 {
         return None;
     }
-    let made = SharedMemory::new(len).and_then(|(memory, theirs)| {
-        rustix::io::fcntl_setfd(&theirs, FdFlags::empty())?;
+    let made = shared::make(len).and_then(|memory| {
+        let theirs = rustix::io::dup(&memory)?;
         Ok((memory, theirs))
     });
     made.inspect_err(

@@ -1,5 +1,4 @@
-//! The system calls that no safe wrapper offers. Owns all of the process plane's `unsafe` but that of `shared`; must
-//! never keep state.
+//! The system calls that no safe wrapper offers. Owns all of the process plane's `unsafe`; must never keep state.
 #![expect(
     unsafe_code,
     reason = "what no safe wrapper offers: waitid with resource use, signals, descriptors"

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{
-    CgroupsInUse, Order, OutputStream, PlaneOptions, ProcessPlane, Report, SharedMemory, SpawnSpec,
+    CgroupsInUse, Order, OutputStream, PlaneOptions, ProcessPlane, Report, SpawnSpec,
     become_subreaper_and_reset_sigchld,
 };
 use lifeboat_core::evidence::{Evidence, StopSignal};
@@ -53,7 +53,7 @@ pub(crate) struct Worker {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) socket: UnixStream,
-    pub(crate) recorder: Option<SharedMemory>,
+    pub(crate) recorder: Option<File>,
 }
 
 impl Rig {

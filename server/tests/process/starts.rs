@@ -6,11 +6,11 @@ use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lifeboat::process::{Order, Report};
 use lifeboat_core::evidence::{StopSignal, WaitStatus};
+use lifeboat_protocol::RECORDER_VARIABLE;
 
 use super::alone::{command, is_alone, runs_as};
 use super::rig::{Rig, Worker, lives, program, sh, wait_at_most, wait_until};
@@ -107,24 +107,26 @@ fn the_memory_of_its_flight_recorder_is_its_fourth_descriptor_where_it_has_one()
     for len in [8192, 0] {
         let mut spec = program(&["sleep", "1000"]);
         spec.recorder_len = len;
-        spec.env = vec![("LIFEBOAT_RECORDER".into(), "17".into())];
+        spec.env = vec![(RECORDER_VARIABLE.into(), "17".into())];
         let worker = rig.spawn(spec);
         worker.wait_until_it_is("sleep");
         let environ = fs::read_to_string(worker.proc("environ")).expect("alive");
-        let said = environ.split('\0').find_map(|entry| entry.strip_prefix("LIFEBOAT_RECORDER="));
+        let said =
+            environ.split('\0').find_map(|entry| entry.strip_prefix(RECORDER_VARIABLE)?.strip_prefix('='));
         let found = descriptors(&worker);
         assert!(found["3"].starts_with("socket:"), "{found:?}");
-        let words = worker.recorder.as_ref().map(|memory| memory.as_ref().len());
+        let size = worker.recorder.as_ref().map(|memory| memory.metadata().expect("it is open").len());
         if len > 0 {
             assert!(found["4"].contains("lifeboat-recorder"), "{found:?}");
-            assert_eq!((found.len(), said, words), (5, Some("4"), Some(1024)));
+            assert_eq!((found.len(), said, size), (5, Some("4"), Some(8192)));
             let theirs =
                 fs::OpenOptions::new().write(true).open(worker.proc("fd/4")).expect("it can be opened");
             theirs.write_all_at(&7_u64.to_ne_bytes(), 8).expect("it can be written");
-            let word = &worker.recorder.as_ref().expect("it has one").as_ref()[1];
-            assert_eq!(word.load(Ordering::Acquire), 7, "it is the same memory");
+            let mut word = [0; 8];
+            worker.recorder.as_ref().expect("it has one").read_exact_at(&mut word, 8).expect("it is there");
+            assert_eq!(u64::from_ne_bytes(word), 7, "it is the same memory");
         } else {
-            assert_eq!((found.len(), said, words), (4, None, None), "{found:?}");
+            assert_eq!((found.len(), said, size), (4, None, None), "{found:?}");
         }
     }
 }
