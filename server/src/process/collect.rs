@@ -43,10 +43,12 @@ pub(super) async fn collect(plane: Rc<Plane>, process: Rc<Process>) {
     // A process that was dying when the kill came did not die of it.
     let killed_by_us = process.kill_sent.get() && !process.was_exiting.get();
     // The own counter is proof, for and against; the shared ones are for those that have none.
-    let own = process.group.borrow().as_ref().and_then(Group::ran_out_of_memory);
+    let own = process.group.borrow().as_ref().and_then(Group::killed_for_memory);
+    // Its rise is theirs too, and explains nobody else's death.
+    plane.oom.borrow_mut().claim(own.unwrap_or(0));
     let judge = |status| match own {
-        Some(true) => OomEvidence::OwnCounterRose,
-        Some(false) => OomEvidence::NotSeen,
+        Some(0) => OomEvidence::NotSeen,
+        Some(_) => OomEvidence::OwnCounterRose,
         None => plane.oom.borrow_mut().judge(status, killed_by_us),
     };
     let peeked = sys::wait(process.pidfd.as_fd(), Take::Peek).ok().flatten();

@@ -43,7 +43,9 @@ fn explain_oom_kills(plane: &Plane, wanted: impl Fn(&Process) -> bool) {
             !has_exited && !exiting::is_exiting(process.pid) && !proc_fs::is_being_killed(process.pid)
         };
         let group = process.group.borrow();
-        if group.as_ref().is_some_and(|group| group.explain_by_descendant(lives_on)) {
+        let killed = group.as_ref().map_or(0, |group| group.explain_by_descendants(lives_on));
+        if killed > 0 {
+            plane.oom.borrow_mut().claim(killed);
             let (worker, incarnation) = (&process.worker_name, process.key.incarnation.0);
             tracing::warn!(
                 worker,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use lifeboat_core::evidence::{OomEvidence, WaitStatus};
 
-use super::cgroup;
+use super::cgroup::{self, Kind};
 
 /// How long after its rise a counter may explain a death. Dying takes about 0.1 ms per MB of memory, so this covers
 /// a process of some 100 GB.
@@ -27,6 +27,8 @@ const SYSTEM_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct OomWatch {
     cgroup: Option<Counter>,
+    /// That counts what is killed in the cgroups below it too, as in version 2.
+    counts_below: bool,
     system: Option<Counter>,
     system_read_at: Instant,
 }
@@ -35,13 +37,16 @@ impl OomWatch {
     /// Finds and reads the counters. Must be called inside the broker's cgroup.
     pub(super) fn new() -> Self {
         let own = cgroup::own_cgroups();
-        let mut files = own.iter().filter_map(|it| cgroup::oom_counter(it.kind, &it.own));
-        let cgroup = files.find(|file| file.exists()).and_then(|file| Counter::open(&file));
+        let mut counters =
+            own.iter().filter_map(|it| Some((it.kind, cgroup::oom_counter(it.kind, &it.own)?)));
+        let found = counters.find(|(_, file)| file.exists());
+        let counts_below = found.as_ref().is_some_and(|(kind, _)| *kind == Kind::Unified);
+        let cgroup = found.and_then(|(_, file)| Counter::open(&file));
         if cgroup.is_none() {
             tracing::debug!("the broker's cgroup has no readable out-of-memory counter");
         }
         let system = Counter::open(Path::new("/proc/vmstat"));
-        Self { cgroup, system, system_read_at: Instant::now() }
+        Self { cgroup, counts_below, system, system_read_at: Instant::now() }
     }
 
     /// Notes rises, so that none is taken for news when the next worker dies.
@@ -60,6 +65,17 @@ impl OomWatch {
         if let Some(system) = &mut self.system {
             system.refresh(now);
         }
+    }
+
+    /// So many were killed that a counter of their own has told of: as many rises here are explained.
+    pub(super) fn claim(&mut self, killed: u64) {
+        if killed == 0 {
+            return;
+        }
+        let now = Instant::now();
+        self.refresh_system(now);
+        let above = self.cgroup.as_mut().filter(|_| self.counts_below);
+        above.into_iter().chain(&mut self.system).for_each(|counter| counter.claim(now, killed));
     }
 
     /// What the counters say of a death. The kernel raises them before the death can be seen.
@@ -122,6 +138,13 @@ impl Counter {
         self.rises.retain(|risen_at| now.duration_since(*risen_at) < EXPLAINS_FOR);
     }
 
+    /// Takes away so many rises, if there are.
+    fn claim(&mut self, now: Instant, count: u64) {
+        self.refresh(now);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.rises.drain(..count.min(self.rises.len()));
+    }
+
     /// Whether a rise noted so far may explain a death now; a death that claims it takes it away.
     fn explains(&mut self, now: Instant, claims: bool) -> bool {
         self.forget_stale(now);
@@ -144,8 +167,7 @@ mod tests {
     fn one_rise_explains_one_death_and_only_one_by_sigkill_claims_it() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("counter");
-        let mut watch =
-            OomWatch { cgroup: Some(counter(&path, 7)), system: None, system_read_at: Instant::now() };
+        let mut watch = OomWatch { cgroup: Some(counter(&path, 7)), ..blind() };
         let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
         assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
         fs::write(&path, "oom_kill 8\n").expect("writable");
@@ -154,16 +176,38 @@ mod tests {
         assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
     }
 
+    fn blind() -> OomWatch {
+        OomWatch { cgroup: None, counts_below: false, system: None, system_read_at: Instant::now() }
+    }
+
+    #[test]
+    fn what_a_counter_of_its_own_has_told_explains_nobody_else_s_death() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (ours, whole) = (dir.path().join("cgroup"), dir.path().join("system"));
+        let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
+        for counts_below in [true, false] {
+            let (cgroup, system) = (Some(counter(&ours, 0)), Some(counter(&whole, 0)));
+            let mut watch = OomWatch { cgroup, counts_below, system, ..blind() };
+            // The kernel has killed a whole tree of two in a cgroup of its own.
+            fs::write(&whole, "oom_kill 2\n").expect("writable");
+            fs::write(&ours, if counts_below { "oom_kill 2\n" } else { "oom_kill 0\n" }).expect("writable");
+            watch.claim(2);
+            assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
+            // And one beside the broker.
+            fs::write(&ours, if counts_below { "oom_kill 3\n" } else { "oom_kill 1\n" }).expect("writable");
+            watch.claim(0);
+            assert_eq!(watch.judge(killed, false), OomEvidence::SharedCounterRose);
+            assert_eq!(watch.judge(killed, false), OomEvidence::NotSeen);
+        }
+    }
+
     #[test]
     fn a_death_by_the_broker_s_hand_leaves_the_rise_to_another() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (ours, whole) = (dir.path().join("cgroup"), dir.path().join("system"));
         let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
-        let mut watch = OomWatch {
-            cgroup: Some(counter(&ours, 0)),
-            system: Some(counter(&whole, 0)),
-            system_read_at: Instant::now(),
-        };
+        let mut watch =
+            OomWatch { cgroup: Some(counter(&ours, 0)), system: Some(counter(&whole, 0)), ..blind() };
         fs::write(&ours, "oom_kill 1\n").expect("writable");
         fs::write(&whole, "oom_kill 1\n").expect("writable");
         for _ in 0..2 {
@@ -177,8 +221,7 @@ mod tests {
     #[test]
     fn without_counters_nothing_is_watched() {
         let killed = WaitStatus::Signaled { signal: libc::SIGKILL, core_dumped: false };
-        let mut blind = OomWatch { cgroup: None, system: None, system_read_at: Instant::now() };
-        assert_eq!(blind.judge(killed, false), OomEvidence::NotWatched);
+        assert_eq!(blind().judge(killed, false), OomEvidence::NotWatched);
     }
 
     #[test]

@@ -70,26 +70,26 @@ impl Group {
         self.folders.iter().map(|(_, folder)| folder.join("cgroup.procs")).collect()
     }
 
-    /// Whether the kernel has killed a process of it for want of memory and nothing has explained that yet; `None` where
-    /// that is not counted.
-    pub(in super::super) fn ran_out_of_memory(&self) -> Option<bool> {
-        Some(self.read_counter()? > self.oom_kills.get())
+    /// How many of its processes the kernel has killed for want of memory that nothing has explained yet; `None` where that is
+    /// not counted.
+    pub(in super::super) fn killed_for_memory(&self) -> Option<u64> {
+        Some(self.read_counter()?.saturating_sub(self.oom_kills.get()))
     }
 
-    /// Explains a rise of the counter by a descendant, if one was seen the last time already and the leader lives on all the
-    /// same. A leader that the kernel kills dies within that time, or is seen to be dying. True if there was one.
-    pub(in super::super) fn explain_by_descendant(&self, leader_lives_on: impl FnOnce() -> bool) -> bool {
-        let Some(now) = self.read_counter() else { return false };
-        if now == self.oom_kills.get() {
+    /// Explains a rise of the counter by descendants, if one was seen the last time already and the leader lives on all the
+    /// same. A leader that the kernel kills dies within that time, or is seen to be dying. Says how many they were.
+    pub(in super::super) fn explain_by_descendants(&self, leader_lives_on: impl FnOnce() -> bool) -> u64 {
+        let killed = self.killed_for_memory().unwrap_or(0);
+        if killed == 0 {
             self.has_risen.set(false);
-            return false;
+            return 0;
         }
         if !self.has_risen.replace(true) || !leader_lives_on() {
-            return false;
+            return 0;
         }
-        self.oom_kills.set(now);
+        self.oom_kills.update(|explained| explained + killed);
         self.has_risen.set(false);
-        true
+        killed
     }
 
     fn read_counter(&self) -> Option<u64> {
@@ -163,24 +163,25 @@ mod tests {
     #[test]
     fn a_rise_of_the_own_counter_is_proof_until_it_is_explained() {
         let (room, group) = faked();
-        assert_eq!(group.ran_out_of_memory(), Some(false));
+        assert_eq!(group.killed_for_memory(), Some(0));
         rise(&room, 1);
-        assert_eq!(group.ran_out_of_memory(), Some(true));
-        assert!(!group.explain_by_descendant(|| panic!("the first look asks nobody")));
-        assert!(!group.explain_by_descendant(|| false), "the leader is dying: it is its own");
-        assert_eq!(group.ran_out_of_memory(), Some(true));
-        assert!(group.explain_by_descendant(|| true));
-        assert_eq!(group.ran_out_of_memory(), Some(false));
-        assert!(!group.explain_by_descendant(|| panic!("there is nothing to explain")));
+        assert_eq!(group.killed_for_memory(), Some(1));
+        assert_eq!(group.explain_by_descendants(|| panic!("the first look asks nobody")), 0);
+        assert_eq!(group.explain_by_descendants(|| false), 0, "the leader is dying: it is its own");
+        assert_eq!(group.killed_for_memory(), Some(1));
         rise(&room, 2);
-        assert!(!group.explain_by_descendant(|| panic!("a new rise is seen twice as well")));
+        assert_eq!(group.explain_by_descendants(|| true), 2);
+        assert_eq!(group.killed_for_memory(), Some(0));
+        assert_eq!(group.explain_by_descendants(|| panic!("there is nothing to explain")), 0);
+        rise(&room, 3);
+        assert_eq!(group.explain_by_descendants(|| panic!("a new rise is seen twice as well")), 0);
     }
 
     #[test]
     fn without_a_counter_nothing_is_proven() {
         let (room, group) = faked();
         fs::remove_file(room.path().join("memory.events")).expect("it is there");
-        assert_eq!(group.ran_out_of_memory(), None);
-        assert!(!group.explain_by_descendant(|| true));
+        assert_eq!(group.killed_for_memory(), None);
+        assert_eq!(group.explain_by_descendants(|| true), 0);
     }
 }

@@ -13,7 +13,7 @@ mod leaf;
 mod leftovers;
 
 pub(super) use group::{Bounds, Group};
-pub(super) use hierarchy::{oom_counter, oom_kills, own_cgroups};
+pub(super) use hierarchy::{Kind, oom_counter, oom_kills, own_cgroups};
 pub(super) use home::Home;
 pub use home::{CgroupUse, CgroupsInUse};
 pub(super) use leftovers::{end_all_in, take_down};
