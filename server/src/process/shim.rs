@@ -128,8 +128,7 @@ impl ShimCall {
         die_with_parent(self.parent)?;
         // Before anything could be started that would be outside.
         join(&self.cgroup).map_err(|source| ShimError::step("join its cgroup", source))?;
-        let beyond = place_descriptors(self.recorder)
-            .map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
+        let beyond = place_descriptors(self.recorder)?;
         rustix::process::setsid().map_err(|errno| ShimError::step("start a session", errno.into()))?;
         let limited = |(step, errno): (_, Errno)| ShimError::step(step, errno.into());
         self.limits.apply().map_err(limited)?;
@@ -164,13 +163,16 @@ fn die_with_parent(parent: Pid) -> Result<(), ShimError> {
 
 /// The flight recorder goes to its number, then the socket, which came as stdin, whatever was there before; stdin becomes
 /// `/dev/null`. Gives the first descriptor that the worker is not to have.
-fn place_descriptors(recorder: Option<RawFd>) -> io::Result<RawFd> {
+fn place_descriptors(recorder: Option<RawFd>) -> Result<RawFd, ShimError> {
     if let Some(recorder) = recorder.filter(|fd| *fd != WORKER_RECORDER_FD) {
-        sys::copy_descriptor(recorder, WORKER_RECORDER_FD)?;
+        sys::copy_descriptor(recorder, WORKER_RECORDER_FD)
+            .map_err(|source| ShimError::step("place its flight recorder at descriptor 4", source))?;
     }
-    sys::copy_descriptor(0, WORKER_SOCKET_FD)?;
-    let null = std::fs::File::open("/dev/null")?;
-    sys::copy_descriptor(null.as_raw_fd(), 0)?;
+    sys::copy_descriptor(0, WORKER_SOCKET_FD)
+        .map_err(|source| ShimError::step("place its socket at descriptor 3", source))?;
+    std::fs::File::open("/dev/null")
+        .and_then(|null| sys::copy_descriptor(null.as_raw_fd(), 0))
+        .map_err(|source| ShimError::step("have /dev/null as its stdin", source))?;
     let last = if recorder.is_some() { WORKER_RECORDER_FD } else { WORKER_SOCKET_FD };
     Ok(last + 1)
 }
@@ -262,5 +264,10 @@ mod tests {
             let parsed = ShimCall::parse(args.iter().map(OsString::from));
             assert!(matches!(parsed, Err(ShimError::BadCall)), "{args:?}");
         }
+    }
+    #[test]
+    fn a_descriptor_that_cannot_be_placed_is_named() {
+        let error = place_descriptors(Some(RawFd::MAX)).expect_err("no such descriptor");
+        assert!(error.to_string().contains("flight recorder at descriptor 4"), "{error}");
     }
 }
