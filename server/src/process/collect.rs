@@ -3,13 +3,14 @@
 //! The order of the steps is what matters. The leader stays a zombie until its tree is dead: that keeps its pid,
 //! session and group from being reused while they are signalled. Nothing here judges why it died.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lifeboat_core::evidence::{Evidence, OomEvidence, Usage, WaitStatus};
+use rustix::process::Pid;
 
 use super::cgroup::Group;
 use super::orders::Report;
@@ -118,41 +119,53 @@ async fn wait_by_pidfd(process: &Process) -> io::Result<()> {
 async fn kill_tree(plane: &Plane, process: &Process) -> u32 {
     let started = Instant::now();
     signal::kill_group(process);
+    let mut killed = HashSet::new();
     loop {
         let in_group = plane.kill_group_of(process);
         let round = plane.sweep(Some(process.key));
-        if round.is_clean() && in_group == 0 {
+        if round.is_clean() && in_group.is_empty() {
             break;
         }
         if started.elapsed() >= TREE_LIMIT {
-            return round.remaining.max(in_group);
+            return round.remaining.max(count(in_group.len()));
         }
+        killed.extend(in_group);
         if round.reaped == 0 {
             tokio::time::sleep(ROUND_PAUSE).await;
         } else {
             tokio::task::yield_now().await;
         }
     }
-    if plane.adopts_orphans { 0 } else { kill_marked_tree(plane, process, started).await }
+    if plane.adopts_orphans { 0 } else { kill_marked_tree(plane, process, killed, started).await }
 }
 
-/// The same where orphans do not come to us: they are searched for in the whole system.
-async fn kill_marked_tree(plane: &Plane, process: &Process, started: Instant) -> u32 {
+/// The same where orphans do not come to us: they are searched for in the whole system, and nobody's reaping tells how many of
+/// them were killed, also of those that were by their cgroup.
+async fn kill_marked_tree(
+    plane: &Plane,
+    process: &Process,
+    mut killed: HashSet<Pid>,
+    started: Instant,
+) -> u32 {
     let mut found = HashMap::new();
     loop {
         let before = found.len();
         signal::kill_marked(&plane.mark, Some(process.pid), |mark| mark.names(process), &mut found).await;
-        let alive =
-            found.values().filter(|pidfd| !signal::has_exited(pidfd).is_ok_and(|exited| exited)).count();
+        let dead = |pidfd: &OwnedFd| signal::has_exited(pidfd).is_ok_and(|exited| exited);
+        let alive = found.values().filter(|pidfd| !dead(pidfd)).count();
         let none_new = found.len() == before;
         if (none_new && alive == 0) || started.elapsed() >= TREE_LIMIT {
-            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-            let killed = process.descendants_killed.get() + count(found.len() - alive);
-            process.descendants_killed.set(killed);
+            killed.extend(found.iter().filter(|(_, pidfd)| dead(pidfd)).map(|(pid, _)| *pid));
+            killed.remove(&process.pid);
+            process.descendants_killed.set(process.descendants_killed.get() + count(killed.len()));
             return count(alive);
         }
         tokio::time::sleep(ROUND_PAUSE).await;
     }
+}
+
+fn count(processes: usize) -> u32 {
+    u32::try_from(processes).unwrap_or(u32::MAX)
 }
 
 /// Tries again those leaders whose status was withheld when they were collected.

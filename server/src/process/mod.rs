@@ -25,6 +25,7 @@
 
 mod cgroup;
 mod collect;
+mod ending;
 mod exiting;
 mod gate;
 mod host;
@@ -46,6 +47,7 @@ mod sweep;
 mod sys;
 mod table;
 mod tail;
+mod upkeep;
 mod warden;
 
 pub use cgroup::{CgroupUse, CgroupsInUse};

@@ -3,7 +3,7 @@
 //! It owns the thread's life. Every task on it must be short between two awaits: a signal waits behind it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,19 +28,7 @@ use super::spawn::{self, Started};
 use super::sweep::{Round, Sweeper};
 use super::table::{BrokerMark, Process, Table};
 use super::warden::Warden;
-use super::{collect, exiting, host, memory, proc_fs, signal};
-
-/// How often orphans of living workers and the out-of-memory counters are looked at.
-const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
-
-/// At every which upkeep the memory of all processes is looked at: about 40 µs a process.
-const MEMORY_TICKS: u32 = 4;
-
-/// How long after SIGKILL a leader may take to die before its descendants are searched for without its death.
-const SLOW_DEATH: Duration = Duration::from_millis(100);
-
-/// How many rounds, a millisecond apart, the orphans that are left at the end get.
-const LAST_ROUNDS: u32 = 500;
+use super::{collect, host, memory, proc_fs, signal};
 
 /// The handle of the process plane: the sending half of its orders.
 #[derive(Debug)]
@@ -107,14 +95,14 @@ impl ProcessPlane {
 /// What the plane's tasks share.
 #[derive(Debug)]
 pub(super) struct Plane {
-    options: PlaneOptions,
+    pub(super) options: PlaneOptions,
     pub(super) mark: BrokerMark,
-    warden: RefCell<Warden>,
+    pub(super) warden: RefCell<Warden>,
     /// Dropped behind the warden, which is where the broker is.
     pub(super) home: Home,
     pub(super) adopts_orphans: bool,
     pub(super) table: RefCell<Table>,
-    sweeper: RefCell<Sweeper>,
+    pub(super) sweeper: RefCell<Sweeper>,
     pub(super) oom: RefCell<OomWatch>,
     /// Those that flood their outputs.
     share: Rc<Share>,
@@ -122,7 +110,7 @@ pub(super) struct Plane {
     /// The memory sampler runs.
     pub(super) sampling: Cell<bool>,
     /// A process has been collected.
-    collected: Notify,
+    pub(super) collected: Notify,
 }
 
 /// The thread's whole life.
@@ -247,29 +235,7 @@ impl Plane {
         }
     }
 
-    fn kill(self: &Rc<Self>, process: &Rc<Process>) {
-        if process.kill_sent.replace(true) {
-            signal::kill(process);
-            return;
-        }
-        // Before the signal, after which nobody can tell.
-        process.was_exiting.set(exiting::is_exiting(process.pid));
-        signal::kill(process);
-        let plane = Rc::clone(self);
-        let process = Rc::clone(process);
-        tokio::task::spawn_local(async move {
-            // What escaped the group comes to us when its leader is dead, and `collect` kills it. A leader that
-            // takes its time does not save its tree.
-            tokio::time::sleep(SLOW_DEATH).await;
-            if !process.exited.get() {
-                plane.kill_group_of(&process);
-                signal::kill_marked(&plane.mark, None, |mark| mark.names(&process), &mut HashMap::new())
-                    .await;
-            }
-        });
-    }
-
-    fn collect(self: &Rc<Self>, process: Rc<Process>) {
+    pub(super) fn collect(self: &Rc<Self>, process: Rc<Process>) {
         if !process.collecting.replace(true) {
             tokio::task::spawn_local(collect::collect(Rc::clone(self), process));
         }
@@ -337,37 +303,6 @@ impl Plane {
         self.home.group(&format!("{}-{}", spec.worker_name, key.incarnation.0), bounds)
     }
 
-    /// SIGKILL to all who live in a process's cgroup; says how many they were.
-    pub(super) fn kill_group_of(&self, process: &Process) -> u32 {
-        let members = process.group.borrow().as_ref().map(Group::kill).unwrap_or_default();
-        let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        self.sweeper.borrow_mut().killed(members, process.key);
-        count
-    }
-
-    /// Kills and collects whatever is left, orphans included.
-    async fn end(self: Rc<Self>) {
-        let left: Vec<_> = self.table.borrow().iter().cloned().collect();
-        for process in left {
-            self.kill(&process);
-            self.collect(process);
-        }
-        while self.table.borrow().iter().any(|process| !process.unreaped.get()) {
-            self.collected.notified().await;
-        }
-        for _ in 0..LAST_ROUNDS {
-            collect::reap_withheld(&self);
-            let round = self.sweep(None);
-            if round.reaped == 0 && self.sweeper.borrow().known() == 0 && self.table.borrow().is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        if !self.adopts_orphans {
-            signal::kill_marked(&self.mark, None, |_| true, &mut HashMap::new()).await;
-        }
-    }
-
     /// Takes a process whose leader is reaped off the table.
     pub(super) fn release(&self, process: &Process) {
         self.warden.borrow().is_gone(process.pid);
@@ -386,43 +321,5 @@ impl Plane {
     pub(super) fn keep_unreaped(&self, process: &Process) {
         process.unreaped.set(true);
         self.collected.notify_one();
-    }
-
-    /// Replaces a warden that is gone: without it the broker's own death would leave something behind.
-    fn keep_warden(&self) {
-        if self.warden.borrow_mut().is_there() {
-            return;
-        }
-        match Warden::start(&self.options.shim, &self.mark, self.home.paths()) {
-            Ok(warden) => {
-                tracing::warn!("the warden was gone; there is another one");
-                self.sweeper.borrow_mut().warden_is(warden.pid());
-                self.table.borrow().iter().for_each(|process| warden.there_is(process.pid));
-                *self.warden.borrow_mut() = warden;
-            }
-            Err(error) => tracing::warn!(%error, "the warden is gone, and another one cannot be started"),
-        }
-    }
-
-    /// Orphans of living workers, leaders that could not be reaped, leaks, out-of-memory counters.
-    async fn keep_up(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut count: u32 = 0;
-        loop {
-            ticks.tick().await;
-            self.keep_warden();
-            if !self.table.borrow().is_empty() || self.sweeper.borrow().has_work() {
-                collect::reap_withheld(&self);
-                self.sweep(None);
-                self.oom.borrow_mut().refresh();
-                memory::sample_rarely(&self).await;
-            }
-            self.home.clear();
-            count = count.wrapping_add(1);
-            if count.is_multiple_of(MEMORY_TICKS) {
-                memory::look_at_all(&self).await;
-            }
-        }
     }
 }

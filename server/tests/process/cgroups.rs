@@ -158,6 +158,72 @@ fn who_has_left_everything_but_the_cgroup_goes_with_it() {
     assert!(lives(beside.pid));
 }
 
+/// Nobody's reaping tells of it there.
+#[test]
+fn who_was_killed_by_the_cgroup_is_counted_where_orphans_are_not_adopted() {
+    const NAME: &str = "cgroups::who_was_killed_by_the_cgroup_is_counted_where_orphans_are_not_adopted";
+    if !runs_as(NAME) {
+        let _turn = turn();
+        is_alone(NAME, &[]);
+        return;
+    }
+    if rig().is_none() {
+        return;
+    }
+    rustix::process::set_child_subreaper(None).expect("allowed to every process");
+    let mut rig = Rig::with(|options| options.cgroups = CgroupUse::Auto);
+    let mut worker =
+        rig.spawn(sh("setsid env -i sh -c 'echo $$ >&3; exec sleep 1000' & read word <&3; exit 3"));
+    let escaped: u32 = worker.line().parse().expect("a pid");
+    worker.say("go");
+    let evidence = rig.collect(&worker);
+    assert!(!lives(escaped));
+    assert_eq!((evidence.descendants_killed, evidence.descendants_leaked), (1, 0), "{evidence:?}");
+}
+
+/// A cgroup of version 1 in which nobody heeds SIGKILL.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(pid: u32) -> Option<Self> {
+        let made = Self(PathBuf::from(format!("/sys/fs/cgroup/freezer/lifeboat-test-{pid}")));
+        fs::create_dir(&made.0).ok()?;
+        fs::write(made.0.join("cgroup.procs"), pid.to_string()).ok()?;
+        fs::write(made.0.join("freezer.state"), "FROZEN").ok()?;
+        let state = || fs::read_to_string(made.0.join("freezer.state")).unwrap_or_default();
+        wait_until("it is frozen", || state().trim() == "FROZEN");
+        Some(made)
+    }
+
+    fn thaw(&self) {
+        fs::write(self.0.join("freezer.state"), "THAWED").expect("it was frozen");
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.thaw();
+        wait_until("nobody is in it", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn a_leader_that_does_not_die_saves_nobody_in_its_cgroup() {
+    let _turn = turn();
+    let Some(mut rig) = rig() else { return };
+    let mut worker = rig.spawn(sh("setsid env -i sh -c 'echo $$ >&3; exec sleep 1000' & wait"));
+    let escaped: u32 = worker.line().parse().expect("a pid");
+    let Some(frozen) = Frozen::new(worker.pid) else {
+        eprintln!("SKIPPED: nobody can be frozen here; nothing is proven");
+        return;
+    };
+    rig.signal(&worker, StopSignal::Kill);
+    wait_until("its descendant is dead", || !lives(escaped));
+    assert!(lives(worker.pid), "the leader is not");
+    frozen.thaw();
+    assert_eq!(rig.collect(&worker).wait, KILLED);
+}
+
 /// A worker, and a folder that was made for all of them.
 fn worker_of(rig: &mut Rig) -> (Worker, PathBuf) {
     let worker = rig.spawn(program(&["sleep", "1000"]));
