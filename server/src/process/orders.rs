@@ -73,7 +73,8 @@ pub struct SpawnSpec {
     /// The resident set, in bytes, above which `MemoryHigh` is reported, once: looked at every half a second, or as
     /// often as the hard limit where that is sampled. `None`: not looked at. Default: `None`.
     pub memory_high: Option<u64>,
-    /// How many processes and threads its tree may have at once. Takes a cgroup, and has no effect without. `None`: unlimited.
+    /// How many processes and threads its tree may have at once. Has no effect where cgroups cannot limit that; where they can and
+    /// its own cannot be made, it does not start. `None`: unlimited.
     pub processes: Option<u64>,
     /// Hand out what the process writes to stdout and stderr as lines (`Output`). Default: true. The last bytes of
     /// both are evidence, and `OutputSeen` is reported, whatever this says.

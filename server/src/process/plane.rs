@@ -40,7 +40,7 @@ pub struct ProcessPlane {
 }
 
 impl ProcessPlane {
-    /// Starts the thread and waits until it can take orders (well under a millisecond). In `serve`,
+    /// Starts the thread and waits until it can take orders (well under a millisecond; some more with cgroups). In `serve`,
     /// [`become_subreaper_and_reset_sigchld`](super::become_subreaper_and_reset_sigchld) comes first; without it
     /// orphans are found by searching the whole system.
     ///

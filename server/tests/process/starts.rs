@@ -113,12 +113,15 @@ fn the_memory_of_its_flight_recorder_is_its_fourth_descriptor_where_it_has_one()
         let environ = fs::read_to_string(worker.proc("environ")).expect("alive");
         let said =
             environ.split('\0').find_map(|entry| entry.strip_prefix(RECORDER_VARIABLE)?.strip_prefix('='));
+        // The loader has files open for a moment; what leaks stays.
+        let expected = if len > 0 { 5 } else { 4 };
+        wait_until("as many as it is to have", || descriptors(&worker).len() == expected);
         let found = descriptors(&worker);
         assert!(found["3"].starts_with("socket:"), "{found:?}");
         let size = worker.recorder.as_ref().map(|memory| memory.metadata().expect("it is open").len());
         if len > 0 {
             assert!(found["4"].contains("lifeboat-recorder"), "{found:?}");
-            assert_eq!((found.len(), said, size), (5, Some("4"), Some(8192)));
+            assert_eq!((said, size), (Some("4"), Some(8192)));
             let theirs =
                 fs::OpenOptions::new().write(true).open(worker.proc("fd/4")).expect("it can be opened");
             theirs.write_all_at(&7_u64.to_ne_bytes(), 8).expect("it can be written");
@@ -126,7 +129,7 @@ fn the_memory_of_its_flight_recorder_is_its_fourth_descriptor_where_it_has_one()
             worker.recorder.as_ref().expect("it has one").read_exact_at(&mut word, 8).expect("it is there");
             assert_eq!(u64::from_ne_bytes(word), 7, "it is the same memory");
         } else {
-            assert_eq!((found.len(), said, size), (4, None, None), "{found:?}");
+            assert_eq!((said, size), (None, None), "{found:?}");
         }
     }
 }
