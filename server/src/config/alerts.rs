@@ -2,6 +2,7 @@
 //!
 //! Owns where alerts go and how long they are tried. Must never show the address: it often holds a secret.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::effective::HIDDEN;
@@ -15,7 +16,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// Where alerts go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AlertsConfig {
     /// The address that they are posted to; `None` is nowhere.
     pub webhook: Option<String>,
@@ -23,6 +24,16 @@ pub struct AlertsConfig {
     pub timeout: Duration,
     /// How long one alert is tried; default 1 min.
     pub give_up_after: Duration,
+}
+
+impl fmt::Debug for AlertsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { webhook, timeout, give_up_after } = self;
+        let webhook = webhook.as_ref().map(|_| "(hidden)");
+        let mut shown = f.debug_struct("AlertsConfig");
+        shown.field("webhook", &webhook).field("timeout", timeout).field("give_up_after", give_up_after);
+        shown.finish()
+    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &mut Section) -> AlertsConfig {

@@ -68,8 +68,8 @@ pub enum Place {
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// The line.
-        text: String,
+        /// The line; `None` where it may hold a secret.
+        text: Option<String>,
         /// How many characters of the line are meant; at least 1.
         width: usize,
     },
@@ -254,7 +254,8 @@ impl Place {
         match self {
             Self::Default => Ok(()),
             Self::Variable { .. } => write!(f, "\n  {arrow} {self}"),
-            Self::File { line, column, text, width, .. } => {
+            Self::File { text: None, .. } => write!(f, "\n  {arrow} {self}"),
+            Self::File { line, column, text: Some(text), width, .. } => {
                 let number = line.to_string();
                 let gutter = " ".repeat(number.len());
                 // A tab stays a tab, so that the caret stands under the right character.

@@ -109,11 +109,12 @@ impl Source<'_> {
                 let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
                 let text = self.text[line_start..line_end].trim_end_matches('\r');
                 let marked = &self.text[start..end.min(line_end)];
+                let is_secret = may_hold_a_secret(&self.text[..line_start], text);
                 Place::File {
                     name: self.name.to_owned(),
                     line: self.line(start),
                     column: self.text[line_start..start].chars().count() + 1,
-                    text: text.to_owned(),
+                    text: if is_secret { None } else { Some(text.to_owned()) },
                     width: marked.trim_end().chars().count().max(1),
                 }
             }
@@ -124,6 +125,16 @@ impl Source<'_> {
     pub(super) fn line(&self, at: usize) -> usize {
         self.text[..floor(self.text, at)].matches('\n').count() + 1
     }
+}
+
+/// Whether a line may hold the address of the webhook: it names one, or is of the table `[alerts]` or of one whose name has a slip.
+/// What is no TOML has no tree, so that only the text can tell, and rather once too often.
+fn may_hold_a_secret(before: &str, line: &str) -> bool {
+    let names = |line: &str, word| line.to_lowercase().contains(word);
+    let is_header = |line: &str| line.trim_start().starts_with('[');
+    let mut upwards = std::iter::once(line).chain(before.lines().rev());
+    let table = upwards.find(|line| names(line, "alert") || is_header(line));
+    names(line, "hook") || table.is_some_and(|line| names(line, "alert"))
 }
 
 /// The value of a variable: TOML where it is TOML, else text.

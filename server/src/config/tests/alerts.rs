@@ -27,7 +27,39 @@ fn the_address_is_never_shown() {
         assert_eq!(config.alerts.webhook.as_deref(), Some(address));
         let shown = config.effective().iter().find(|each| each.key == "alerts.webhook").unwrap();
         assert_eq!(shown.value.as_deref(), Some(HIDDEN));
+        assert!(!format!("{config:?}").contains("secret"), "{config:?}");
     }
+}
+
+#[test]
+fn no_error_shows_the_address() {
+    const ADDRESS: &str = "https://chat.example/T0/secret";
+    for lines in [
+        "alerts = { webhook = \"ADDRESS\", timeout = \"2m\" }\n",
+        "alerts = {\n  webhok = \"ADDRESS\",\n}\n",
+        "alerts.webhook = \"chat.example/T0/secret\"\n",
+        "alerts = \"ADDRESS\"\n",
+        "[alert]\nwebhook = \"ADDRESS\"\n",
+        "[alerts]\nwebhook = [\"ADDRESS\"]\n",
+        "[alerts]\nwebhok = \"ADDRESS\"\n",
+        "[alerts]\nwebhook = ADDRESS\n",
+        "[alerts]\nwebhook = \"ADDRESS\n",
+        "[alerts]\n\n# where\nADDRESS\n",
+        "[alerts]\nwebhook = \"off\"\nwebhook = \"ADDRESS\"\n",
+        "[alerts]\nwebhook = \"\"\"\nADDRESS\"\n",
+        "[alerts.webhook]\nurl = \"ADDRESS\"\n",
+        "webhook = \"ADDRESS\"\n",
+    ] {
+        let text = format!("{}{SMALL}", lines.replace("ADDRESS", ADDRESS));
+        let error = parse(&text).expect_err(&text);
+        assert!(!error.to_string().contains("secret"), "{text}\n{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{text}\n{error:?}");
+    }
+    let other = parse("[pools.webhooks]\ncommand = [\"true\"]\nworkers = 0\n").unwrap_err().to_string();
+    assert!(other.contains("3 | workers = 0"), "lines of others are shown: {other}");
+    let variable = [("LIFEBOAT__ALERTS__WEBHOOK", "chat.example/secret")];
+    let error = parse_with(SMALL, &variable).unwrap_err().to_string();
+    assert!(!error.contains("secret"), "{error}");
 }
 
 #[test]
