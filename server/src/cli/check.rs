@@ -1,13 +1,13 @@
 //! `lifeboat check`: reads a configuration as `serve` would and prints what will count.
 //!
-//! Owns the printed form: TOML that means the same configuration, each value with a comment that says who said so. Must
+//! Owns the printed form: TOML that means the same configuration, each value with a comment that says who said so; what is a secret is a comment. Must
 //! never start anything or open a socket. The caller maps the result to an exit code: 0 when the configuration can
 //! be used (warnings and keys without effect included), 2 when it cannot, 1 when the result cannot be printed.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::config::{Cgroups, Config, ConfigError, EffectiveValue};
+use crate::config::{Cgroups, Config, ConfigError, EffectiveValue, HIDDEN};
 
 /// Names the configuration file where no argument does.
 pub const CONFIG_VARIABLE: &str = "LIFEBOAT_CONFIG";
@@ -84,9 +84,11 @@ fn print(config: &Config, path: &Path, is_variable: bool, out: &mut impl Write) 
     Ok(())
 }
 
-/// A key with its value: TOML, or a comment where TOML has no word for it.
+/// A key with its value: TOML, or a comment where TOML has no word for it or the value is not shown.
 fn row(each: &EffectiveValue) -> String {
     match &each.value {
+        // Read back, it would be no address.
+        Some(value) if each.key == "alerts.webhook" && value == HIDDEN => format!("# {}: {value}", each.key),
         Some(value) => format!("{} = {value}", each.key),
         None => format!("# {}: the broker's own", each.key),
     }
@@ -107,9 +109,9 @@ fn print_verdict(config: &Config, out: &mut impl Write) -> io::Result<()> {
 /// Comments stand in one column up to here; a long command pushes only its own.
 const MAX_COLUMN: usize = 60;
 
-/// The block in which a key is printed: the broker's, a pool's, its defaults', a method's.
+/// The block in which a key is printed: the broker's, the alerts', a pool's, its defaults', a method's.
 fn block(key: &str) -> &str {
-    let words = if key.starts_with("broker.") {
+    let words = if key.starts_with("broker.") || key.starts_with("alerts.") {
         1
     } else if key.contains(".methods.") {
         4
@@ -128,6 +130,7 @@ fn counted(count: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AlertsConfig;
 
     fn checked(text: &str) -> (Result<Config, CheckError>, String) {
         let room = tempfile::tempdir().unwrap();
@@ -179,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_is_printed_as_a_comment() {
+        let alerts = "[alerts]\nwebhook = \"http://127.0.0.1:9/secret\"\ntimeout = \"3s\"\n";
+        let (result, printed) = checked(&(EXAMPLE.replace("\"thumbnailer\"", "\"sh\"") + alerts));
+        assert!(
+            printed.contains("\n# alerts.webhook: \"(hidden)\" ") && !printed.contains("secret"),
+            "{printed}"
+        );
+        let again = Config::parse(&printed, "printed", []).unwrap();
+        let config = result.unwrap();
+        assert_eq!(again.alerts, AlertsConfig { webhook: None, ..config.alerts });
+        assert_eq!(format!("{:?}", again.settings), format!("{:?}", config.settings));
+    }
+
+    #[test]
     fn a_missing_program_fails_after_the_values() {
         let (result, printed) = checked(&EXAMPLE.replace("\"thumbnailer\"", "\"no-such-program\""));
         let message = result.unwrap_err().to_string();
@@ -214,6 +231,7 @@ mod tests {
     #[test]
     fn blocks_are_those_of_the_file() {
         assert_eq!(block("broker.http"), "broker");
+        assert_eq!((block("alerts.webhook"), block("alerts.timeout")), ("alerts", "alerts"));
         assert_eq!(block("pools.images.queue.max_bytes"), "pools.images");
         assert_eq!(block("pools.images.defaults.retry.on"), "pools.images.defaults");
         assert_eq!(block("pools.images.methods.thumbnail.deadline"), "pools.images.methods.thumbnail");
