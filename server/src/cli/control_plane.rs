@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http;
 use crate::observe::{
-    Alert, AlertCounts, Filed, Query, ReportFolder, Webhook, deliver_alerts, keep_reports, log_status,
+    AlertCounts, Filed, Inbox, Query, ReportFolder, Webhook, deliver_alerts, keep_reports, log_status,
 };
 
 /// Where alerts go, where they come from, and where what became of them is counted.
-pub(super) type Alerts = (Webhook, mpsc::Receiver<Alert>, AlertCounts);
+pub(super) type Alerts = (Webhook, Inbox, AlertCounts);
 
 /// Where reports are written, where they come from, and where those that were not are counted.
 pub(super) type ReportFiles = (ReportFolder, mpsc::Receiver<Filed>, Arc<AtomicU64>);
@@ -60,8 +60,8 @@ impl ControlPlane {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 tasks.spawn(http::serve(listener, queries.clone(), stop.clone()));
             }
-            if let Some((webhook, alerts, counts)) = alerts {
-                tasks.spawn(deliver_alerts(webhook, alerts, counts, stop.clone()));
+            if let Some((webhook, inbox, counts)) = alerts {
+                tasks.spawn(deliver_alerts(webhook, inbox, counts, stop.clone()));
             }
             if let Some((folder, filed, dropped)) = reports {
                 tasks.spawn(keep_reports(folder, filed, dropped, stop.clone()));

@@ -29,7 +29,8 @@ pub(crate) mod tests;
 mod wall_clock;
 
 pub use self::alerts::{
-    Alert, AlertCounts, AlertKind, AlertStatus, Subject, Webhook, WebhookError, deliver as deliver_alerts,
+    Alert, AlertCounts, AlertKind, AlertStatus, Inbox, Subject, Webhook, WebhookError,
+    deliver as deliver_alerts,
 };
 pub use self::catalogue::{CATALOGUE, MetricDescription, MetricKind};
 pub use self::describe::{describe, harmless, last_line};

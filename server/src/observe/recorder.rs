@@ -11,7 +11,7 @@ use lifeboat_core::view::BrokerView;
 
 use tokio::sync::mpsc;
 
-use super::alerts::{Alert, AlertCounts, Alerting};
+use super::alerts::{self, AlertCounts, Inbox};
 use super::counters::Counters;
 use super::log::Log;
 use super::names::Names;
@@ -31,7 +31,7 @@ pub struct Observer {
     counters: Counters,
     log: Log,
     watched: Option<Watched>,
-    alerting: Option<Alerting>,
+    alerts: Option<Inbox>,
     /// When each tripped pool is tried again, in configuration order.
     next_tries: Vec<Option<Timestamp>>,
     /// In configuration order.
@@ -53,7 +53,7 @@ impl Observer {
             reports: Reports::new(names.worker_count()),
             names,
             watched: None,
-            alerting: None,
+            alerts: None,
             limits: Vec::new(),
             outside: Outside::default(),
         }
@@ -66,11 +66,9 @@ impl Observer {
     }
 
     /// Hands over, from now on, what a person should know. What becomes of it is to be counted there.
-    pub fn tell_alerts(&mut self, counts: AlertCounts) -> mpsc::Receiver<Alert> {
-        self.outside.alerts = counts.clone();
-        let (alerting, alerts) = Alerting::new(counts);
-        self.alerting = Some(alerting);
-        alerts
+    pub fn tell_alerts(&mut self, counts: AlertCounts) -> Inbox {
+        self.outside.alerts = counts;
+        self.alerts.insert(Inbox::default()).clone()
     }
 
     /// A process says what it has handlers for. A watcher is told of it once the core says that the process is ready.
@@ -117,8 +115,10 @@ impl Observer {
         if let Some(watched) = &mut self.watched {
             watched.tell(fact, &self.names);
         }
-        if let Some(alerting) = &self.alerting {
-            alerting.tell(fact, &self.names, self.clock.unix_millis(now));
+        if let Some(inbox) = &self.alerts
+            && let Some(alert) = alerts::alert(fact, &self.names, self.clock.unix_millis(now))
+        {
+            inbox.put(alert);
         }
         if let Fact::PoolTripped { pool, wait, .. } = fact
             && let Some(next_try) = self.next_tries.get_mut(usize::from(pool.0))

@@ -61,6 +61,7 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(config.settings.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.settings.max_open_requests, 65_536);
     assert_eq!(config.broker.cgroups, Cgroups::Auto);
+    assert_eq!((config.broker.status_interval, &config.broker.state_dir), (None, &None));
     let pool = &config.settings.pools[0];
     assert_eq!((pool.workers.get(), pool.prefetch.get()), (1, 1));
     let times = [pool.start_timeout, pool.cancel_grace, pool.stop_grace, pool.kill_timeout];

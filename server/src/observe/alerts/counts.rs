@@ -10,20 +10,17 @@ pub(in crate::observe) enum AlertResult {
     Delivered,
     /// The receiver refused it, or could not be had for as long as it was tried.
     Failed,
-    /// Too many came at once.
-    Dropped,
 }
 
 impl AlertResult {
     /// Every result.
-    pub(in crate::observe) const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Dropped];
+    pub(in crate::observe) const ALL: [Self; 2] = [Self::Delivered, Self::Failed];
 
     /// The label used in metrics.
     pub(in crate::observe) const fn label(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
-            Self::Dropped => "dropped",
         }
     }
 }

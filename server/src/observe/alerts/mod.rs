@@ -1,29 +1,26 @@
 //! Alerts: what a person should know now, posted to a webhook.
 //!
-//! It owns what is an alert and what one says. The data plane hands alerts over by a bounded queue and never waits; the
+//! It owns what is an alert and what one says. The data plane puts alerts into the [`inbox`] and never waits; the
 //! [`desk`] decides which is sent when, the [`webhook`] sends. It must never hold up anything, and no failure of a receiver
 //! may cost more than the alert that was for it.
 
 mod counts;
 mod desk;
+mod inbox;
 mod run;
 mod webhook;
 
 use lifeboat_core::fact::Fact;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::counts::AlertCounts;
 pub(super) use self::counts::AlertResult;
+pub use self::inbox::Inbox;
 pub use self::run::deliver;
 pub use self::webhook::{Webhook, WebhookError};
 
 use super::describe::{describe, last_line};
 use super::names::Names;
-
-/// How many alerts may wait to be looked at by the control plane, which takes them at once.
-const WAITING: usize = 256;
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,30 +79,10 @@ pub struct Alert {
     pub changes: u32,
 }
 
-/// The data plane's end.
-#[derive(Debug)]
-pub(super) struct Alerting {
-    desk: mpsc::Sender<Alert>,
-    counts: AlertCounts,
-}
-
-impl Alerting {
-    /// Both ends of the way that alerts take.
-    pub(super) fn new(counts: AlertCounts) -> (Self, mpsc::Receiver<Alert>) {
-        let (desk, alerts) = mpsc::channel(WAITING);
-        (Self { desk, counts }, alerts)
-    }
-
-    /// Hands over what a person should know, if the fact is of that kind.
-    pub(super) fn tell(&self, fact: &Fact, names: &Names, timestamp: u64) {
-        let Some((subject, status, text)) = alert_of(fact, names) else { return };
-        let alert = Alert { subject, status, timestamp, text, changes: 1 };
-        match self.desk.try_send(alert) {
-            // At the end of the broker the desk goes first.
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => self.counts.count(AlertResult::Dropped),
-        }
-    }
+/// The alert that a fact is, if it is one.
+pub(super) fn alert(fact: &Fact, names: &Names, timestamp: u64) -> Option<Alert> {
+    let (subject, status, text) = alert_of(fact, names)?;
+    Some(Alert { subject, status, timestamp, text, changes: 1 })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "that a person should know of a fact is the exception")]

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::desk::Desk;
-use super::{Alert, AlertCounts, AlertResult, Subject, Webhook, WebhookError};
+use super::{AlertCounts, AlertResult, Inbox, Subject, Webhook, WebhookError};
 
 /// How many subjects are told of at the same time.
 const AT_ONCE: usize = 16;
@@ -19,13 +18,8 @@ const LAST_ALERTS: Duration = Duration::from_secs(2);
 
 type Deliveries = JoinSet<(Subject, Result<(), WebhookError>)>;
 
-/// Delivers alerts until `stop` is cancelled, or nobody can send any more; those that are under way then have two seconds.
-pub async fn deliver(
-    webhook: Webhook,
-    mut alerts: mpsc::Receiver<Alert>,
-    counts: AlertCounts,
-    stop: CancellationToken,
-) {
+/// Delivers alerts until `stop` is cancelled; those that are under way then have two seconds.
+pub async fn deliver(webhook: Webhook, inbox: Inbox, counts: AlertCounts, stop: CancellationToken) {
     let mut desk = Desk::default();
     let mut deliveries = Deliveries::new();
     loop {
@@ -39,10 +33,10 @@ pub async fn deliver(
                     finish(&mut desk, &counts, done);
                 }
             }
-            alert = alerts.recv() => match alert {
-                Some(alert) => desk.take(alert, Instant::now()),
-                None => break,
-            },
+            alerts = inbox.take() => {
+                let now = Instant::now();
+                alerts.for_each(|alert| desk.take(alert, now));
+            }
             () = at(next) => {}
         }
     }
@@ -71,13 +65,13 @@ fn start_due(desk: &mut Desk, deliveries: &mut Deliveries, webhook: &Webhook) {
 }
 
 fn finish(desk: &mut Desk, counts: &AlertCounts, (subject, result): (Subject, Result<(), WebhookError>)) {
-    desk.done(&subject, Instant::now());
+    desk.done(&subject, result.is_ok(), Instant::now());
     match result {
         Ok(()) => counts.count(AlertResult::Delivered),
         Err(error) => {
             counts.count(AlertResult::Failed);
             let Subject { alert, pool, worker } = &subject;
-            warn!(?alert, pool, worker, %error, "an alert was not delivered");
+            warn!(?alert, pool, worker, %error, "an alert was not delivered; it is tried again later while it holds");
         }
     }
 }
