@@ -13,6 +13,7 @@ mod compatibility;
 mod corpus;
 mod demo;
 mod dev;
+mod disks;
 mod failures;
 mod floods;
 mod groves;

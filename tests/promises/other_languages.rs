@@ -2,7 +2,7 @@
 //! language the other side is written in.
 
 mod played;
-mod python;
+pub(crate) mod python;
 
 use std::sync::Arc;
 

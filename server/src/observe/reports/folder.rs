@@ -1,13 +1,17 @@
 //! The folder of reports: one file each, and no more of them than are kept in memory.
 //!
 //! It owns the names of files and what is written where. It must never follow what others put there, take a name from
-//! anybody but the broker, or fail more than the one file.
+//! anybody but the broker, or fail more than the one file. Everything here may block on the disk.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
 use super::keeper::Filed;
@@ -17,36 +21,66 @@ use super::shelf::{Kept, MOST, Shelf};
 /// Longer files are not the broker's: a report is far shorter.
 const LONGEST: u64 = 4 << 20;
 
-/// So many files are looked at when the broker starts, the newest first; older ones are removed. Some may be broken.
+/// So many files are looked at when the folder is opened, the newest first; older ones are removed. Some may be broken.
 const LOOKED_AT: usize = 2 * MOST;
+
+/// How long the broker's start waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the files are, and which of them are there.
 #[derive(Debug)]
 pub struct ReportFolder {
     path: PathBuf,
     shelf: Shelf<String>,
+    /// Held for as long as the folder is ours; `None` until it could be opened.
+    lock: Option<File>,
     /// The last file could not be written.
     failing: bool,
 }
 
 impl ReportFolder {
     /// Opens the folder `reports` of a directory, which is made if need be, and reads what an earlier broker has left, the
-    /// oldest first. What cannot be read is logged and left out: the broker serves all the same. May block on the disk.
+    /// oldest first. What cannot be read is logged and left out: the broker serves all the same. Waits two seconds for
+    /// the disk at most: one that hangs is tried again with the first report.
     #[must_use]
     pub fn open(state_dir: &Path) -> (Self, Vec<Report>) {
-        let mut folder = Self { path: state_dir.join("reports"), shelf: Shelf::new(), failing: false };
-        let left = folder.make().and_then(|()| folder.read_back()).unwrap_or_else(|error| {
-            folder.failing = true;
-            let path = folder.path.display();
-            warn!(%error, %path, "the folder of reports cannot be used; reports have no files until it can");
-            Vec::new()
-        });
-        (folder, left)
+        let path = state_dir.join("reports");
+        let (tell, opened) = mpsc::sync_channel(1);
+        let mut folder = Self::closed(path.clone());
+        // Where nobody waits any more, it is dropped and its lock with it.
+        let open = move || {
+            let left = folder.reopen();
+            drop(tell.send((folder, left)));
+        };
+        let opening = thread::Builder::new().name("reports".to_owned()).spawn(open);
+        let error = match opening.map(|_| opened.recv_timeout(PATIENCE)) {
+            Ok(Ok((folder, Ok(left)))) => return (folder, left),
+            Ok(Ok((_, Err(error)))) | Err(error) => error,
+            Ok(Err(_)) => io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer"),
+        };
+        let shown = path.display();
+        warn!(%error, path = %shown, "the folder of reports cannot be used; reports have no files until it can");
+        (Self { failing: true, ..Self::closed(path) }, Vec::new())
     }
 
-    /// Writes a report, and removes those that it pushes out. True if it was written. May block on the disk.
+    fn closed(path: PathBuf) -> Self {
+        Self { path, shelf: Shelf::new(), lock: None, failing: false }
+    }
+
+    /// Makes the folder ours, and reads what is there.
+    fn reopen(&mut self) -> io::Result<Vec<Report>> {
+        self.make()?;
+        let lock = self.lock()?;
+        self.shelf = Shelf::new();
+        let left = self.read_back()?;
+        self.lock = Some(lock);
+        Ok(left)
+    }
+
+    /// Writes a report, and removes those that it pushes out. True if it was written.
     pub(super) fn write(&mut self, filed: &Filed) -> bool {
-        let written = self.make().and_then(|()| self.put(&filed.id, &filed.json));
+        let opened = if self.lock.is_none() { self.reopen().map(drop) } else { self.make() };
+        let written = opened.and_then(|()| self.put(&filed.id, &filed.json));
         if let Err(error) = &written
             && !self.failing
         {
@@ -62,8 +96,38 @@ impl ReportFolder {
         written.is_ok()
     }
 
+    /// Makes the folder, or makes sure that it is the broker's user's alone: not a link, and nobody else's.
     fn make(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let folder = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        let found = folder.metadata()?;
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("it belongs to another user"));
+        }
+        if found.mode() & 0o777 == 0o700 {
+            Ok(())
+        } else {
+            folder.set_permissions(Permissions::from_mode(0o700))
+        }
+    }
+
+    /// Keeps other brokers out: they would remove these files to make room for their own.
+    fn lock(&self) -> io::Result<File> {
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(self.path.join(LOCK))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(lock),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(io::Error::other("another broker uses it; each needs a `broker.state_dir` of its own"))
+            }
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn put(&self, id: &str, json: &str) -> io::Result<()> {
@@ -93,7 +157,8 @@ impl ReportFolder {
         self.path.join(format!("{id}.json"))
     }
 
-    fn read_back(&mut self) -> io::Result<Vec<Report>> {
+    /// The names of the newest files, the oldest of them first. What is half written, and what is too much, is removed.
+    fn ids(&self) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
@@ -111,15 +176,26 @@ impl ReportFolder {
         for (_, _, id) in ids.drain(..too_many) {
             drop(fs::remove_file(self.file(&id)));
         }
+        Ok(ids.into_iter().map(|(_, _, id)| id).collect())
+    }
+
+    fn read_back(&mut self) -> io::Result<Vec<Report>> {
         let mut left = Vec::new();
-        for (_, _, id) in ids {
+        for id in self.ids()? {
             match self.read(&id) {
                 Ok((report, bytes)) => {
                     self.keep(id, report.signature.id.clone(), bytes);
                     left.push(report);
                 }
+                // The system's own error: it may be a good one, and counts.
+                Err(error) if error.raw_os_error().is_some() => {
+                    warn!(%error, file = %self.file(&id).display(), "a report cannot be read; it is left out");
+                    self.keep(id, String::new(), 0);
+                }
                 Err(error) => {
-                    warn!(%error, file = %self.file(&id).display(), "a file is no report; it is left out")
+                    let file = self.file(&id);
+                    warn!(%error, file = %file.display(), "a file is no report; it is removed");
+                    drop(fs::remove_file(&file));
                 }
             }
         }
@@ -141,6 +217,9 @@ impl ReportFolder {
     }
 }
 
+/// The file that is locked while a broker uses the folder; it stays.
+const LOCK: &str = "lock";
+
 /// The parts of a report's name by which it is ordered: its broker's start, and its number. `None` for what is no such name.
 fn place(id: &str) -> Option<(&str, u64)> {
     let (start, number) = id.split_once('-')?;
@@ -151,73 +230,4 @@ fn place(id: &str) -> Option<(&str, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-    use crate::observe::reports::report::Signature;
-
-    fn filed(number: usize, signature: &str) -> Filed {
-        let id = format!("0start-{number}");
-        let signature = Signature { id: signature.to_owned(), ..Signature::default() };
-        let report = Report { id: id.clone(), signature: signature.clone(), ..Report::default() };
-        Filed { id, signature: signature.id, json: report.to_json().expect("JSON").into() }
-    }
-
-    fn ids(reports: &[Report]) -> Vec<&str> {
-        reports.iter().map(|report| report.id.as_str()).collect()
-    }
-
-    #[test]
-    fn names_are_checked_before_they_name_a_file() {
-        assert_eq!(place("01kxyz-12"), Some(("01kxyz", 12)));
-        for bad in ["", "-", "a-", "-1", "a-01", "a-+1", "../a-1", "a/b-1", "a-1/..", "a-1-2", "a\0-1", "é-1"]
-        {
-            assert_eq!(place(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn files_are_the_brokers_alone_and_come_back_in_order() {
-        let room = tempfile::tempdir().expect("a directory");
-        let (mut folder, left) = ReportFolder::open(&room.path().join("state"));
-        assert_eq!(left, []);
-        for number in [9, 10, 11] {
-            assert!(folder.write(&filed(number, "a")));
-        }
-        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-        assert_eq!((mode(&folder.path), mode(&folder.file("0start-9"))), (0o700, 0o600));
-        fs::write(folder.path.join("0start-12.json"), "{").expect("written");
-        fs::write(folder.path.join("0start-13.json"), "{\"id\": \"0start-9\"}").expect("written");
-        fs::write(folder.path.join("0start-14.tmp"), "half").expect("written");
-        fs::write(folder.path.join("notes.json"), "a person's").expect("written");
-        std::os::unix::fs::symlink("/dev/zero", folder.path.join("0start-15.json")).expect("linked");
-        let (folder, left) = ReportFolder::open(&room.path().join("state"));
-        assert_eq!(ids(&left), ["0start-9", "0start-10", "0start-11"]);
-        assert!(!folder.path.join("0start-14.tmp").exists() && folder.path.join("notes.json").exists());
-    }
-
-    #[test]
-    fn the_folder_is_as_bounded_as_the_memory() {
-        let room = tempfile::tempdir().expect("a directory");
-        let (mut folder, _) = ReportFolder::open(room.path());
-        folder.write(&filed(1, "rare"));
-        for number in 2..=MOST + 50 {
-            folder.write(&filed(number, "crowd"));
-        }
-        assert_eq!(fs::read_dir(&folder.path).expect("a folder").count(), MOST);
-        let (_, left) = ReportFolder::open(room.path());
-        assert_eq!((ids(&left)[0], left.len()), ("0start-1", MOST));
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_costs_the_files_until_it_can() {
-        let room = tempfile::tempdir().expect("a directory");
-        let place = room.path().join("state");
-        fs::write(&place, "no directory").expect("written");
-        let (mut folder, left) = ReportFolder::open(&place);
-        assert_eq!((left.len(), folder.write(&filed(1, "a"))), (0, false));
-        fs::remove_file(&place).expect("removed");
-        assert!(folder.write(&filed(2, "a")), "it is tried again");
-    }
-}
+mod tests;

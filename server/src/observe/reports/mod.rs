@@ -154,16 +154,12 @@ impl Reports {
         Some(json)
     }
 
-    /// Never waits: where the disk does not keep up, that report has no file.
+    /// Never waits: where the disk does not keep up, that report has no file and is counted; the keeper tells it.
     fn hand_over(&self, filed: Filed) {
-        let Some(files) = &self.files else { return };
-        if let Err(mpsc::error::TrySendError::Full(filed)) = files.try_send(filed)
-            && self.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        if let Some(files) = &self.files
+            && files.try_send(filed).is_err()
         {
-            tracing::warn!(
-                report = filed.id,
-                "the disk does not keep up: reports have no files; they are counted"
-            );
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -11,13 +11,19 @@ use crate::observe::describe::{describe, printable};
 /// How much of a worker's line counts, in characters.
 const LINE_LIMIT: usize = 160;
 
+/// How many methods count, of those that were executed.
+const METHODS: usize = 8;
+
 /// The signature of a crash that nothing is known of but this. `methods` are those it executed.
 pub(super) fn signature(pool: &str, reason: &CrashReason, methods: &[&str], stderr: &str) -> Signature {
     let mut text = format!("{pool}: {}", reason.label());
     let mut methods = methods.to_vec();
     methods.sort_unstable();
     methods.dedup();
-    let executing = if methods.is_empty() { String::new() } else { format!(" in {}", methods.join(", ")) };
+    let more = if methods.len() > METHODS { ", …" } else { "" };
+    methods.truncate(METHODS);
+    let executing =
+        if methods.is_empty() { String::new() } else { format!(" in {}{more}", methods.join(", ")) };
     let said = telling_line(stderr).map_or_else(String::new, |line| format!(": {}", without_numbers(line)));
     for part in [detail(reason), executing, said] {
         text.push_str(&part);
@@ -112,6 +118,15 @@ mod tests {
         assert_eq!(text(&exit, &["a", "b"], two), text(&exit, &["b", "a"], one));
         assert_ne!(text(&exit, &["a"], two), text(&exit, &["b"], two));
         assert_ne!(text(&CrashReason::Exit { code: 4 }, &[], ""), text(&exit, &[], ""));
+    }
+
+    #[test]
+    fn only_some_of_many_methods_are_told() {
+        let methods: Vec<_> = (0..256).map(|number| format!("m{number:03}")).collect();
+        let methods: Vec<_> = methods.iter().map(String::as_str).collect();
+        let told = "images: oom in m000, m001, m002, m003, m004, m005, m006, m007";
+        assert_eq!(text(&CrashReason::Oom, &methods, ""), format!("{told}, …"));
+        assert_eq!(text(&CrashReason::Oom, &methods[..8], ""), told);
     }
 
     #[test]

@@ -110,6 +110,9 @@ fn a_disk_that_does_not_keep_up_costs_files_alone() {
     }
     assert_eq!((filed.len(), dropped.load(Ordering::Relaxed)), (WAITING, 5));
     assert_eq!(observer.reports(Timestamp::ZERO).count(), WAITING + 5);
+    drop(filed);
+    crash(&mut observer, 1_000, death(0, 1, CrashReason::Oom));
+    assert_eq!(dropped.load(Ordering::Relaxed), 6, "without a keeper as well");
 }
 
 #[test]
@@ -136,19 +139,21 @@ fn refusals_do_not_hide_what_failed() {
     assert_eq!(observer.failed_requests(Timestamp::from_millis(3_000)).len(), 256);
 }
 
-/// What a death costs the data plane's thread, with the longest tails: shown with `--nocapture`.
+/// What a death costs: the longest tails and little beside them. The time that building one takes on the data plane's thread is
+/// shown with `--nocapture`.
 #[test]
 fn a_report_costs_little() {
     let mut observer = observer();
     let mut dead = death(0, 1, CrashReason::Exit { code: 3 });
     dead.evidence.stderr_tail = "a line of some length with 12 numbers\n".repeat(430);
     dead.evidence.stdout_tail = dead.evidence.stderr_tail.clone();
+    let tails = 2 * dead.evidence.stderr_tail.replace('\n', "\\n").len();
     let rounds: u32 = 1_000;
     let began = Instant::now();
     for number in 0..u64::from(rounds) {
         crash(&mut observer, number, Death { pool: PoolId(0), ..dead.clone() });
     }
-    let each = began.elapsed() / rounds;
-    println!("{each:?} for each death");
-    assert!(each < Duration::from_millis(5), "{each:?}");
+    println!("{:?} for each death", began.elapsed() / rounds);
+    let length = observer.report("start-999").expect("it is kept").len();
+    assert!((tails..tails + 4_096).contains(&length), "{length} bytes, {tails} of them tails");
 }

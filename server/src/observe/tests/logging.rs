@@ -35,7 +35,7 @@ pub(super) fn captured<S: Subscriber + Send + Sync>(
 }
 
 /// The lines that `act` logs at `level` and above.
-fn logged(level: Level, act: impl FnOnce(&mut Observer)) -> Vec<String> {
+pub(in crate::observe) fn logged(level: Level, act: impl FnOnce(&mut Observer)) -> Vec<String> {
     let plain = |log: Captured| {
         tracing_subscriber::fmt()
             .with_max_level(level)

@@ -4,7 +4,7 @@ mod documentation;
 mod gauges;
 mod health;
 mod lives;
-mod logging;
+pub(in crate::observe) mod logging;
 mod metrics;
 mod news;
 mod output;
