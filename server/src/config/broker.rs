@@ -163,8 +163,8 @@ fn check_http(reader: &mut Reader<'_>, http: &Set<HttpListen>) {
         && !address.ip().is_loopback()
     {
         let message = format!(
-            "`{}` is reachable from other machines ({address}); it is read-only, but it shows what runs and why it \
-             crashed, and it asks for no password",
+            "`{}` is reachable from other machines ({address}); it is read-only, but it shows what runs, why it crashed \
+             and what workers wrote, and it asks for no password",
             http.key
         );
         reader.warn(&http.origin, message);

@@ -1,8 +1,11 @@
 //! What each path answers. Every question to the data plane has a time limit.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use hyper::header::HOST;
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -47,8 +50,44 @@ enum QueryError {
     Ended,
 }
 
-/// Answers one request. Waits for the data plane for at most [`QUERY_TIMEOUT`].
-pub(super) async fn answer(method: &Method, path: &str, queries: &mpsc::Sender<Query>) -> Reply {
+/// Where answers come from, and for whom.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    /// The way to the data plane.
+    pub(super) queries: mpsc::Sender<Query>,
+    /// Only this machine reaches the listener.
+    pub(super) is_local: bool,
+}
+
+impl Answers {
+    /// Answers one request. Waits for the data plane for at most [`QUERY_TIMEOUT`].
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Reply {
+        let path = request.uri().path();
+        if self.is_local && path.starts_with("/api/") && !names_this_machine(request) {
+            return problem(StatusCode::FORBIDDEN, FOREIGN_HOST);
+        }
+        answer(request.method(), path, &self.queries).await
+    }
+}
+
+const FOREIGN_HOST: &str = "this shows what workers wrote, and so answers nobody who asks by another name: a web page may \
+                            have had a browser do it; ask by an IP address or as localhost";
+
+/// Whether a request is for an address or for `localhost`: a page of the web that makes a browser of this machine ask does so under
+/// its own name (DNS rebinding). What names nobody is no browser's.
+fn names_this_machine<B>(request: &Request<B>) -> bool {
+    let named = match (request.uri().authority(), request.headers().get(HOST)) {
+        (Some(authority), _) => Ok(authority.clone()),
+        (None, Some(host)) => Authority::try_from(host.as_bytes()),
+        (None, None) => return true,
+    };
+    named.is_ok_and(|named| {
+        let host = named.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    })
+}
+
+async fn answer(method: &Method, path: &str, queries: &mpsc::Sender<Query>) -> Reply {
     if method != Method::GET && method != Method::HEAD {
         return method_not_allowed();
     }

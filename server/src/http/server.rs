@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::responses::{Reply, problem};
-use super::routes;
+use super::routes::Answers;
 use crate::observe::Query;
 
 /// How many connections above the limit are told so at once; more are closed without a word.
@@ -71,6 +71,7 @@ pub(super) async fn serve_within(
     queries: mpsc::Sender<Query>,
     shutdown: CancellationToken,
 ) {
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let seats = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let mut connections = JoinSet::new();
@@ -89,7 +90,8 @@ pub(super) async fn serve_within(
             }
         };
         if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
-            connections.spawn(serve_connection(stream, limits, queries.clone(), shutdown.clone(), seat));
+            let answers = Answers { queries: queries.clone(), is_local };
+            connections.spawn(serve_connection(stream, limits, answers, shutdown.clone(), seat));
         } else if let Ok(seat) = Arc::clone(&refusals).try_acquire_owned() {
             connections.spawn(refuse(stream, limits, seat));
         }
@@ -113,15 +115,13 @@ async fn accept_failed(error: &io::Error) {
 async fn serve_connection(
     stream: TcpStream,
     limits: Limits,
-    queries: mpsc::Sender<Query>,
+    answers: Answers,
     shutdown: CancellationToken,
     _seat: OwnedSemaphorePermit,
 ) {
     let answer = |request: Request<Incoming>| {
-        let queries = queries.clone();
-        async move {
-            Ok::<Reply, Infallible>(routes::answer(request.method(), request.uri().path(), &queries).await)
-        }
+        let answers = answers.clone();
+        async move { Ok::<Reply, Infallible>(answers.answer(&request).await) }
     };
     let mut connection = pin!(server(limits).serve_connection(TokioIo::new(stream), service_fn(answer)));
     let ended = tokio::select! {

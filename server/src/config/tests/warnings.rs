@@ -46,7 +46,7 @@ fn the_network_and_large_bodies() {
         format!("[broker]\nhttp = \"0.0.0.0:9464\"\n{SMALL}[pools.images.queue]\nmax_bytes = \"1MiB\"\n");
     let found = warnings(&text);
     let starts = [
-        "2:8 `broker.http` is reachable from other machines (0.0.0.0:9464)",
+        "2:8 `broker.http` is reachable from other machines (0.0.0.0:9464); it is read-only, but it shows what runs, why it crashed and what workers wrote,",
         "7:13 `pools.images.queue.max_bytes` (1MiB) is smaller than `broker.max_body` (16MiB, the default)",
     ];
     assert_eq!(found.len(), starts.len(), "{found:#?}");

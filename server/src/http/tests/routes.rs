@@ -141,3 +141,27 @@ async fn one_connection_serves_many_scrapes() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_workers_wrote_is_for_those_who_ask_by_an_address() {
+    let server = server(view()).await;
+    for (host, path, expected) in [
+        ("127.0.0.1:9464", "/api/v1/reports", 200),
+        ("[::1]:9464", "/api/v1/reports", 200),
+        ("LocalHost", "/api/v1/reports/nothing-1", 404),
+        ("rebound.example:9464", "/api/v1/reports", 403),
+        ("rebound.example", "/api/v1/reports/nothing-1", 403),
+        ("localhost.rebound.example", "/api/v1/reports", 403),
+        ("127.0.0.1.rebound.example", "/api/v1/reports", 403),
+        ("", "/api/v1/reports", 403),
+        ("metrics.example", "/metrics", 200),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let (status, _, body) = split(&exchange(&server, request.as_bytes()).await);
+        assert_eq!(status, expected, "{host} {path}: {body}");
+        assert!(status != 403 || body.contains("ask by an IP address or as localhost"), "{body}");
+    }
+    let absolute =
+        b"GET http://rebound.example/api/v1/reports HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    assert_eq!(split(&exchange(&server, absolute).await).0, 403);
+}
