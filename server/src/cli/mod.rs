@@ -32,14 +32,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use lifeboat_protocol::Operation;
-
 use self::call::CallArgs;
 use self::demo::{DemoArgs, DemoRole};
 use self::dev::DevArgs;
 use self::exit::Exit;
 use self::healthcheck::HealthcheckArgs;
-use self::operate::OperateArgs;
+use self::operate::{OperateArgs, Order};
 use self::quarantine::QuarantineArgs;
 use self::report::ReportArgs;
 use self::requests::RequestsArgs;
@@ -108,9 +106,9 @@ impl Cli {
             Command::Requests(args) => requests::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
-            Command::Restart(args) => operate::run(Operation::Restart, &args),
-            Command::Drain(args) => operate::run(Operation::Drain, &args),
-            Command::Kill(args) => operate::run(Operation::Kill, &args),
+            Command::Restart(args) => operate::run(Order::Restart, &args),
+            Command::Drain(args) => operate::run(Order::Drain, &args),
+            Command::Kill(args) => operate::run(Order::Kill, &args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::DemoRole(role) => role.run(),
         }

@@ -1,6 +1,5 @@
 //! `lifeboat restart`, `drain` and `kill`: orders for a pool or a worker.
 
-use lifeboat_protocol::Operation;
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -19,28 +18,31 @@ pub struct OperateArgs {
     json: bool,
 }
 
+/// What can be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Replace processes, one after the other.
+    Restart,
+    /// Give it nothing new.
+    Drain,
+    /// SIGKILL, now.
+    Kill,
+}
+
 #[derive(Serialize)]
 struct Shown<'a> {
     affected: &'a [String],
 }
 
 /// Gives the order. Done as soon as the broker has taken it, not when its last process has followed it.
-pub(super) fn run(operation: Operation, args: &OperateArgs) -> Exit {
+pub(super) fn run(order: Order, args: &OperateArgs) -> Exit {
     remote::run(async {
         let admin = args.remote.connect().await?.admin();
         let target = args.target.as_str();
-        let (affected, done) = match operation {
-            Operation::Drain => (admin.drain(target).await?, "draining"),
-            Operation::Kill => (admin.kill(target).await?, "killed"),
-            Operation::Restart
-            | Operation::Workers
-            | Operation::Requests
-            | Operation::FailedRequests
-            | Operation::Reports
-            | Operation::Report
-            | Operation::Health
-            | Operation::Quarantine
-            | Operation::Release => (admin.restart(target).await?, "restarting"),
+        let (affected, done) = match order {
+            Order::Restart => (admin.restart(target).await?, "restarting"),
+            Order::Drain => (admin.drain(target).await?, "draining"),
+            Order::Kill => (admin.kill(target).await?, "killed"),
         };
         if args.json {
             remote::print_json(&Shown { affected: &affected })?;

@@ -2,7 +2,7 @@
 
 mod show;
 
-use lifeboat_client::ReportRow;
+use lifeboat_client::{MAX_ROWS, ReportRow};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -21,7 +21,7 @@ pub(super) struct ReportArgs {
     #[arg(long)]
     grouped: bool,
     /// Show so many at most, the newest first
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     limit: Option<u64>,
     /// Print one JSON object: reports or groups, times in ms; or the report
     #[arg(long)]
@@ -50,8 +50,8 @@ struct Group {
     newest: String,
 }
 
-/// More than the broker ever keeps.
-const ALL: u64 = 10_000;
+/// More than the broker ever keeps, and all that it tells at once.
+const MOST: u64 = MAX_ROWS as u64;
 
 /// Runs the command.
 pub(super) fn run(args: &ReportArgs) -> Exit {
@@ -61,8 +61,8 @@ pub(super) fn run(args: &ReportArgs) -> Exit {
             let text = admin.report(id).await?;
             return show_one(&text, args.json).map(|()| Exit::Done);
         }
-        let most = args.limit.unwrap_or(if args.grouped { ALL } else { 100 });
-        let found = admin.reports(if args.grouped { ALL } else { most }).await?;
+        let most = args.limit.unwrap_or(if args.grouped { MOST } else { 100 });
+        let found = admin.reports(if args.grouped { MOST } else { most }).await?;
         if args.grouped {
             let mut groups = groups(&found.reports);
             groups.truncate(usize::try_from(most).unwrap_or(usize::MAX));

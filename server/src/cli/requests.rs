@@ -1,6 +1,6 @@
 //! `lifeboat requests`: the open requests, oldest first, or the last that did not end `ok`.
 
-use lifeboat_client::{FailedRow, RequestRow};
+use lifeboat_client::{FailedRow, MAX_ROWS, RequestRow};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -15,7 +15,7 @@ pub struct RequestsArgs {
     #[arg(long)]
     failed: bool,
     /// Show so many at most
-    #[arg(long, short = 'n', default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_ROWS as u64))]
     limit: u64,
     /// Print one JSON object: requests or failed_requests, times in ms
     #[arg(long)]

@@ -49,13 +49,13 @@ fn write_head(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "lifeboat   {}", report.version)
 }
 
-/// A section with its lines, unless there is none.
+/// A section with its lines, unless there is none. What is within a line breaks none.
 fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) -> fmt::Result {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
         writeln!(out, "\n{title}")?;
     }
-    lines.try_for_each(|line| writeln!(out, "  {line}"))
+    lines.try_for_each(|line| writeln!(out, "  {}", line.replace('\n', "\u{fffd}")))
 }
 
 fn executing(executed: &Executed, at: u64) -> String {
@@ -92,6 +92,9 @@ fn write_evidence(out: &mut String, found: &Findings, at: u64) -> fmt::Result {
     ];
     let climbed = rungs.iter().filter_map(|(rung, at)| Some(format!("{rung} {}", ago((*at)?))));
     lines.push(format!("ladder        {}", climbed.collect::<Vec<_>>().join(", ")));
+    if found.exiting_before_kill {
+        lines.push("ending        by itself, when the broker was about to kill it".to_owned());
+    }
     let (killed, leaked) = (found.descendants_killed, found.descendants_leaked);
     lines.push(format!("descendants   {killed} killed, {leaked} left"));
     let limits = found.limits.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -124,6 +127,9 @@ fn thread(thread: &Thread) -> String {
         };
     }
     let _ = write!(text, ", {} CPU", shown_ms(thread.cpu));
+    if let (Some(own), Some(forced)) = (thread.voluntary_switches, thread.involuntary_switches) {
+        let _ = write!(text, ", {own} voluntary and {forced} involuntary switches");
+    }
     text
 }
 
@@ -175,8 +181,20 @@ mod tests {
             since: Some(1_700_000_001_000),
             ..Executed::default()
         });
+        report.evidence.exiting_before_kill = true;
+        let thread = Thread {
+            id: 9,
+            name: "a\nreport     b".to_owned(),
+            state: "sleeping".to_owned(),
+            voluntary_switches: Some(4),
+            involuntary_switches: Some(2),
+            ..Thread::default()
+        };
+        report.snapshot = Some(Snapshot { threads: vec![thread], ..Snapshot::default() });
         let text = sections(&report);
         for line in [
+            "ending        by itself, when the broker was about to kill it",
+            "  9 a\u{fffd}report     b: sleeping, 0 ms CPU, 4 voluntary and 2 involuntary switches",
             "report     start-7",
             "at         2023-11-14T22:13:22.500Z",
             "lived      2.0 s, unproductive",
