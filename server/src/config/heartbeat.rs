@@ -9,8 +9,9 @@ use lifeboat_core::settings::Heartbeat;
 use super::pool::small;
 use super::reader::{Reader, Set};
 use super::section::Section;
-use super::shapes::{Count, DAY, Shape, Time, Wrong};
-use super::tree::{Node, Origin, Value};
+use super::shapes::{Count, DAY, Time};
+use super::texts::WordOrTable;
+use super::tree::{Origin, Value};
 use super::units::show_duration;
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
@@ -21,6 +22,9 @@ const INTERVAL: Time = Time { least: Duration::from_millis(10), most: DAY };
 
 /// With 1, whatever comes a moment later than the one before would be too late.
 const MISSED: Count = Count { least: 2, most: 1000 };
+
+const WORD: WordOrTable<bool> =
+    WordOrTable { words: &[("on", true), ("off", false)], table: "{ interval = \"2s\", missed = 3 }" };
 
 /// How a pool's processes are watched.
 pub(super) struct Beat {
@@ -34,7 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>, pool: &mut Section) -> Option<Beat> 
         Some(entry) if matches!(entry.node.value, Value::Table(_)) => pool.put_back(entry),
         Some(entry) => {
             let path = pool.path("heartbeat");
-            let is_on = reader.read(path.clone(), &entry, &Word, &true);
+            let is_on = reader.read(path.clone(), &entry, &WORD, &true);
             if !is_on.value {
                 reader.tell(path, &is_on);
                 return None;
@@ -74,31 +78,5 @@ impl Beat {
             show_duration(longest),
         );
         reader.warn_at_first(&[&interval.origin, &missed.origin], message);
-    }
-}
-
-/// The words; a table is read elsewhere.
-struct Word;
-
-impl Shape for Word {
-    type Value = bool;
-
-    fn read(&self, node: &Node) -> Result<bool, Wrong> {
-        let expected = "\"on\", \"off\" or a table such as { interval = \"2s\", missed = 3 }".to_owned();
-        match &node.value {
-            Value::Text(text) if text == "on" => Ok(true),
-            Value::Text(text) if text == "off" => Ok(false),
-            Value::Text(text) => Err(Wrong::Text { expected, found: text.clone() }),
-            Value::Integer(_)
-            | Value::Float(_)
-            | Value::Flag(_)
-            | Value::Datetime
-            | Value::List(_)
-            | Value::Table(_) => Err(Wrong::Type(expected)),
-        }
-    }
-
-    fn show(&self, is_on: &bool) -> String {
-        if *is_on { "\"on\"" } else { "\"off\"" }.to_owned()
     }
 }

@@ -13,7 +13,8 @@ use super::shapes::{Count, DAY, Shape, Time};
 use super::texts::WordOrTable;
 use super::tree::{Origin, Value};
 
-const WORD: WordOrTable = WordOrTable { word: "off", table: "{ crash_limit = 3, expiry = \"1h\" }" };
+const WORD: WordOrTable<()> =
+    WordOrTable { words: &[("off", ())], table: "{ crash_limit = 3, expiry = \"1h\" }" };
 
 /// More crashes than this prove no more.
 const CRASH_LIMIT: Count = Count { least: 1, most: 1000 };

@@ -14,7 +14,8 @@ use super::shapes::{Count, Shape, Wrong, part};
 use super::texts::WordOrTable;
 use super::tree::{Node, Origin, Value};
 
-const WORD: WordOrTable = WordOrTable { word: "never", table: "{ on = [\"crash\"], max_attempts = 3 }" };
+const WORD: WordOrTable<()> =
+    WordOrTable { words: &[("never", ())], table: "{ on = [\"crash\"], max_attempts = 3 }" };
 
 /// A bound on what one request can cost; every attempt is kept with its error.
 const MOST_ATTEMPTS: u32 = 100;

@@ -57,21 +57,24 @@ impl<T: Clone + PartialEq> Shape for Choice<T> {
     }
 }
 
-/// The one word that a key may be instead of a table; the table is read elsewhere.
-pub(super) struct WordOrTable {
-    pub(super) word: &'static str,
+/// The words that a key may be instead of a table, each with its meaning; the table is read elsewhere.
+pub(super) struct WordOrTable<V: 'static> {
+    pub(super) words: &'static [(&'static str, V)],
     /// What such a table looks like.
     pub(super) table: &'static str,
 }
 
-impl Shape for WordOrTable {
-    type Value = ();
+impl<V: Copy + PartialEq> Shape for WordOrTable<V> {
+    type Value = V;
 
-    fn read(&self, node: &Node) -> Result<(), Wrong> {
-        let expected = format!("\"{}\" or a table such as {}", self.word, self.table);
+    fn read(&self, node: &Node) -> Result<V, Wrong> {
+        let words: Vec<_> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let expected = format!("{} or a table such as {}", words.join(", "), self.table);
         match &node.value {
-            Value::Text(text) if text == self.word => Ok(()),
-            Value::Text(text) => Err(Wrong::Text { expected, found: text.clone() }),
+            Value::Text(text) => {
+                let meant = self.words.iter().find(|(word, _)| text == word);
+                meant.map(|(_, value)| *value).ok_or_else(|| Wrong::Text { expected, found: text.clone() })
+            }
             Value::Integer(_)
             | Value::Float(_)
             | Value::Flag(_)
@@ -81,8 +84,9 @@ impl Shape for WordOrTable {
         }
     }
 
-    fn show(&self, &(): &()) -> String {
-        format!("\"{}\"", self.word)
+    fn show(&self, value: &V) -> String {
+        let word = self.words.iter().find(|(_, meant)| meant == value).map_or("", |(word, _)| word);
+        format!("\"{word}\"")
     }
 }
 
